@@ -1,0 +1,104 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// Settings of every Swift target; `strictMemorySafety` is added for libraries only.
+let common: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+    .treatAllWarnings(as: .error),
+]
+let library: [SwiftSetting] = common + [.strictMemorySafety(), .enableExperimentalFeature("Lifetimes")]
+
+/// A C library of the system, found by pkg-config and installed by apt.
+func system(_ name: String, pkgConfig: String, debianPackage: String) -> Target {
+    .systemLibrary(
+        name: name,
+        path: "Sources/\(name)",
+        pkgConfig: pkgConfig,
+        providers: [.apt([debianPackage])]
+    )
+}
+
+/// A Swift library of the package; its imports go down only.
+func layer(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: library)
+}
+
+let package = Package(
+    name: "varve",
+    products: [.executable(name: "varve", targets: ["varve"])],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+    ],
+    targets: [
+        // Ground: the system's C libraries and the calls that Swift cannot import.
+        system("CLMDB", pkgConfig: "lmdb", debianPackage: "liblmdb-dev"),
+        system("CZstd", pkgConfig: "libzstd", debianPackage: "libzstd-dev"),
+        system("CXXHash", pkgConfig: "libxxhash", debianPackage: "libxxhash-dev"),
+        system("CCrypto", pkgConfig: "libcrypto", debianPackage: "libssl-dev"),
+        .target(name: "CShims", linkerSettings: [.linkedLibrary("uring")]),
+
+        // Bindings: one thin, safe wrapper each.
+        layer("LMDB", ["CLMDB"]),
+        layer("Zstandard", ["CZstd"]),
+        layer("XXHash", ["CXXHash"]),
+        layer("Crypto", ["CCrypto"]),
+        layer("LinuxIO", ["CShims"]),
+
+        // The nouns, the bytes, and where the bytes are kept.
+        layer("BlockModel", []),
+        layer("RepositoryFormat", ["BlockModel", "Crypto", "XXHash"]),
+        layer("ObjectStore", ["CShims", "LinuxIO"]),
+        layer(
+            "Repository",
+            [
+                "BlockModel", "Crypto", "LinuxIO", "LMDB", "ObjectStore", "RepositoryFormat",
+                "XXHash", "Zstandard",
+            ]
+        ),
+
+        // The disk, and what changed on it.
+        layer("VolumeAccess", ["BlockModel", "LinuxIO"]),
+        layer("ChangeTracking", ["BlockModel", "XXHash"]),
+
+        // The two directions.
+        layer(
+            "CaptureEngine",
+            [
+                "BlockModel", "ChangeTracking", "Crypto", "LinuxIO", "ObjectStore", "Repository",
+                "RepositoryFormat", "VolumeAccess", "Zstandard",
+            ]
+        ),
+        layer(
+            "RestoreEngine",
+            [
+                "BlockModel", "ChangeTracking", "Crypto", "LinuxIO", "Repository",
+                "RepositoryFormat", "VolumeAccess",
+            ]
+        ),
+
+        // Composition, and the command line on top of it.
+        layer(
+            "SnapshotService",
+            [
+                "BlockModel", "CaptureEngine", "LinuxIO", "ObjectStore", "Repository",
+                "RepositoryFormat", "RestoreEngine", "VolumeAccess",
+                .product(name: "Logging", package: "swift-log"),
+            ]
+        ),
+        .executableTarget(
+            name: "varve",
+            dependencies: [
+                "BlockModel", "CaptureEngine", "LinuxIO", "ObjectStore", "Repository",
+                "RepositoryFormat", "RestoreEngine", "SnapshotService",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: common
+        ),
+    ]
+)

@@ -1,0 +1,144 @@
+#define _GNU_SOURCE
+#include "include/CShims.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <linux/fs.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+int varve_open(const char *path, int flags, unsigned mode) {
+    int fd;
+    do {
+        fd = open(path, flags | O_CLOEXEC, mode);
+    } while (fd < 0 && errno == EINTR);
+    return fd;
+}
+
+int varve_open_unnamed(const char *directory, unsigned mode) {
+    return varve_open(directory, O_TMPFILE | O_RDWR, mode);
+}
+
+int varve_link_unnamed(int fd, const char *path) {
+    char name[64];
+    snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
+    return linkat(AT_FDCWD, name, AT_FDCWD, path, AT_SYMLINK_FOLLOW);
+}
+
+int varve_rename_exclusive(const char *from, const char *to) {
+    return (int)syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 1 /* RENAME_NOREPLACE */);
+}
+
+int varve_set_direct(int fd, int enabled) {
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0) return -1;
+    return fcntl(fd, F_SETFL, enabled ? flags | O_DIRECT : flags & ~O_DIRECT);
+}
+
+int varve_block_device_size(int fd, uint64_t *bytes) {
+    return ioctl(fd, BLKGETSIZE64, bytes);
+}
+
+int varve_block_device_sector_size(int fd, uint32_t *bytes) {
+    int size = 0;
+    if (ioctl(fd, BLKSSZGET, &size) < 0) return -1;
+    *bytes = (uint32_t)size;
+    return 0;
+}
+
+static int range_ioctl(int fd, unsigned long request, uint64_t offset, uint64_t length) {
+    uint64_t range[2] = {offset, length};
+    return ioctl(fd, request, range);
+}
+
+int varve_block_device_zero_out(int fd, uint64_t offset, uint64_t length) {
+    return range_ioctl(fd, BLKZEROOUT, offset, length);
+}
+
+int varve_block_device_discard(int fd, uint64_t offset, uint64_t length) {
+    return range_ioctl(fd, BLKDISCARD, offset, length);
+}
+
+int varve_block_device_flush_buffers(int fd) { return ioctl(fd, BLKFLSBUF, 0); }
+
+int varve_punch_hole(int fd, uint64_t offset, uint64_t length) {
+    return fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)length);
+}
+
+ssize_t varve_read_cached(int fd, void *buffer, size_t length, uint64_t offset) {
+    struct iovec vector = {buffer, length};
+    return preadv2(fd, &vector, 1, (off_t)offset, RWF_NOWAIT);
+}
+
+int varve_lock_try(int fd, int exclusive) {
+    struct flock lock;
+    memset(&lock, 0, sizeof lock);
+    lock.l_type = exclusive ? F_WRLCK : F_RDLCK;
+    lock.l_whence = SEEK_SET;
+    return fcntl(fd, F_OFD_SETLK, &lock);
+}
+
+int varve_lock_is_held(int fd) {
+    struct flock lock;
+    memset(&lock, 0, sizeof lock);
+    lock.l_type = F_WRLCK;
+    lock.l_whence = SEEK_SET;
+    if (fcntl(fd, F_OFD_GETLK, &lock) < 0) return -1;
+    return lock.l_type != F_UNLCK;
+}
+
+int varve_open_direct(const char *path) { return varve_open(path, O_RDONLY | O_DIRECT, 0); }
+
+uint32_t varve_device_major(uint64_t device) { return major(device); }
+uint32_t varve_device_minor(uint64_t device) { return minor(device); }
+uint64_t varve_device_make(uint32_t major, uint32_t minor) { return makedev(major, minor); }
+
+size_t varve_format_local_time(int64_t seconds, char *buffer, size_t size) {
+    time_t time = (time_t)seconds;
+    struct tm fields;
+    if (!localtime_r(&time, &fields)) return 0;
+    return strftime(buffer, size, "%Y-%m-%d %H:%M:%S", &fields);
+}
+
+int64_t varve_seconds_of(int year, int month, int day, int hour, int minute, int second,
+                         int is_utc) {
+    struct tm fields;
+    memset(&fields, 0, sizeof fields);
+    fields.tm_year = year - 1900;
+    fields.tm_mon = month - 1;
+    fields.tm_mday = day;
+    fields.tm_hour = hour;
+    fields.tm_min = minute;
+    fields.tm_sec = second;
+    fields.tm_isdst = is_utc ? 0 : -1;
+    return is_utc ? timegm(&fields) : mktime(&fields);
+}
+
+static volatile sig_atomic_t interrupted;
+
+static void on_interrupt(int signal_number) {
+    (void)signal_number;
+    interrupted = 1;
+}
+
+void varve_set_interrupt_handler(void) {
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = on_interrupt;
+    /* A second signal ends the process at once. */
+    action.sa_flags = SA_RESETHAND;
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGHUP, &action, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+int varve_interrupt_requested(void) { return interrupted != 0; }
+void varve_request_interrupt(void) { interrupted = 1; }

@@ -1,0 +1,264 @@
+package import BlockModel
+internal import LinuxIO
+internal import ObjectStore
+package import Repository
+package import RepositoryFormat
+package import VolumeAccess
+
+/// What is to be captured, and how.
+package struct CaptureRequest: Sendable {
+    package var volume: VolumeName
+    package var source: SourceIdentity
+    package var time: Timestamp
+    package var level: Int
+    package var workerCount: Int
+    package var tags: [String]
+    /// Whether a source in use may be read anyway.
+    package var allowsUse: Bool
+    package var isDryRun: Bool
+    package var packByteTarget: Int
+    package var partByteLimit: Int
+
+    package init(volume: VolumeName, source: SourceIdentity, time: Timestamp) {
+        self.volume = volume
+        self.source = source
+        self.time = time
+        level = 3
+        workerCount = Workers.standardCount
+        tags = []
+        allowsUse = false
+        isDryRun = false
+        packByteTarget = Format.packByteTarget
+        partByteLimit = Format.partByteLimit
+    }
+}
+
+/// What a capture did.
+package struct CaptureResult: Sendable {
+    package let facts: SnapshotFacts
+    package let generation: Generation
+    package let parentGeneration: Generation
+    /// All bytes that were added to the repository, metadata included.
+    package let storedByteCount: UInt64
+}
+
+/// One capture: from an open source to a committed delta.
+///
+/// Order, always: frames → packs durable → parts durable → delta durable → `newest` → index.
+package struct Capture {
+    private let repository: Repository
+    private let index: Index
+    private let timeline: Timeline
+    private let source: VolumeSource
+    private let request: CaptureRequest
+    private let hold: Hold
+    /// Chunks that a worker has in flight.
+    private static let chunkByteCount = 512 << 10
+    private static let flightByteCount = 8 << 20
+
+    /// The caller has taken `hold` on the volume, exclusively, before it listed `timeline`.
+    package init(
+        repository: Repository,
+        index: Index,
+        timeline: Timeline,
+        source: VolumeSource,
+        request: CaptureRequest,
+        hold: Hold
+    ) {
+        self.repository = repository
+        self.index = index
+        self.timeline = timeline
+        self.source = source
+        self.request = request
+        self.hold = hold
+    }
+
+    package func run(
+        generator: any RandomNumberGenerator & Sendable,
+        elapsedNanoseconds: () -> UInt64,
+        now: () -> Timestamp,
+        progress: CaptureProgress,
+        report: () -> Void
+    ) throws -> CaptureResult {
+        var generator = generator
+        let line = try prepare()
+        let context = CaptureContext(
+            repository: repository, index: index, line: line, attempt: generator.next() | 1,
+            level: request.level, isDryRun: request.isDryRun)
+        let packs: any FrameSink =
+            request.isDryRun
+            ? CountingSink()
+            : PackWriter(
+                repository: repository, index: index, targetByteCount: request.packByteTarget,
+                generator: generator.split())
+        let collector = Collector(
+            context: context,
+            delta: DeltaWriter(
+                repository: repository, partByteLimit: request.partByteLimit,
+                generator: generator.split()))
+        let byteCount = try read(context, collector, packs, progress) {
+            report()
+            // A failure to renew shows when the hold is verified before the commit.
+            try? hold.renew(now: now())
+        }
+        try source.verifyUnchanged(allowsUse: request.allowsUse)
+        try packs.finish()
+        let (leaves, counts) = try collector.finish(byteCount: byteCount)
+        let facts = makeFacts(
+            context, leaves, counts, byteCount, elapsedNanoseconds(),
+            progress.readByteCount, packs.storedByteCount + collector.partByteCount)
+        let stored = try commit(facts, context, collector, &generator)
+        return CaptureResult(
+            facts: facts, generation: timeline.highestGeneration + 1,
+            parentGeneration: facts.parentGeneration,
+            storedByteCount: facts.bytesStored + stored)
+    }
+
+    /// Refuses what must not be built upon, and brings the index to the snapshot before.
+    private func prepare() throws -> Line {
+        if timeline.tip == nil, !timeline.damaged.isEmpty || !timeline.problems.isEmpty {
+            throw RepositoryError(
+                .damaged,
+                "no snapshot of volume '\(timeline.volume)' can be restored, and no new base is "
+                    + "begun over the damage; run 'varve check', or choose another --volume")
+        }
+        let line = try index.synchronize(timeline, with: repository)
+        if request.isDryRun {
+            return line ?? Line.none
+        }
+        try repository.prepareVolume(timeline)
+        try repository.completeNewestMarker(timeline)
+        return try index.lineForCapture(of: timeline.volume, line: line)
+    }
+
+    /// Runs the workers over the whole source; gives its size.
+    private func read(
+        _ context: CaptureContext,
+        _ collector: Collector,
+        _ packs: any FrameSink,
+        _ progress: CaptureProgress,
+        idle: () -> Void
+    ) throws -> UInt64 {
+        let failure = SharedFailure()
+        let chunkByteCount = max(Self.chunkByteCount, repository.blockSize.byteCount)
+        let blocks = source.byteCount.map(repository.blockSize.blockCount(coveringByteCount:))
+        let board = PageBoard(context: context, blockCount: blocks)
+        let source = source
+        let blockSize = repository.blockSize
+        let makeWorker: @Sendable () throws -> CaptureWorker = {
+            try CaptureWorker(
+                context: context, board: board, collector: collector, packs: packs,
+                progress: progress)
+        }
+        guard let byteCount = source.byteCount else {
+            let stream = StreamReader(
+                source: source, blockSize: blockSize, chunkByteCount: chunkByteCount)
+            try Workers.run(count: request.workerCount, failure: failure, idle: idle) { _ in
+                let buffer = try AlignedBuffer(byteCount: chunkByteCount)
+                try makeWorker().run(stream, buffer, failure)
+            }
+            let count = stream.byteCount
+            try makeWorker().endStream(
+                blockCount: blockSize.blockCount(coveringByteCount: count))
+            return count
+        }
+        let work = WorkList(
+            source: source, byteCount: byteCount, blockSize: blockSize,
+            chunkByteCount: chunkByteCount)
+        try Workers.run(count: request.workerCount, failure: failure, idle: idle) { _ in
+            let reader = try ChunkReader(
+                source: source, byteCount: byteCount, blockSize: blockSize,
+                chunkByteCount: chunkByteCount,
+                chunkCount: max(2, Self.flightByteCount / chunkByteCount))
+            try makeWorker().run(work, reader, failure)
+        }
+        return byteCount
+    }
+
+    private func makeFacts(
+        _ context: CaptureContext,
+        _ leaves: [Digest],
+        _ counts: Collector.Counts,
+        _ byteCount: UInt64,
+        _ elapsedNanoseconds: UInt64,
+        _ readByteCount: UInt64,
+        _ storedByteCount: UInt64
+    ) -> SnapshotFacts {
+        let tip = timeline.tip
+        var facts = SnapshotFacts(
+            time: request.time, byteCount: byteCount, source: request.source,
+            method: tip == nil ? .base : .fullComparison,
+            consistency: source.useReason == nil ? .atRest : .liveInconsistent,
+            parent: tip?.id ?? .nothing, parentGeneration: tip?.generation ?? 0,
+            tags: request.tags)
+        facts.imageDigest = ImageDigestTree(blockSize: context.blockSize).root(
+            leaves: leaves, byteCount: byteCount, blockSize: context.blockSize)
+        facts.durationNanoseconds = elapsedNanoseconds
+        facts.bytesRead = min(readByteCount, byteCount)
+        facts.blocksChanged = counts.blocksChanged
+        facts.bytesChanged = min(
+            counts.blocksChanged * UInt64(context.blockSize.byteCount), byteCount)
+        facts.bytesStored = storedByteCount
+        return facts
+    }
+
+    /// Writes the delta, the marker and the index; gives the bytes of the first two.
+    private func commit(
+        _ facts: SnapshotFacts,
+        _ context: CaptureContext,
+        _ collector: Collector,
+        _ generator: inout any RandomNumberGenerator & Sendable
+    ) throws -> UInt64 {
+        guard !request.isDryRun else { return 0 }
+        if Interruption.isRequested { throw InterruptedError() }
+        try hold.verify()
+        try refusePruning()
+        let tip = timeline.tip
+        let name = DeltaName(
+            volume: timeline.volume, from: tip?.generation ?? 0,
+            to: timeline.highestGeneration + 1,
+            id: ObjectID(high: generator.next(), low: generator.next()))
+        let head = DeltaHead(
+            from: tip?.id ?? .nothing, fromGeneration: tip?.generation ?? 0,
+            fromByteCount: tip?.facts.byteCount ?? 0, toGeneration: name.to, facts: facts)
+        let delta = try collector.commit(name, head: head)
+        try repository.markNewest(delta)
+        try index.applyCommitted(
+            delta, line: context.line.number, attempt: context.attempt, repository: repository)
+        let marker = ObjectNames.newest(
+            of: timeline.volume, generation: name.to, id: name.id)
+        return try repository.store.byteCount(of: name.objectName)
+            + repository.store.byteCount(of: marker)
+    }
+
+    /// A prune that has published what it will delete could take a pack that this capture found.
+    private func refusePruning() throws {
+        guard let list = try repository.store.list(ObjectNames.pruning).first else { return }
+        throw RepositoryError(
+            .locked,
+            "a prune is under way (\(list.name)) and nothing was committed; run the backup again "
+                + "when it has ended: what was stored will be used again")
+    }
+}
+
+extension RandomNumberGenerator where Self: Sendable {
+    /// A generator of its own for a part of the work.
+    fileprivate mutating func split() -> any RandomNumberGenerator & Sendable {
+        SplitMix64(seed: next())
+    }
+}
+
+/// A small generator with a seed; good enough for names, which need to differ, not to be secret.
+package struct SplitMix64: RandomNumberGenerator, Sendable {
+    private var state: UInt64
+
+    package init(seed: UInt64) { state = seed }
+
+    package mutating func next() -> UInt64 {
+        state &+= 0x9E37_79B9_7F4A_7C15
+        var z = state
+        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+        return z ^ (z >> 31)
+    }
+}

@@ -1,0 +1,53 @@
+internal import BlockModel
+internal import ChangeTracking
+internal import Repository
+internal import RepositoryFormat
+
+/// What all workers of a capture share and none of them changes.
+final class CaptureContext: Sendable {
+    let repository: Repository
+    let index: Index
+    let line: Line
+    let attempt: UInt64
+    let level: Int
+    let isDryRun: Bool
+    let blockSize: BlockSize
+    /// Blocks of the snapshot before; 0 for a base.
+    let oldBlockCount: UInt64
+    let fingerprinter: BlockFingerprinter
+    let zeroDigest: Digest
+
+    init(
+        repository: Repository,
+        index: Index,
+        line: Line,
+        attempt: UInt64,
+        level: Int,
+        isDryRun: Bool
+    ) {
+        self.repository = repository
+        self.index = index
+        self.line = line
+        self.attempt = attempt
+        self.level = level
+        self.isDryRun = isDryRun
+        blockSize = repository.blockSize
+        oldBlockCount = repository.blockSize.blockCount(coveringByteCount: line.tipByteCount)
+        fingerprinter = BlockFingerprinter(hash: index.fingerprints, blockSize: blockSize)
+        zeroDigest = ImageDigestTree(blockSize: blockSize).zeroBlock
+    }
+
+    /// The page of fingerprints that the index has for the snapshot before.
+    func loadTip(_ page: UInt64) throws -> TipPage? {
+        guard oldBlockCount > 0 else { return nil }
+        return try index.tipPage(of: line.number, page: page)
+    }
+
+    /// Numbers and digests of the page in the snapshot before.
+    func loadBefore(_ page: UInt64) throws -> PageBlocks {
+        try index.blocks(
+            of: line.number, page: page, generation: line.tipGeneration,
+            blockCount: Page.blockCount(ofPage: page, volumeBlockCount: oldBlockCount),
+            zeroDigest: zeroDigest)
+    }
+}

@@ -1,0 +1,196 @@
+internal import BlockModel
+internal import ChangeTracking
+internal import Crypto
+internal import LinuxIO
+internal import Repository
+internal import RepositoryFormat
+internal import Synchronization
+internal import VolumeAccess
+
+/// Pages under way, shared by the workers.
+final class PageBoard: Sendable {
+    private let context: CaptureContext
+    private let blockCount: UInt64?
+    private let pages = Mutex<[UInt64: OpenPage]>([:])
+
+    init(context: CaptureContext, blockCount: UInt64?) {
+        self.context = context
+        self.blockCount = blockCount
+    }
+
+    /// The page that holds `block`, opened when it is the first of its blocks.
+    func page(ofBlock block: UInt64) throws -> OpenPage {
+        let number = Page.index(ofBlock: block)
+        return try pages.withLock { pages in
+            if let page = pages[number] { return page }
+            let count =
+                blockCount.map { Page.blockCount(ofPage: number, volumeBlockCount: $0) }
+                ?? Page.blockCount
+            let page = OpenPage(
+                number: number, blockCount: count, tip: try context.loadTip(number))
+            pages[number] = page
+            return page
+        }
+    }
+
+    func close(_ page: OpenPage) { pages.withLock { _ = $0.removeValue(forKey: page.number) } }
+
+    /// The page that a stream of `blockCount` blocks left unfinished.
+    func lastPage(ofBlockCount blockCount: UInt64) -> OpenPage? {
+        pages.withLock { $0[Page.index(ofBlock: blockCount)] }
+    }
+}
+
+/// One thread's whole chain: read, compare, digest, look up, compress, append.
+final class CaptureWorker {
+    private let context: CaptureContext
+    private let board: PageBoard
+    private let collector: Collector
+    private let storer: BlockStorer
+    private let progress: CaptureProgress
+    private let hash = SHA256()
+    private let tree: ImageDigestTree
+    private var candidates: [Candidate] = []
+
+    init(
+        context: CaptureContext,
+        board: PageBoard,
+        collector: Collector,
+        packs: any FrameSink,
+        progress: CaptureProgress
+    ) throws {
+        self.context = context
+        self.board = board
+        self.collector = collector
+        self.progress = progress
+        storer = try BlockStorer(context: context, packs: packs)
+        tree = ImageDigestTree(blockSize: context.blockSize)
+    }
+
+    /// Works until the list is empty or another worker failed.
+    func run(_ work: WorkList, _ reader: ChunkReader, _ failure: SharedFailure) throws {
+        var hasMore = true
+        while hasMore || !reader.isIdle {
+            try checkForStop(failure)
+            if hasMore, reader.hasFreeSlot {
+                switch try work.next() {
+                case .hole(let blocks): try captureHole(blocks)
+                case .data(let blocks):
+                    if let chunk = try reader.begin(blocks) { try capture(chunk, reader) }
+                case nil: hasMore = false
+                }
+            } else {
+                try capture(try reader.waitForOne(), reader)
+            }
+        }
+    }
+
+    /// The same for a stream, which is read in turn.
+    func run(_ stream: StreamReader, _ buffer: AlignedBuffer, _ failure: SharedFailure) throws {
+        while let chunk = try stream.next(into: buffer) {
+            try checkForStop(failure)
+            try capture(chunk, buffer)
+        }
+    }
+
+    private func checkForStop(_ failure: SharedFailure) throws {
+        if Interruption.isRequested { throw InterruptedError() }
+        // The first failure is the one that is reported; this one only ends the thread.
+        if failure.hasFailed { throw InterruptedError() }
+    }
+
+    private func capture(_ chunk: ChunkReader.Chunk, _ reader: ChunkReader) throws {
+        try capture(chunk, reader.buffer)
+        reader.release(chunk)
+    }
+
+    private func capture(_ chunk: ChunkReader.Chunk, _ buffer: AlignedBuffer) throws {
+        let bytes = buffer.bytes.extracting(chunk.range)
+        let page = try board.page(ofBlock: chunk.blocks.lowerBound)
+        let firstSlot = Page.slot(ofBlock: chunk.blocks.lowerBound)
+        candidates.removeAll(keepingCapacity: true)
+        context.fingerprinter.appendCandidates(
+            in: bytes,
+            known: { position in
+                guard let tip = page.tip, firstSlot + position < tip.blockCount else { return nil }
+                return tip[firstSlot + position]
+            },
+            to: &candidates)
+        var result = ChunkResult(blockCount: chunk.blocks.count)
+        if !candidates.isEmpty {
+            try prove(chunk, bytes, page, firstSlot, &result)
+        }
+        progress.add(readByteCount: chunk.range.count)
+        try finish(page, result)
+    }
+
+    /// Finds out what the candidates are, and stores those that are new.
+    private func prove(
+        _ chunk: ChunkReader.Chunk,
+        _ bytes: RawSpan,
+        _ page: OpenPage,
+        _ firstSlot: Int,
+        _ result: inout ChunkResult
+    ) throws {
+        let size = context.blockSize.byteCount
+        let before = try page.before { try context.loadBefore(page.number) }
+        var changed: [ChangedBlock] = []
+        for candidate in candidates {
+            let slot = firstSlot + candidate.position
+            let isNewBlock = slot >= before.blockCount
+            let block = bytes.extracting(candidate.position * size..<(candidate.position + 1) * size)
+            result.fingerprints.append((slot, candidate.fingerprint))
+            if candidate.fingerprint == context.fingerprinter.zero, block.isAllZero {
+                if isNewBlock || before.isData(slot) { result.outcomes.append((slot, .zero)) }
+                continue
+            }
+            hash.update(block)
+            let digest = Digest(hash.finish())
+            let isKept = !isNewBlock && before.isData(slot) && before.digests[slot] == digest
+            if isKept { continue }
+            result.outcomes.append((slot, .data(digest)))
+            changed.append(
+                ChangedBlock(
+                    slot: slot, byteOffset: candidate.position * size, digest: digest,
+                    before: isNewBlock ? SpecialBlock.zero : before.numbers[slot],
+                    beforeDigest: isNewBlock ? .zero : before.digests[slot]))
+        }
+        if !changed.isEmpty { try storer.store(changed, in: bytes) }
+    }
+
+    /// A hole reads as zeros: nothing is read, but what was there before may have changed.
+    private func captureHole(_ blocks: Range<UInt64>) throws {
+        let page = try board.page(ofBlock: blocks.lowerBound)
+        let firstSlot = Page.slot(ofBlock: blocks.lowerBound)
+        let zero = context.fingerprinter.zero
+        var result = ChunkResult(blockCount: blocks.count)
+        var before: PageBlocks?
+        for slot in firstSlot..<firstSlot + blocks.count {
+            if let tip = page.tip, slot < tip.blockCount, tip[slot] == zero { continue }
+            let known = try before ?? page.before { try context.loadBefore(page.number) }
+            before = known
+            result.fingerprints.append((slot, zero))
+            if slot >= known.blockCount || known.isData(slot) {
+                result.outcomes.append((slot, .zero))
+            }
+        }
+        progress.add(skippedByteCount: blocks.count * context.blockSize.byteCount)
+        try finish(page, result)
+    }
+
+    private func finish(_ page: OpenPage, _ result: ChunkResult) throws {
+        guard page.add(result) else { return }
+        board.close(page)
+        try collector.add(page.finished(), tree: tree)
+    }
+
+    /// Ends the last page of a stream, whose size is known now.
+    func endStream(blockCount: UInt64) throws {
+        guard let page = board.lastPage(ofBlockCount: blockCount) else { return }
+        guard page.cut(to: Page.slot(ofBlock: blockCount)) else {
+            preconditionFailure("a stream's last page is not complete")
+        }
+        board.close(page)
+        try collector.add(page.finished(), tree: tree)
+    }
+}

@@ -1,0 +1,169 @@
+internal import BlockModel
+internal import Glibc
+internal import LinuxIO
+internal import Synchronization
+internal import VolumeAccess
+
+/// Reads chunks of a source into a fixed pool of aligned buffers; belongs to one thread.
+///
+/// What the page cache holds is copied from there; the rest is read past it, many chunks in flight
+/// at once where the kernel allows io_uring.
+final class ChunkReader {
+    private let source: VolumeSource
+    private let byteCount: UInt64
+    private let blockSize: BlockSize
+    private let chunkByteCount: Int
+    let buffer: AlignedBuffer
+    private let ring: Ring?
+    private var freeSlots: [Int]
+    private var inFlight: [Int: Range<UInt64>] = [:]
+
+    init(
+        source: VolumeSource,
+        byteCount: UInt64,
+        blockSize: BlockSize,
+        chunkByteCount: Int,
+        chunkCount: Int
+    ) throws {
+        self.source = source
+        self.byteCount = byteCount
+        self.blockSize = blockSize
+        self.chunkByteCount = chunkByteCount
+        buffer = try AlignedBuffer(byteCount: chunkByteCount * chunkCount)
+        ring = source.direct == nil ? nil : Ring(entryCount: chunkCount)
+        ring?.register(buffer, partByteCount: chunkByteCount, count: chunkCount)
+        freeSlots = Array((0..<chunkCount).reversed())
+    }
+
+    var hasFreeSlot: Bool { !freeSlots.isEmpty }
+    var isIdle: Bool { inFlight.isEmpty }
+
+    /// A chunk in memory: its blocks, padded with zeros to whole blocks, lie in `range`.
+    struct Chunk {
+        let blocks: Range<UInt64>
+        let slot: Int
+        let range: Range<Int>
+    }
+
+    /// Begins to read `blocks`; gives them at once when they were in memory or cannot be queued.
+    func begin(_ blocks: Range<UInt64>) throws -> Chunk? {
+        let slot = freeSlots.removeLast()
+        let start = slot * chunkByteCount
+        let offset = blockSize.byteOffset(ofBlock: blocks.lowerBound)
+        let wanted = wantedByteCount(blocks)
+        let cached = PositionedIO.readCached(
+            source.buffered, into: buffer, range: start..<start + wanted, at: offset)
+        if let cached {
+            return try finish(blocks, slot: slot, received: cached)
+        }
+        guard let direct = source.direct else {
+            return try finish(blocks, slot: slot, received: 0)
+        }
+        // Direct reads end on a boundary; behind the end of the source they come back short.
+        let aligned = (wanted + AlignedBuffer.alignment - 1) & ~(AlignedBuffer.alignment - 1)
+        guard let ring else {
+            let received = try PositionedIO.read(
+                direct, into: buffer, range: start..<start + aligned, at: offset,
+                subject: source.path)
+            return try finish(blocks, slot: slot, received: min(received, wanted))
+        }
+        try ring.read(
+            direct, into: buffer, range: start..<start + aligned, at: offset, tag: UInt64(slot))
+        inFlight[slot] = blocks
+        return nil
+    }
+
+    /// Waits for any chunk that is in flight.
+    func waitForOne() throws -> Chunk {
+        guard let ring else { preconditionFailure("nothing is in flight without a ring") }
+        let (tag, result) = try ring.wait()
+        let slot = Int(tag)
+        guard let blocks = inFlight.removeValue(forKey: slot) else {
+            preconditionFailure("a completion for a slot that is not in flight")
+        }
+        // Some file systems refuse what they accepted at opening; the page cache always works.
+        let isRefusal = result == -Int(EINVAL) || result == -Int(EOPNOTSUPP)
+        guard result >= 0 || isRefusal else {
+            throw SystemError(.read, source.path, errno: Int32(-result))
+        }
+        return try finish(
+            blocks, slot: slot, received: min(max(result, 0), wantedByteCount(blocks)))
+    }
+
+    /// Gives a chunk's buffer back.
+    func release(_ chunk: Chunk) { freeSlots.append(chunk.slot) }
+
+    private func wantedByteCount(_ blocks: Range<UInt64>) -> Int {
+        let start = blockSize.byteOffset(ofBlock: blocks.lowerBound)
+        let end = min(blockSize.byteOffset(ofBlock: blocks.upperBound), byteCount)
+        return Int(end - start)
+    }
+
+    /// Reads what is still missing, and pads the last block of the source with zeros.
+    private func finish(_ blocks: Range<UInt64>, slot: Int, received: Int) throws -> Chunk {
+        let start = slot * chunkByteCount
+        let wanted = wantedByteCount(blocks)
+        if received < wanted {
+            let offset = blockSize.byteOffset(ofBlock: blocks.lowerBound) + UInt64(received)
+            let more = try PositionedIO.read(
+                source.buffered, into: buffer, range: start + received..<start + wanted,
+                at: offset, subject: source.path)
+            guard received + more == wanted else {
+                throw VolumeError(
+                    .changed,
+                    "\(source.path) became shorter than \(byteCount) bytes while it was read; "
+                        + "nothing was committed: run the backup again when it is at rest")
+            }
+        }
+        let whole = blocks.count * blockSize.byteCount
+        if wanted < whole { buffer.zero(start + wanted..<start + whole) }
+        return Chunk(blocks: blocks, slot: slot, range: start..<start + whole)
+    }
+}
+
+/// Deals out a stream in order: reading and numbering happen under one lock.
+final class StreamReader: Sendable {
+    private struct State {
+        var nextBlock: UInt64 = 0
+        var byteCount: UInt64 = 0
+        var hasEnded = false
+    }
+
+    private let source: VolumeSource
+    private let blockSize: BlockSize
+    private let chunkByteCount: Int
+    private let state = Mutex(State())
+
+    init(source: VolumeSource, blockSize: BlockSize, chunkByteCount: Int) {
+        self.source = source
+        self.blockSize = blockSize
+        self.chunkByteCount = chunkByteCount
+    }
+
+    /// Bytes of the whole stream, once it has ended.
+    var byteCount: UInt64 { state.withLock { $0.byteCount } }
+
+    /// Reads the next chunk into the start of `buffer`; nil at the end.
+    func next(into buffer: AlignedBuffer) throws -> ChunkReader.Chunk? {
+        try state.withLock { state in
+            guard !state.hasEnded else { return nil }
+            let pageEnd =
+                (Page.index(ofBlock: state.nextBlock) + 1) * UInt64(Page.blockCount)
+            let room = Int(
+                min(UInt64(chunkByteCount / blockSize.byteCount), pageEnd - state.nextBlock))
+            let count = try PositionedIO.readStream(
+                source.buffered, into: buffer, range: 0..<room * blockSize.byteCount,
+                subject: "standard input")
+            if count < room * blockSize.byteCount { state.hasEnded = true }
+            guard count > 0 else { return nil }
+            state.byteCount += UInt64(count)
+            let blocks = Int(blockSize.blockCount(coveringByteCount: UInt64(count)))
+            buffer.zero(count..<blocks * blockSize.byteCount)
+            let first = state.nextBlock
+            state.nextBlock += UInt64(blocks)
+            return ChunkReader.Chunk(
+                blocks: first..<state.nextBlock, slot: 0,
+                range: 0..<blocks * blockSize.byteCount)
+        }
+    }
+}

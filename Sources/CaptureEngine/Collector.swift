@@ -1,0 +1,144 @@
+internal import BlockModel
+internal import ChangeTracking
+internal import Repository
+internal import RepositoryFormat
+internal import Synchronization
+
+/// Puts finished pages in order: their runs go to the delta, their fingerprints are staged, and
+/// their leaves are kept for the image digest.
+final class Collector: Sendable {
+    struct Counts {
+        var blocksChanged: UInt64 = 0
+        var dataBlockCount: UInt64 = 0
+    }
+
+    private struct State {
+        var nextPage: UInt64 = 0
+        var waiting: [UInt64: (page: FinishedPage, leaf: Digest?)] = [:]
+        var staged: [(page: UInt64, tip: TipPage)] = []
+        var stagedByteCount = 0
+        var leaves: [UInt64: Digest] = [:]
+        var counts = Counts()
+        var delta: DeltaWriter
+    }
+
+    /// Staged pages that are kept in memory before they go to the index.
+    private static let stagedByteLimit = 8 << 20
+
+    private let context: CaptureContext
+    private let state: Mutex<State>
+
+    init(context: CaptureContext, delta: sending DeltaWriter) {
+        self.context = context
+        state = Mutex(State(delta: delta))
+    }
+
+    /// Takes a page whose chunks are all in. Pages may come out of order by as many as are open.
+    func add(_ page: FinishedPage, tree: ImageDigestTree) throws {
+        let leaf = try leaf(of: page, tree)
+        let tip = newTip(of: page)
+        try state.withLock { state in
+            if let tip {
+                state.staged.append((page.number, tip))
+                state.stagedByteCount += page.blockCount * (Fingerprint.byteCount + 1)
+            }
+            state.waiting[page.number] = (page, leaf)
+            while let (next, leaf) = state.waiting.removeValue(forKey: state.nextPage) {
+                try append(next, leaf, &state)
+                state.nextPage += 1
+            }
+            if state.stagedByteCount > Self.stagedByteLimit { try flushStaged(&state) }
+        }
+    }
+
+    private func append(_ page: FinishedPage, _ leaf: Digest?, _ state: inout State) throws {
+        if let leaf { state.leaves[page.number] = leaf }
+        let first = page.number * UInt64(Page.blockCount)
+        for (slot, outcome) in page.outcomes {
+            let block = first + UInt64(slot)
+            switch outcome {
+            case .data(let digest):
+                state.counts.blocksChanged += 1
+                state.counts.dataBlockCount += 1
+                if !context.isDryRun {
+                    try state.delta.append(dataBlock: block, digest: digest)
+                }
+            case .zero:
+                // A new block of zeros is named, but nothing that reads otherwise changed.
+                if block < context.oldBlockCount { state.counts.blocksChanged += 1 }
+                if !context.isDryRun {
+                    try state.delta.append(.zero, firstBlock: block, blockCount: 1)
+                }
+            }
+        }
+    }
+
+    /// The page's new leaf; nil when it is as it was.
+    private func leaf(of page: FinishedPage, _ tree: ImageDigestTree) throws -> Digest? {
+        let oldCount = Page.blockCount(
+            ofPage: page.number, volumeBlockCount: context.oldBlockCount)
+        guard !page.outcomes.isEmpty || oldCount != page.blockCount else { return nil }
+        if oldCount == 0, page.outcomes.allSatisfy({ $0.outcome == .zero }) {
+            return tree.zeroLeaf(page: page.number, blockCount: page.blockCount)
+        }
+        let before = try page.before ?? context.loadBefore(page.number)
+        var digests = [Digest](repeating: tree.zeroBlock, count: page.blockCount)
+        for slot in 0..<min(before.digests.count, page.blockCount) {
+            digests[slot] = before.digests[slot]
+        }
+        for (slot, outcome) in page.outcomes {
+            switch outcome {
+            case .data(let digest): digests[slot] = digest
+            case .zero: digests[slot] = tree.zeroBlock
+            }
+        }
+        return tree.leaf(page: page.number, digests: digests.span)
+    }
+
+    /// The page's fingerprints when they are not those of the index; nothing for zeros alone.
+    private func newTip(of page: FinishedPage) -> TipPage? {
+        let sizeChanged = page.tip.map { $0.blockCount != page.blockCount } ?? false
+        guard !page.fingerprints.isEmpty || sizeChanged else { return nil }
+        let zero = context.fingerprinter.zero
+        if page.tip == nil, page.fingerprints.allSatisfy({ $0.fingerprint == zero }) {
+            return nil
+        }
+        var tip = page.tip ?? TipPage(blockCount: page.blockCount)
+        tip.resize(to: page.blockCount)
+        for (slot, fingerprint) in page.fingerprints { tip[slot] = fingerprint }
+        return tip
+    }
+
+    private func flushStaged(_ state: inout State) throws {
+        if !context.isDryRun {
+            try context.index.stage(
+                state.staged, line: context.line.number, attempt: context.attempt)
+        }
+        state.staged.removeAll()
+        state.stagedByteCount = 0
+    }
+
+    /// Stages the last fingerprints, ends the map, and gives the image's leaves.
+    func finish(byteCount: UInt64) throws -> (leaves: [Digest], counts: Counts) {
+        let pageCount = Page.count(
+            forBlockCount: context.blockSize.blockCount(coveringByteCount: byteCount))
+        return try state.withLock { state in
+            precondition(state.nextPage == pageCount && state.waiting.isEmpty)
+            if !state.staged.isEmpty { try flushStaged(&state) }
+            if !context.isDryRun { try state.delta.finishMap() }
+            let leaves = try (0..<pageCount).map { page in
+                if let leaf = state.leaves[page] { return leaf }
+                return try context.index.leaf(of: context.line.number, page: page)
+            }
+            return (leaves, state.counts)
+        }
+    }
+
+    /// Commits the delta.
+    func commit(_ name: DeltaName, head: DeltaHead) throws -> KnownDelta {
+        try state.withLock { try $0.delta.commit(name, head: head) }
+    }
+
+    var partByteCount: UInt64 { state.withLock { $0.delta.partByteCount } }
+    var progress: Counts { state.withLock { $0.counts } }
+}

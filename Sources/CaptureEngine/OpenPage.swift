@@ -1,0 +1,87 @@
+internal import BlockModel
+internal import Repository
+internal import Synchronization
+
+/// What a block turned out to be, where the snapshot before does not say the same already.
+enum Outcome: Hashable, Sendable {
+    case data(Digest)
+    case zero
+}
+
+/// What workers learned of one chunk of a page.
+struct ChunkResult {
+    var blockCount = 0
+    var outcomes: [(slot: Int, outcome: Outcome)] = []
+    /// Fingerprints that the index does not have yet.
+    var fingerprints: [(slot: Int, fingerprint: Fingerprint)] = []
+}
+
+/// A page while its chunks are being captured, perhaps by several workers at once.
+final class OpenPage: Sendable {
+    private struct State {
+        var remaining: Int
+        var blockCount: Int
+        var outcomes: [(slot: Int, outcome: Outcome)] = []
+        var fingerprints: [(slot: Int, fingerprint: Fingerprint)] = []
+        var before: PageBlocks?
+    }
+
+    let number: UInt64
+    /// The fingerprints of the snapshot before.
+    let tip: TipPage?
+    private let state: Mutex<State>
+
+    init(number: UInt64, blockCount: Int, tip: TipPage?) {
+        self.number = number
+        self.tip = tip
+        state = Mutex(State(remaining: blockCount, blockCount: blockCount))
+    }
+
+    /// The page as it was, loaded when first asked for.
+    func before(_ load: () throws -> PageBlocks) throws -> PageBlocks {
+        try state.withLock { state in
+            if let before = state.before { return before }
+            let before = try load()
+            state.before = before
+            return before
+        }
+    }
+
+    /// Adds what was learned of a chunk; true when it was the last one.
+    func add(_ result: ChunkResult) -> Bool {
+        state.withLock { state in
+            state.outcomes.append(contentsOf: result.outcomes)
+            state.fingerprints.append(contentsOf: result.fingerprints)
+            state.remaining -= result.blockCount
+            return state.remaining == 0
+        }
+    }
+
+    /// Says that the page ends early, because a stream did; true when all its chunks are in.
+    func cut(to blockCount: Int) -> Bool {
+        state.withLock { state in
+            state.remaining -= state.blockCount - blockCount
+            state.blockCount = blockCount
+            return state.remaining == 0
+        }
+    }
+
+    /// Everything that was learned, outcomes in order of slot.
+    func finished() -> FinishedPage {
+        state.withLock { state in
+            FinishedPage(
+                number: number, blockCount: state.blockCount, tip: tip,
+                outcomes: state.outcomes.sorted { $0.slot < $1.slot },
+                fingerprints: state.fingerprints, before: state.before)
+        }
+    }
+}
+
+struct FinishedPage: Sendable {
+    let number: UInt64
+    let blockCount: Int
+    let tip: TipPage?
+    let outcomes: [(slot: Int, outcome: Outcome)]
+    let fingerprints: [(slot: Int, fingerprint: Fingerprint)]
+    let before: PageBlocks?
+}

@@ -1,0 +1,66 @@
+internal import BlockModel
+internal import LinuxIO
+internal import Synchronization
+internal import VolumeAccess
+
+/// What one worker does next: read a stretch of blocks, or take it as zeros.
+enum WorkItem {
+    /// Blocks that must be read. The range ends inside one page.
+    case data(Range<UInt64>)
+    /// Blocks in a hole of the file, which read as zeros. The range ends inside one page.
+    case hole(Range<UInt64>)
+}
+
+/// Deals out the blocks of a source in order, to all workers, from one place.
+final class WorkList: Sendable {
+    private struct State {
+        var nextBlock: UInt64 = 0
+        var extent: Range<UInt64> = 0..<0
+        var hasNoMoreData = false
+    }
+
+    private let source: VolumeSource
+    private let blockSize: BlockSize
+    private let blockCount: UInt64
+    private let chunkBlockCount: UInt64
+    private let state = Mutex(State())
+
+    init(source: VolumeSource, byteCount: UInt64, blockSize: BlockSize, chunkByteCount: Int) {
+        self.source = source
+        self.blockSize = blockSize
+        blockCount = blockSize.blockCount(coveringByteCount: byteCount)
+        chunkBlockCount = UInt64(chunkByteCount / blockSize.byteCount)
+    }
+
+    /// The next item; nil when all blocks were dealt out.
+    func next() throws -> WorkItem? {
+        try state.withLock { state in
+            let first = state.nextBlock
+            guard first < blockCount else { return nil }
+            let pageEnd = (Page.index(ofBlock: first) + 1) * UInt64(Page.blockCount)
+            let limit = min(pageEnd, blockCount)
+            let offset = blockSize.byteOffset(ofBlock: first)
+            if !state.hasNoMoreData && offset >= state.extent.upperBound {
+                try findExtent(&state, from: offset)
+            }
+            let size = UInt64(blockSize.byteCount)
+            let dataStart =
+                state.hasNoMoreData ? blockCount : max(first, state.extent.lowerBound / size)
+            if dataStart > first {
+                state.nextBlock = min(dataStart, limit)
+                return .hole(first..<state.nextBlock)
+            }
+            let dataEnd = blockSize.blockCount(coveringByteCount: state.extent.upperBound)
+            state.nextBlock = min(first + chunkBlockCount, max(dataEnd, first + 1), limit)
+            return .data(first..<state.nextBlock)
+        }
+    }
+
+    private func findExtent(_ state: inout State, from offset: UInt64) throws {
+        if let extent = try source.nextData(from: offset) {
+            state.extent = extent
+        } else {
+            state.hasNoMoreData = true
+        }
+    }
+}

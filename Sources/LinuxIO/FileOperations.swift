@@ -1,0 +1,119 @@
+internal import CShims
+internal import Glibc
+
+/// Calls on open descriptors, each with the kernel's reason when it fails.
+package enum FileOperation {
+    package static func synchronizeData(_ descriptor: Int32, subject: String) throws(SystemError) {
+        guard fdatasync(descriptor) == 0 else { throw SystemError(.sync, subject) }
+    }
+
+    package static func truncate(
+        _ descriptor: Int32,
+        to byteCount: UInt64,
+        subject: String
+    ) throws(SystemError) {
+        guard ftruncate(descriptor, off_t(byteCount)) == 0 else {
+            throw SystemError(.truncate, subject)
+        }
+    }
+
+    /// Turns direct I/O on or off; false when the file system has none.
+    package static func setDirect(_ descriptor: Int32, _ isEnabled: Bool) -> Bool {
+        varve_set_direct(descriptor, isEnabled ? 1 : 0) == 0
+    }
+
+    package static func synchronizeDirectory(_ path: String) throws(SystemError) {
+        let handle = try FileHandle(path, .read, flags: O_DIRECTORY)
+        guard fsync(handle.descriptor) == 0 else { throw SystemError(.sync, path) }
+    }
+
+    /// Next offset with data at or after `offset`; nil when only a hole follows.
+    package static func nextData(
+        _ descriptor: Int32,
+        from offset: UInt64,
+        subject: String
+    ) throws(SystemError) -> UInt64? {
+        let result = lseek(descriptor, off_t(offset), VARVE_SEEK_DATA)
+        if result >= 0 { return UInt64(result) }
+        if errno == ENXIO { return nil }
+        // A file system without holes: all of it is data.
+        if errno == EINVAL || errno == EOPNOTSUPP { return offset }
+        throw SystemError(.seek, subject)
+    }
+
+    /// Next offset in a hole at or after `offset`; the end of the file counts as one.
+    package static func nextHole(
+        _ descriptor: Int32,
+        from offset: UInt64,
+        subject: String
+    ) throws(SystemError) -> UInt64? {
+        let result = lseek(descriptor, off_t(offset), VARVE_SEEK_HOLE)
+        if result >= 0 { return UInt64(result) }
+        if errno == EINVAL || errno == EOPNOTSUPP || errno == ENXIO { return nil }
+        throw SystemError(.seek, subject)
+    }
+
+    package static func punchHole(_ descriptor: Int32, offset: UInt64, byteCount: UInt64) -> Bool {
+        varve_punch_hole(descriptor, offset, byteCount) == 0
+    }
+
+    /// Opens for reading past the page cache; nil where the file system has no direct I/O.
+    package static func openDirect(_ path: String) -> Int32? {
+        let descriptor = unsafe varve_open_direct(path)
+        return descriptor >= 0 ? descriptor : nil
+    }
+
+    /// Takes an open-file-description lock on the whole file; false when another holds it.
+    package static func tryLock(_ descriptor: Int32, exclusive: Bool) -> Bool {
+        varve_lock_try(descriptor, exclusive ? 1 : 0) == 0
+    }
+
+    /// Whether another open file description locks any part of the file.
+    package static func isLocked(_ descriptor: Int32) -> Bool {
+        varve_lock_is_held(descriptor) == 1
+    }
+}
+
+/// A device number, as `stat` gives it, and its two halves.
+package enum DeviceNumber {
+    package static func major(_ device: UInt64) -> UInt32 { varve_device_major(device) }
+    package static func minor(_ device: UInt64) -> UInt32 { varve_device_minor(device) }
+    package static func make(major: UInt32, minor: UInt32) -> UInt64 {
+        varve_device_make(major, minor)
+    }
+}
+
+/// Block-device calls. Source: `ioctl(2)`, `linux/fs.h`.
+package enum BlockDevice {
+    package static func byteCount(
+        _ descriptor: Int32,
+        subject: String
+    ) throws(SystemError) -> UInt64 {
+        var bytes: UInt64 = 0
+        guard unsafe varve_block_device_size(descriptor, &bytes) == 0 else {
+            throw SystemError(.ioctl, subject)
+        }
+        return bytes
+    }
+
+    package static func sectorByteCount(
+        _ descriptor: Int32,
+        subject: String
+    ) throws(SystemError) -> Int {
+        var bytes: UInt32 = 0
+        guard unsafe varve_block_device_sector_size(descriptor, &bytes) == 0 else {
+            throw SystemError(.ioctl, subject)
+        }
+        return Int(bytes)
+    }
+
+    /// Makes a range read as zeros, by the fastest way the device has; false when it has none.
+    package static func zeroOut(_ descriptor: Int32, offset: UInt64, byteCount: UInt64) -> Bool {
+        varve_block_device_zero_out(descriptor, offset, byteCount) == 0
+    }
+
+    /// Drops the kernel's cached pages of the device, so that the next read asks the device.
+    package static func dropCache(_ descriptor: Int32) {
+        _ = varve_block_device_flush_buffers(descriptor)
+    }
+}

@@ -1,0 +1,27 @@
+internal import Glibc
+
+/// A system call that failed: what was tried, on what, and the kernel's reason.
+package struct SystemError: Error, Hashable, CustomStringConvertible {
+    package enum Operation: String, Hashable, Sendable {
+        case open, close, read, write, sync, truncate, status, link, rename, remove, list, lock
+        case makeDirectory = "make directory", map, ring, ioctl, startThread = "start thread"
+        case seek, punchHole = "punch hole"
+    }
+
+    package let operation: Operation
+    package let errno: Int32
+    package let subject: String
+
+    package init(_ operation: Operation, _ subject: String, errno code: Int32 = Glibc.errno) {
+        self.operation = operation
+        self.errno = code
+        self.subject = subject
+    }
+
+    package static let readOnly = EROFS
+
+    /// The kernel's words for the error number.
+    package var reason: String { unsafe String(cString: strerror(errno)) }
+
+    package var description: String { "cannot \(operation.rawValue) \(subject): \(reason)" }
+}

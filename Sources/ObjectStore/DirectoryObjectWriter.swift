@@ -1,0 +1,187 @@
+internal import CShims
+internal import Glibc
+internal import LinuxIO
+
+/// Writes one file of a ``DirectoryStore``.
+///
+/// Small objects stay in memory until they are finished. Larger ones go out as whole buffers with
+/// direct I/O, several in flight, so that the caller can go on computing meanwhile.
+final class DirectoryObjectWriter: ObjectWriter, @unchecked Sendable {
+    // Safe: the contract gives a writer to one thread at a time.
+    private static let bufferByteCount = 1 << 20
+    private static let bufferCount = 6
+
+    private let path: String
+    private let name: String
+    private let file: SharedDescriptor
+    /// Set where the file system has no unnamed files.
+    private let temporaryPath: String?
+    private var pending: [UInt8] = []
+    private var flight: WriteFlight?
+
+    init(path: String, name: String) throws(SystemError) {
+        self.path = path
+        self.name = name
+        let directory = Directory.parent(of: path)
+        let descriptor = unsafe varve_open_unnamed(directory, 0o600)
+        if descriptor >= 0 {
+            file = SharedDescriptor(FileHandle(adopting: descriptor))
+            temporaryPath = nil
+            return
+        }
+        guard errno == EOPNOTSUPP || errno == EISDIR || errno == ENOENT || errno == EINVAL else {
+            throw SystemError(.open, directory)
+        }
+        var generator = SystemRandomNumberGenerator()
+        let temporary = directory + "/.tmp-" + String(generator.next(), radix: 16)
+        file = try SharedDescriptor(FileHandle(temporary, .create))
+        temporaryPath = temporary
+    }
+
+    deinit {
+        if let temporaryPath { _ = unsafe unlink(temporaryPath) }
+    }
+
+    func append(_ bytes: RawSpan) throws(ObjectStoreError) {
+        do throws(SystemError) {
+            if flight == nil {
+                guard pending.count + bytes.byteCount > Self.bufferByteCount else {
+                    unsafe bytes.withUnsafeBytes { unsafe pending.append(contentsOf: $0) }
+                    return
+                }
+                let flight = try WriteFlight(
+                    file, bufferByteCount: Self.bufferByteCount, count: Self.bufferCount,
+                    subject: path)
+                self.flight = flight
+                let start = pending
+                pending = []
+                try unsafe flight.append(start.span.bytes)
+            }
+            try flight?.append(bytes)
+        } catch {
+            throw ObjectStoreError(error, during: .create, of: name)
+        }
+    }
+
+    func finish() throws(ObjectStoreError) {
+        do throws(SystemError) {
+            try writeRest()
+            try publish()
+        } catch {
+            throw ObjectStoreError(error, during: .create, of: name)
+        }
+    }
+
+    /// Writes `bytes` and publishes them already locked.
+    func finishLocked(_ bytes: [UInt8]) throws(SystemError) -> any ObjectLock {
+        pending = bytes
+        guard FileOperation.tryLock(file.descriptor, exclusive: true) else {
+            throw SystemError(.lock, path)
+        }
+        try writeRest()
+        try publish()
+        return file
+    }
+
+    private func writeRest() throws(SystemError) {
+        if let flight {
+            try flight.finish()
+        } else {
+            let bytes = pending
+            try unsafe PositionedIO.write(
+                file.descriptor, bytes.span.bytes, at: 0, subject: path)
+        }
+        try FileOperation.synchronizeData(file.descriptor, subject: path)
+    }
+
+    private func publish() throws(SystemError) {
+        let status: Int32
+        if let temporaryPath {
+            status = unsafe varve_rename_exclusive(temporaryPath, path)
+        } else {
+            status = unsafe varve_link_unnamed(file.descriptor, path)
+        }
+        guard status == 0 else { throw SystemError(.link, path) }
+        try FileOperation.synchronizeDirectory(Directory.parent(of: path))
+    }
+}
+
+/// Buffers on their way to a file: filled in turn, written with direct I/O where there is some.
+private final class WriteFlight {
+    private let file: SharedDescriptor
+    private let subject: String
+    private let bufferByteCount: Int
+    private let buffers: AlignedBuffer
+    private let ring: Ring?
+    private var freeSlots: [Int]
+    private var current: Int
+    private var filled = 0
+    private var fileOffset: UInt64 = 0
+    private let isDirect: Bool
+
+    init(
+        _ file: SharedDescriptor,
+        bufferByteCount: Int,
+        count: Int,
+        subject: String
+    ) throws(SystemError) {
+        self.file = file
+        self.subject = subject
+        self.bufferByteCount = bufferByteCount
+        buffers = try AlignedBuffer(byteCount: bufferByteCount * count)
+        isDirect = FileOperation.setDirect(file.descriptor, true)
+        ring = isDirect ? Ring(entryCount: count) : nil
+        current = 0
+        freeSlots = Array(1..<count)
+    }
+
+    func append(_ bytes: RawSpan) throws(SystemError) {
+        var taken = 0
+        while taken < bytes.byteCount {
+            let count = min(bufferByteCount - filled, bytes.byteCount - taken)
+            buffers.copy(
+                bytes.extracting(taken..<taken + count), to: current * bufferByteCount + filled)
+            filled += count
+            taken += count
+            if filled == bufferByteCount { try send() }
+        }
+    }
+
+    /// Sends the full current buffer and takes the next free one.
+    private func send() throws(SystemError) {
+        let range = current * bufferByteCount..<(current + 1) * bufferByteCount
+        if let ring {
+            try ring.write(
+                file.descriptor, from: buffers, range: range, at: fileOffset, tag: UInt64(current))
+            if freeSlots.isEmpty { try waitForOne(ring) }
+            current = freeSlots.removeLast()
+        } else {
+            let buffers = buffers
+            try PositionedIO.write(
+                file.descriptor, buffers.bytes.extracting(range), at: fileOffset,
+                subject: subject)
+        }
+        fileOffset += UInt64(bufferByteCount)
+        filled = 0
+    }
+
+    private func waitForOne(_ ring: Ring) throws(SystemError) {
+        let (tag, result) = try ring.wait()
+        guard result >= 0 else { throw SystemError(.write, subject, errno: Int32(-result)) }
+        // A short direct write means that the disk is full to the last byte.
+        guard result == bufferByteCount else { throw SystemError(.write, subject, errno: ENOSPC) }
+        freeSlots.append(Int(tag))
+    }
+
+    /// Waits for all that is in flight and writes the last, partial buffer.
+    func finish() throws(SystemError) {
+        if let ring { while ring.inFlightCount > 0 { try waitForOne(ring) } }
+        guard filled > 0 else { return }
+        if isDirect { _ = FileOperation.setDirect(file.descriptor, false) }
+        let start = current * bufferByteCount
+        let buffers = buffers
+        try PositionedIO.write(
+            file.descriptor, buffers.bytes.extracting(start..<start + filled), at: fileOffset,
+            subject: subject)
+    }
+}

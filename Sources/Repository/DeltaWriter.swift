@@ -1,0 +1,142 @@
+package import BlockModel
+internal import ObjectStore
+package import RepositoryFormat
+
+/// Collects the map of a capture, in block order, and commits it: the delta is the commit.
+///
+/// A map that outgrows a delta object goes out in parts as it grows.
+package final class DeltaWriter {
+    private let repository: Repository
+    private var map = DeltaMap()
+    private var parts: [PartReference] = []
+    private let partByteLimit: Int
+    private var generator: any RandomNumberGenerator & Sendable
+
+    package private(set) var dataBlockCount: UInt64 = 0
+    package private(set) var zeroBlockCount: UInt64 = 0
+    package private(set) var freeBlockCount: UInt64 = 0
+    package private(set) var partByteCount: UInt64 = 0
+
+    package init(
+        repository: Repository,
+        partByteLimit: Int = Format.partByteLimit,
+        generator: any RandomNumberGenerator & Sendable
+    ) {
+        self.repository = repository
+        self.partByteLimit = min(partByteLimit, Format.partByteLimit)
+        self.generator = generator
+    }
+
+    package func append(_ kind: RunKind, firstBlock: UInt64, blockCount: UInt64) throws {
+        switch kind {
+        case .data: preconditionFailure("a data run needs its digests")
+        case .zero: zeroBlockCount += blockCount
+        case .free: freeBlockCount += blockCount
+        }
+        map.append(kind, firstBlock: firstBlock, blockCount: blockCount)
+        try flushIfFull()
+    }
+
+    package func append(dataBlock block: UInt64, digest: Digest) throws {
+        dataBlockCount += 1
+        map.append(dataBlock: block, digest: digest)
+        try flushIfFull()
+    }
+
+    private func flushIfFull() throws {
+        // A block adds at most a run and a digest.
+        if map.byteCount + 8 + Digest.byteCount > partByteLimit { try flushPart() }
+    }
+
+    private func flushPart() throws {
+        guard let first = map.runs.first?.firstBlock else { return }
+        let id = ObjectID(high: generator.next(), low: generator.next())
+        let encoded = map.encoded()
+        let reference = PartReference(
+            id: id, firstBlock: first, endBlock: map.endBlock,
+            mapByteCount: UInt64(encoded.count), mapChecksum: DeltaMap.checksum(encoded))
+        let bytes = try PartObject.encode(
+            id: id, identity: repository.identity, encodedMap: encoded)
+        let decoded = try PartObject.decode(
+            bytes, reference: reference, identity: repository.identity)
+        guard decoded == map else { throw FormatError.notReproducible }
+        try repository.store.create(ObjectNames.part(id), bytes)
+        partByteCount += UInt64(bytes.count)
+        parts.append(reference)
+        map.removeAll()
+    }
+
+    /// Makes the parts durable; the map is complete.
+    package func finishMap() throws {
+        if !parts.isEmpty || map.byteCount > min(Format.inlineMapByteLimit, partByteLimit) {
+            try flushPart()
+        }
+    }
+
+    /// Writes the delta. Everything that it names must be durable by now.
+    package func commit(_ name: DeltaName, head: DeltaHead) throws -> KnownDelta {
+        var head = head
+        head.dataBlockCount = dataBlockCount
+        head.zeroBlockCount = zeroBlockCount
+        head.freeBlockCount = freeBlockCount
+        head.parts = parts
+        let bytes = try DeltaObject.encode(
+            name: name, identity: repository.identity, head: head, inlineMap: map)
+        try repository.store.create(name.objectName, bytes)
+        return KnownDelta(name: name, head: head)
+    }
+}
+
+extension Repository {
+    /// Puts the first marker of a volume in place, before its first delta: from then on the loss
+    /// of any marker shows.
+    package func prepareVolume(_ timeline: Timeline) throws {
+        guard timeline.newest == nil, timeline.deltas.isEmpty else { return }
+        let marker = NewestMarker(
+            volume: timeline.volume, generation: 0, snapshot: .nothing, delta: .zero)
+        do throws(ObjectStoreError) {
+            try store.create(
+                marker.objectName, Self.encode(marker, identity))
+        } catch {
+            guard error.reason == .alreadyExists else { throw error }
+        }
+    }
+
+    /// Names `delta` as the newest commit of its volume, then drops the markers of older ones.
+    package func markNewest(_ delta: KnownDelta) throws {
+        let marker = NewestMarker(
+            volume: delta.name.volume, generation: delta.name.to, snapshot: delta.head.to,
+            delta: delta.name.id)
+        do throws(ObjectStoreError) {
+            try store.create(marker.objectName, Self.encode(marker, identity))
+        } catch {
+            guard error.reason == .alreadyExists else { throw error }
+        }
+        for entry in try store.list(ObjectNames.volume(delta.name.volume)) {
+            guard case .newest(let generation, _) = ObjectNames.parse(volumeEntry: entry.name)?.1,
+                generation < delta.name.to
+            else { continue }
+            try store.delete(entry.name)
+        }
+    }
+
+    /// Adds the marker of a finished commit whose writer died before it could.
+    package func completeNewestMarker(_ timeline: Timeline) throws {
+        guard let newest = timeline.newest, let tip = timeline.tip,
+            tip.generation > newest.generation,
+            let delta = timeline.deltas.last(where: { $0.head.to == tip.id })
+        else { return }
+        try markNewest(delta)
+    }
+
+    private static func encode(
+        _ marker: NewestMarker,
+        _ identity: RepositoryIdentity
+    ) -> [UInt8] {
+        // A marker's fields have fixed sizes, and its name is that of a valid volume.
+        guard let bytes = try? marker.encoded(identity: identity) else {
+            preconditionFailure("a marker could not be encoded")
+        }
+        return bytes
+    }
+}

@@ -1,0 +1,258 @@
+internal import BlockModel
+internal import LMDB
+internal import RepositoryFormat
+
+/// Digests, their numbers, and where their bytes are.
+///
+/// `numbers` maps page *n* to 85 entries of 48 bytes (digest, place), which fill one LMDB overflow
+/// page. `digests` maps a digest's first two bytes to values of 12: six more bytes of the digest
+/// and the number; the full digest in `numbers` decides.
+extension Index {
+    static let entriesPerPage = 85
+    static let entryByteCount = Digest.byteCount + Place.byteCount
+    private static let valueByteCount = 12
+    private static let numberLimit: UInt64 = 1 << 48
+    static let nextNumberKey = Key("next number")
+    static let nextPackKey = Key("next pack")
+
+    // MARK: Looking up
+
+    /// The number of `digest`; nil when the index does not know it.
+    func number(
+        of digest: Digest,
+        _ transaction: borrowing Transaction
+    ) throws -> BlockNumber? {
+        try transaction.withCursor(over: tables.digests) { cursor in
+            try number(of: digest, cursor, transaction)
+        }
+    }
+
+    func number(
+        of digest: Digest,
+        _ cursor: borrowing Cursor,
+        _ transaction: borrowing Transaction
+    ) throws -> BlockNumber? {
+        let key = Self.bucket(of: digest)
+        let tag = Self.tag(of: digest)
+        var found = try Self.value(tag: tag, number: 0).withBytes { sought in
+            try cursor.seek(key, atLeast: sought) { Self.split($0) }
+        }
+        while let (foundTag, number) = found, foundTag == tag {
+            if try entry(of: number, transaction)?.digest == digest { return number }
+            found = try cursor.nextDuplicate { _, value in Self.split(value) }
+        }
+        return nil
+    }
+
+    /// The digest and first place of a number.
+    func entry(
+        of number: BlockNumber,
+        _ transaction: borrowing Transaction
+    ) throws -> (digest: Digest, place: Place)? {
+        let page = number / UInt64(Self.entriesPerPage)
+        let offset = Int(number % UInt64(Self.entriesPerPage)) * Self.entryByteCount
+        return try transaction.value(in: tables.numbers, for: Key().appending(page)) { bytes in
+            offset + Self.entryByteCount <= bytes.byteCount
+                ? (
+                    bytes.digest(at: offset),
+                    Place(at: offset + Digest.byteCount, in: bytes)
+                )
+                : nil
+        } ?? nil
+    }
+
+    /// Calls `body` with the index in `numbers`, the digest and the first place of each number
+    /// that stands for a digest; numbers that follow one another share a look-up.
+    func forEachEntry(
+        of numbers: borrowing Span<BlockNumber>,
+        _ transaction: borrowing Transaction,
+        _ body: (Int, Digest, Place) throws -> Void
+    ) throws {
+        let perPage = UInt64(Self.entriesPerPage)
+        var index = 0
+        while index < numbers.count {
+            guard numbers[index] >= SpecialBlock.firstDigest else {
+                index += 1
+                continue
+            }
+            let page = numbers[index] / perPage
+            let start = index
+            let found: Void? = try transaction.value(
+                in: tables.numbers, for: Key().appending(page)
+            ) { bytes in
+                while index < numbers.count, numbers[index] / perPage == page,
+                    numbers[index] >= SpecialBlock.firstDigest
+                {
+                    let offset = Int(numbers[index] % perPage) * Self.entryByteCount
+                    guard offset + Self.entryByteCount <= bytes.byteCount else {
+                        throw Self.broken("a block number has no entry")
+                    }
+                    try body(
+                        index, bytes.digest(at: offset),
+                        Place(at: offset + Digest.byteCount, in: bytes))
+                    index += 1
+                }
+            }
+            guard found != nil, index > start else {
+                throw Self.broken("a block number has no entry")
+            }
+        }
+    }
+
+    /// All places of a number whose packs are in the repository, shallowest first.
+    func places(
+        of number: BlockNumber,
+        _ transaction: borrowing Transaction
+    ) throws -> [Place] {
+        guard let first = try entry(of: number, transaction)?.place else { return [] }
+        var places = [first]
+        try transaction.withCursor(over: tables.places) { cursor in
+            let key = Key().appending(number)
+            let lowest = Key().appending(UInt64(0)).appending(UInt64(0))
+            var more = try lowest.withBytes { lowest in
+                try cursor.seek(key, atLeast: lowest) { Place(at: 0, in: $0) }
+            }
+            while let place = more {
+                places.append(place)
+                more = try cursor.nextDuplicate { _, value in Place(at: 0, in: value) }
+            }
+        }
+        return places.filter { pack($0.pack) != nil }.sorted { $0.depth < $1.depth }
+    }
+
+    // MARK: Adding
+
+    /// Adds blocks and their places in one transaction; ``finish`` writes what is still in memory.
+    struct Adder {
+        private let index: Index
+        private var next: BlockNumber
+        private var page: UInt64
+        private var bytes: [UInt8]
+        private(set) var addedCount = 0
+
+        init(_ index: Index, _ transaction: borrowing Transaction) throws {
+            self.index = index
+            next =
+                try transaction.value(in: index.tables.meta, for: Index.nextNumberKey) {
+                    $0.littleEndian(at: 0, as: UInt64.self)
+                } ?? SpecialBlock.firstDigest
+            page = next / UInt64(Index.entriesPerPage)
+            bytes =
+                try transaction.value(in: index.tables.numbers, for: Key().appending(page)) {
+                    [UInt8](copying: $0)
+                } ?? []
+        }
+
+        /// Gives `digest` the next number.
+        mutating func add(
+            _ digest: Digest,
+            _ place: Place,
+            _ transaction: borrowing Transaction
+        ) throws -> BlockNumber {
+            guard next < Index.numberLimit else { throw Index.broken("it holds too many blocks") }
+            let number = next
+            next += 1
+            addedCount += 1
+            let offset = Int(number % UInt64(Index.entriesPerPage)) * Index.entryByteCount
+            if bytes.count < offset + Index.entryByteCount {
+                bytes.append(
+                    contentsOf: repeatElement(
+                        0, count: offset + Index.entryByteCount - bytes.count))
+            }
+            var span = bytes.mutableSpan
+            var raw = unsafe span.mutableBytes
+            raw.store(digest, at: offset)
+            place.store(at: offset + Digest.byteCount, in: &raw)
+            let value = Index.value(tag: Index.tag(of: digest), number: number)
+            try value.withBytes {
+                try transaction.put($0, in: index.tables.digests, for: Index.bucket(of: digest))
+            }
+            if next % UInt64(Index.entriesPerPage) == 0 {
+                try flush(transaction)
+                page += 1
+                bytes.removeAll(keepingCapacity: true)
+            }
+            return number
+        }
+
+        /// Whether `number` is so new that its page is still in memory.
+        func holds(_ number: BlockNumber) -> Bool {
+            number / UInt64(Index.entriesPerPage) == page
+        }
+
+        mutating func flush(_ transaction: borrowing Transaction) throws {
+            if !bytes.isEmpty {
+                try transaction.put(
+                    bytes.rawSpan, in: index.tables.numbers, for: Key().appending(page))
+            }
+            var writer = ByteWriter()
+            writer.append(next)
+            try transaction.put(
+                writer.bytes.rawSpan, in: index.tables.meta, for: Index.nextNumberKey)
+        }
+    }
+
+    /// Gives a known number another place: instead of the first one when that is gone.
+    func addPlace(
+        _ place: Place,
+        to number: BlockNumber,
+        _ transaction: borrowing Transaction
+    ) throws {
+        guard let first = try entry(of: number, transaction)?.place else { return }
+        if first == place { return }
+        guard pack(first.pack) != nil else {
+            return try replacePlace(of: number, by: place, transaction)
+        }
+        var bytes = [UInt8](repeating: 0, count: Place.byteCount)
+        var span = bytes.mutableSpan
+        var raw = unsafe span.mutableBytes
+        place.store(at: 0, in: &raw)
+        try transaction.put(bytes.rawSpan, in: tables.places, for: Key().appending(number))
+    }
+
+    private func replacePlace(
+        of number: BlockNumber,
+        by place: Place,
+        _ transaction: borrowing Transaction
+    ) throws {
+        let key = Key().appending(number / UInt64(Self.entriesPerPage))
+        let offset = Int(number % UInt64(Self.entriesPerPage)) * Self.entryByteCount
+        guard
+            var bytes = try transaction.value(
+                in: tables.numbers, for: key, { [UInt8](copying: $0) })
+        else { return }
+        var span = bytes.mutableSpan
+        var raw = unsafe span.mutableBytes
+        place.store(at: offset + Digest.byteCount, in: &raw)
+        try transaction.put(bytes.rawSpan, in: tables.numbers, for: key)
+    }
+
+    // MARK: Encoding
+
+    static func broken(_ why: String) -> RepositoryError {
+        RepositoryError(
+            .failed,
+            "the index does not fit together (\(why)); run 'varve index rebuild', which loses nothing")
+    }
+
+    private static func bucket(of digest: Digest) -> Key {
+        Key().appending(UInt16(truncatingIfNeeded: digest.word0 >> 48))
+    }
+
+    private static func tag(of digest: Digest) -> UInt64 { digest.word0 & 0xFFFF_FFFF_FFFF }
+
+    private static func value(tag: UInt64, number: BlockNumber) -> Key {
+        Key().appending(UInt32(truncatingIfNeeded: tag >> 16))
+            .appending(UInt16(truncatingIfNeeded: tag))
+            .appending(UInt16(truncatingIfNeeded: number >> 32))
+            .appending(UInt32(truncatingIfNeeded: number))
+    }
+
+    private static func split(_ value: RawSpan) -> (tag: UInt64, number: BlockNumber) {
+        guard value.byteCount == valueByteCount else { return (.max, 0) }
+        let high = value.littleEndian(at: 0, as: UInt32.self).byteSwapped
+        let middle = value.littleEndian(at: 4, as: UInt32.self).byteSwapped
+        let low = value.littleEndian(at: 8, as: UInt32.self).byteSwapped
+        return (UInt64(high) << 16 | UInt64(middle >> 16), UInt64(middle & 0xFFFF) << 32 | UInt64(low))
+    }
+}

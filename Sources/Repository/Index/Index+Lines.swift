@@ -1,0 +1,345 @@
+package import BlockModel
+internal import LMDB
+internal import RepositoryFormat
+
+/// A line that is ready to be read: a volume's history, or the path to one forked snapshot.
+package struct Line: Hashable, Sendable {
+    package let number: LineNumber
+    package let tip: SnapshotID
+    package let tipGeneration: Generation
+    package let tipByteCount: UInt64
+
+    /// The line of a volume that the index has nothing of.
+    package static let none = Line(
+        number: 0, tip: .nothing, tipGeneration: 0, tipByteCount: 0)
+}
+
+/// Lines and their history: which block numbers stood in a page at a generation.
+///
+/// `history` has a row for each (line, page, generation) in which the page changed: a patch, words
+/// of 16 bits of slot and 48 of number, or the full page, written when the patches since the last
+/// full page would outweigh it. A page without rows is all zero.
+extension Index {
+    static let nextLineKey = Key("next line")
+    private static let historyHeadByteCount = 8
+    private static let slotShift: UInt64 = 48
+    private static let numberMask: UInt64 = (1 << 48) - 1
+
+    private enum HistoryKind: UInt32 {
+        case patch = 0
+        case full = 1
+    }
+
+    // MARK: Lines
+
+    func lines(_ transaction: borrowing Transaction) throws -> [LineNumber: LineState] {
+        try transaction.withCursor(over: tables.lines) { cursor in
+            var lines: [LineNumber: LineState] = [:]
+            var row = try cursor.first(Self.lineRow)
+            while let (number, state) = row {
+                lines[number] = state
+                row = try cursor.next(Self.lineRow)
+            }
+            return lines
+        }
+    }
+
+    private static func lineRow(
+        _ key: RawSpan,
+        _ value: RawSpan
+    ) throws -> (LineNumber, LineState) {
+        (
+            key.littleEndian(at: 0, as: UInt32.self).byteSwapped,
+            try LineState(decoding: [UInt8](copying: value))
+        )
+    }
+
+    func lineState(
+        _ line: LineNumber,
+        _ transaction: borrowing Transaction
+    ) throws -> LineState? {
+        try transaction.value(in: tables.lines, for: Key().appending(line)) {
+            try LineState(decoding: [UInt8](copying: $0))
+        }
+    }
+
+    func putLine(
+        _ line: LineNumber,
+        _ state: LineState,
+        _ transaction: borrowing Transaction
+    ) throws {
+        try transaction.put(
+            state.encoded().rawSpan, in: tables.lines, for: Key().appending(line))
+    }
+
+    func newLine(_ state: LineState, _ transaction: borrowing Transaction) throws -> LineNumber {
+        let number =
+            try transaction.value(in: tables.meta, for: Self.nextLineKey) {
+                $0.littleEndian(at: 0, as: UInt32.self)
+            } ?? 1
+        var writer = ByteWriter()
+        writer.append(number + 1)
+        try transaction.put(writer.bytes.rawSpan, in: tables.meta, for: Self.nextLineKey)
+        try putLine(number, state, transaction)
+        return number
+    }
+
+    // MARK: Snapshots of a line
+
+    /// The generation's snapshot and size as the line has it.
+    func snapshotRow(
+        _ line: LineNumber,
+        _ generation: Generation,
+        _ transaction: borrowing Transaction
+    ) throws -> (id: SnapshotID, byteCount: UInt64)? {
+        try transaction.value(
+            in: tables.snapshots, for: Key().appending(line).appending(generation)
+        ) { bytes in
+            (SnapshotID(bytes.digest(at: 0)), bytes.littleEndian(at: 32, as: UInt64.self))
+        }
+    }
+
+    func putSnapshot(
+        _ line: LineNumber,
+        _ generation: Generation,
+        _ id: SnapshotID,
+        byteCount: UInt64,
+        _ transaction: borrowing Transaction
+    ) throws {
+        var writer = ByteWriter()
+        writer.append(id)
+        writer.append(byteCount)
+        try transaction.put(
+            writer.bytes.rawSpan, in: tables.snapshots,
+            for: Key().appending(line).appending(generation))
+    }
+
+    // MARK: Reading history
+
+    /// Fills `numbers` with what the page held at `generation`; its count says how many blocks.
+    func loadNumbers(
+        _ line: LineNumber,
+        page: UInt64,
+        generation: Generation,
+        into numbers: inout [BlockNumber],
+        _ transaction: borrowing Transaction
+    ) throws {
+        for index in numbers.indices { numbers[index] = SpecialBlock.zero }
+        try transaction.withCursor(over: tables.history) { cursor in
+            // Newest first: a slot that a later row named is not touched again.
+            var known = [Bool](repeating: false, count: numbers.count)
+            var isDone = try startAtOrBefore(cursor, line, page, generation) { kind, words in
+                Self.apply(kind, words, to: &numbers, &known)
+            }
+            while !isDone {
+                isDone =
+                    try cursor.previous { key, value in
+                        guard Self.isRow(key, of: line, page) else { return true }
+                        return try Self.withWords(value) { kind, words in
+                            Self.apply(kind, words, to: &numbers, &known)
+                        }
+                    } ?? true
+            }
+        }
+    }
+
+    /// Moves to the newest row of the page that is not above `generation`; true when there is none.
+    private func startAtOrBefore(
+        _ cursor: borrowing Cursor,
+        _ line: LineNumber,
+        _ page: UInt64,
+        _ generation: Generation,
+        _ body: (HistoryKind, RawSpan) -> Bool
+    ) throws -> Bool {
+        let key = Self.historyKey(line, page, generation)
+        let exact = try cursor.seek(atLeast: key) { found, value -> Bool? in
+            guard Self.isRow(found, of: line, page),
+                found.littleEndian(at: 8, as: UInt64.self).byteSwapped == generation
+            else { return nil }
+            return try Self.withWords(value, body)
+        }
+        if let hit = exact, let isDone = hit { return isDone }
+        // Positioned behind it, or past the end of the table.
+        let before: Bool?
+        if exact == nil {
+            before = try cursor.last { found, value in
+                Self.isRow(found, of: line, page) ? try Self.withWords(value, body) : true
+            }
+        } else {
+            before = try cursor.previous { found, value in
+                Self.isRow(found, of: line, page) ? try Self.withWords(value, body) : true
+            }
+        }
+        return before ?? true
+    }
+
+    private static func isRow(_ key: RawSpan, of line: LineNumber, _ page: UInt64) -> Bool {
+        key.byteCount == 16
+            && key.littleEndian(at: 0, as: UInt32.self).byteSwapped == line
+            && key.littleEndian(at: 4, as: UInt32.self).byteSwapped
+                == UInt32(truncatingIfNeeded: page)
+    }
+
+    private static func withWords(
+        _ value: RawSpan,
+        _ body: (HistoryKind, RawSpan) -> Bool
+    ) throws -> Bool {
+        guard value.byteCount >= historyHeadByteCount, value.byteCount % 8 == 0,
+            let kind = HistoryKind(rawValue: value.littleEndian(at: 0, as: UInt32.self))
+        else { throw broken("a history page has a wrong length") }
+        return body(kind, value.extracting(historyHeadByteCount..<value.byteCount))
+    }
+
+    /// Takes what `words` say of slots not yet known; true when nothing older matters.
+    private static func apply(
+        _ kind: HistoryKind,
+        _ words: RawSpan,
+        to numbers: inout [BlockNumber],
+        _ known: inout [Bool]
+    ) -> Bool {
+        switch kind {
+        case .full:
+            for slot in 0..<min(words.byteCount / 8, numbers.count) where !known[slot] {
+                numbers[slot] = words.littleEndian(at: slot * 8, as: UInt64.self)
+            }
+            return true
+        case .patch:
+            for position in 0..<words.byteCount / 8 {
+                let word = words.littleEndian(at: position * 8, as: UInt64.self)
+                let slot = Int(word >> slotShift)
+                guard slot < numbers.count, !known[slot] else { continue }
+                known[slot] = true
+                numbers[slot] = word & numberMask
+            }
+            return false
+        }
+    }
+
+    // MARK: Writing history
+
+    /// Records that the page's `changes` (slot, number) happened in `generation`.
+    func putHistory(
+        _ line: LineNumber,
+        page: UInt64,
+        generation: Generation,
+        changes: [(slot: Int, number: BlockNumber)],
+        blockCount: Int,
+        _ transaction: borrowing Transaction
+    ) throws {
+        guard let weightBefore = try weightBefore(line, page, generation, transaction) else {
+            return try putFirstHistory(
+                line, page: page, generation: generation, changes: changes, blockCount: blockCount,
+                transaction)
+        }
+        let weight = weightBefore + changes.count
+        var writer = ByteWriter(reserving: 8 + 8 * min(changes.count, blockCount))
+        if weight > Page.blockCount || changes.count * 2 > blockCount {
+            var numbers = [BlockNumber](repeating: SpecialBlock.zero, count: blockCount)
+            try loadNumbers(
+                line, page: page, generation: generation - 1, into: &numbers, transaction)
+            for change in changes where change.slot < blockCount {
+                numbers[change.slot] = change.number
+            }
+            writer.append(HistoryKind.full.rawValue)
+            writer.append(UInt32(0))
+            for number in numbers { writer.append(number) }
+        } else {
+            writer.append(HistoryKind.patch.rawValue)
+            writer.append(UInt32(weight))
+            for change in changes {
+                writer.append(UInt64(change.slot) << Self.slotShift | change.number)
+            }
+        }
+        try transaction.put(
+            writer.bytes.rawSpan, in: tables.history,
+            for: Self.historyKey(line, page, generation))
+    }
+
+    /// The first row of a page: what it does not name is zero, so that zeros need no entry.
+    private func putFirstHistory(
+        _ line: LineNumber,
+        page: UInt64,
+        generation: Generation,
+        changes: [(slot: Int, number: BlockNumber)],
+        blockCount: Int,
+        _ transaction: borrowing Transaction
+    ) throws {
+        let named = changes.filter { $0.number != SpecialBlock.zero }
+        guard !named.isEmpty else { return }
+        var writer = ByteWriter(reserving: 8 + 8 * blockCount)
+        if named.count * 2 > blockCount {
+            var numbers = [BlockNumber](repeating: SpecialBlock.zero, count: blockCount)
+            for change in named { numbers[change.slot] = change.number }
+            writer.append(HistoryKind.full.rawValue)
+            writer.append(UInt32(0))
+            for number in numbers { writer.append(number) }
+        } else {
+            writer.append(HistoryKind.patch.rawValue)
+            writer.append(UInt32(named.count))
+            for change in named {
+                writer.append(UInt64(change.slot) << Self.slotShift | change.number)
+            }
+        }
+        try transaction.put(
+            writer.bytes.rawSpan, in: tables.history,
+            for: Self.historyKey(line, page, generation))
+    }
+
+    /// Entries of the patches between the last full page and `generation`, without it; nil when
+    /// the page has no row before it.
+    private func weightBefore(
+        _ line: LineNumber,
+        _ page: UInt64,
+        _ generation: Generation,
+        _ transaction: borrowing Transaction
+    ) throws -> Int? {
+        try transaction.withCursor(over: tables.history) { cursor in
+            let key = Self.historyKey(line, page, generation)
+            let weight: (RawSpan, RawSpan) -> Int? = { found, value in
+                Self.isRow(found, of: line, page) && value.byteCount >= 8
+                    ? Int(value.littleEndian(at: 4, as: UInt32.self)) : nil
+            }
+            // The row at or behind this generation, then the one before it.
+            if try cursor.seek(atLeast: key, { _, _ in true }) == nil {
+                return try cursor.last(weight) ?? nil
+            }
+            return try cursor.previous(weight) ?? nil
+        }
+    }
+
+    static func historyKey(
+        _ line: LineNumber,
+        _ page: UInt64,
+        _ generation: Generation
+    ) -> Key {
+        Key().appending(line).appending(UInt32(truncatingIfNeeded: page)).appending(generation)
+    }
+
+    // MARK: Leaves
+
+    func leaf(
+        _ line: LineNumber,
+        page: UInt64,
+        _ transaction: borrowing Transaction
+    ) throws -> Digest? {
+        try transaction.value(in: tables.leaves, for: Self.pageKey(line, page)) {
+            $0.digest(at: 0)
+        }
+    }
+
+    func putLeaf(
+        _ line: LineNumber,
+        page: UInt64,
+        _ leaf: Digest,
+        _ transaction: borrowing Transaction
+    ) throws {
+        var writer = ByteWriter()
+        writer.append(leaf)
+        try transaction.put(
+            writer.bytes.rawSpan, in: tables.leaves, for: Self.pageKey(line, page))
+    }
+
+    static func pageKey(_ line: LineNumber, _ page: UInt64) -> Key {
+        Key().appending(line).appending(UInt32(truncatingIfNeeded: page))
+    }
+}

@@ -1,0 +1,190 @@
+package import BlockModel
+internal import LMDB
+package import RepositoryFormat
+
+/// Keeping the index's packs in step with those of the repository.
+extension Index {
+    /// New blocks that one transaction adds at most: each may dirty a page of 4 KiB.
+    private static let blocksPerTransaction = 4096
+
+    /// Adds the packs that the index does not know and drops those that are gone; those that
+    /// cannot be read are given to `damaged` and left out.
+    package func synchronizePacks(
+        with repository: Repository,
+        damaged: (ObjectID, RepositoryError) -> Void = { _, _ in }
+    ) throws {
+        let lock = try UpdateLock(directory: directory)
+        defer { withExtendedLifetime(lock) {} }
+        try loadPacks()
+        var known: [ObjectID: PackRecord] = [:]
+        for record in knownPacks { known[record.id] = record }
+        var batch = PackBatch(self)
+        for (id, byteCount) in try repository.listPacks() {
+            if let record = known.removeValue(forKey: id) {
+                if record.byteCount == byteCount { continue }
+                try drop(record)
+            }
+            do {
+                let table = try repository.readPackTable(id, byteCount: byteCount)
+                try batch.add(id, byteCount: byteCount, table: table, isOwn: false)
+            } catch let error as RepositoryError where error.kind == .damaged {
+                damaged(id, error)
+            }
+        }
+        try batch.flush()
+        for record in known.values { try drop(record) }
+    }
+
+    /// Adds a pack that this process has just made durable.
+    package func addOwnPack(_ id: ObjectID, byteCount: UInt64, table: PackTable) throws {
+        var batch = PackBatch(self)
+        try batch.add(id, byteCount: byteCount, table: table, isOwn: true)
+        try batch.flush()
+    }
+
+    private func drop(_ record: PackRecord) throws {
+        try environment.write { transaction in
+            try putPack(
+                PackRecord(number: record.number, id: record.id, byteCount: 0, isOwn: false),
+                transaction)
+        }
+        forgetPack(record.number)
+    }
+
+    /// Packs that go into the index together, so that a thousand small ones need few commits.
+    private struct PackBatch {
+        private struct Item {
+            let id: ObjectID
+            let byteCount: UInt64
+            let table: PackTable
+            let isOwn: Bool
+        }
+
+        private let index: Index
+        private var items: [Item] = []
+        private var blockCount = 0
+
+        init(_ index: Index) { self.index = index }
+
+        mutating func add(
+            _ id: ObjectID,
+            byteCount: UInt64,
+            table: PackTable,
+            isOwn: Bool
+        ) throws {
+            items.append(Item(id: id, byteCount: byteCount, table: table, isOwn: isOwn))
+            blockCount += table.digests.count
+            if blockCount >= Index.blocksPerTransaction { try flush() }
+        }
+
+        mutating func flush() throws {
+            var start = 0
+            while start < items.count {
+                var end = start + 1
+                var blocks = items[start].table.digests.count
+                while end < items.count,
+                    blocks + items[end].table.digests.count <= Index.blocksPerTransaction
+                {
+                    blocks += items[end].table.digests.count
+                    end += 1
+                }
+                if end == start + 1, blocks > Index.blocksPerTransaction {
+                    try addLarge(items[start])
+                } else {
+                    try addTogether(items[start..<end])
+                }
+                start = end
+            }
+            items.removeAll()
+            blockCount = 0
+        }
+
+        private func addTogether(_ items: ArraySlice<Item>) throws {
+            let records = try index.environment.write { transaction in
+                var records: [PackRecord] = []
+                for item in items {
+                    let record = try index.newRecord(
+                        item.id, item.byteCount, item.isOwn, transaction)
+                    let places = index.places(of: item.table, in: record.number)
+                    try index.add(places[...], transaction)
+                    try index.putPack(record, transaction)
+                    records.append(record)
+                }
+                return records
+            }
+            for record in records { index.remember(record) }
+        }
+
+        /// A pack of many blocks goes in by several commits; its record, which makes it count, is
+        /// in the last.
+        private func addLarge(_ item: Item) throws {
+            let record = try index.environment.write {
+                try index.newRecord(item.id, item.byteCount, item.isOwn, $0)
+            }
+            let places = index.places(of: item.table, in: record.number)
+            for start in stride(from: 0, to: places.count, by: Index.blocksPerTransaction) {
+                let end = min(start + Index.blocksPerTransaction, places.count)
+                try index.environment.write { transaction in
+                    try index.add(places[start..<end], transaction)
+                    if end == places.count { try index.putPack(record, transaction) }
+                }
+            }
+            index.remember(record)
+        }
+    }
+
+    private func newRecord(
+        _ id: ObjectID,
+        _ byteCount: UInt64,
+        _ isOwn: Bool,
+        _ transaction: borrowing Transaction
+    ) throws -> PackRecord {
+        let number =
+            try transaction.value(in: tables.meta, for: Self.nextPackKey) {
+                $0.littleEndian(at: 0, as: UInt32.self)
+            } ?? Place.missingPack + 1
+        var writer = ByteWriter()
+        writer.append(number + 1)
+        try transaction.put(writer.bytes.rawSpan, in: tables.meta, for: Self.nextPackKey)
+        return PackRecord(number: number, id: id, byteCount: byteCount, isOwn: isOwn)
+    }
+
+    /// Every block of a pack with its place, in the order of the pack.
+    private func places(of table: PackTable, in pack: UInt32) -> [(digest: Digest, place: Place)] {
+        var places: [(digest: Digest, place: Place)] = []
+        places.reserveCapacity(table.digests.count)
+        for frame in table.frames {
+            for slot in 0..<frame.header.blockCount {
+                places.append(
+                    (table.digests[places.count], Place(pack: pack, frame: frame, slot: slot)))
+            }
+        }
+        return places
+    }
+
+    /// Adds blocks in one transaction: looked up in order of digest, numbered in order of the pack.
+    private func add(
+        _ blocks: ArraySlice<(digest: Digest, place: Place)>,
+        _ transaction: borrowing Transaction
+    ) throws {
+        let order = blocks.indices.sorted { blocks[$0].digest < blocks[$1].digest }
+        var known: [Int: BlockNumber] = [:]
+        try transaction.withCursor(over: tables.digests) { cursor in
+            for position in order {
+                known[position] = try number(of: blocks[position].digest, cursor, transaction)
+            }
+        }
+        // The adder keeps a page of numbers in memory, so that changes to old ones come first.
+        for (position, number) in known {
+            try addPlace(blocks[position].place, to: number, transaction)
+        }
+        var adder = try Adder(self, transaction)
+        var added: Set<Digest> = []
+        for position in blocks.indices where known[position] == nil {
+            let (digest, place) = blocks[position]
+            guard added.insert(digest).inserted else { continue }
+            _ = try adder.add(digest, place, transaction)
+        }
+        try adder.flush(transaction)
+    }
+}

@@ -1,0 +1,192 @@
+package import BlockModel
+internal import LMDB
+internal import RepositoryFormat
+
+/// What a snapshot has in one page.
+package struct PageBlocks: Sendable {
+    package let numbers: [BlockNumber]
+    /// The digest of a block of zeros where the number is none of a digest.
+    package let digests: [Digest]
+
+    package var blockCount: Int { numbers.count }
+
+    package func isData(_ slot: Int) -> Bool { numbers[slot] >= SpecialBlock.firstDigest }
+}
+
+/// A digest that the index has a place for.
+package struct KnownBlock: Hashable, Sendable {
+    package let number: BlockNumber
+    /// Whether this index saw one of its packs written; otherwise the block is to be proved first.
+    package let isOwn: Bool
+}
+
+/// What the engines ask; each answer is one short transaction.
+extension Index {
+    /// The page's fingerprints at the line's tip; nil when the index has none.
+    package func tipPage(of line: LineNumber, page: UInt64) throws -> TipPage? {
+        try environment.read { try tipPage(line, page: page, $0) }
+    }
+
+    /// Numbers and digests of the page at `generation`.
+    package func blocks(
+        of line: LineNumber,
+        page: UInt64,
+        generation: Generation,
+        blockCount: Int,
+        zeroDigest: Digest
+    ) throws -> PageBlocks {
+        var numbers = [BlockNumber](repeating: SpecialBlock.zero, count: blockCount)
+        var digests = [Digest](repeating: zeroDigest, count: blockCount)
+        guard blockCount > 0 else { return PageBlocks(numbers: [], digests: []) }
+        try environment.read { transaction in
+            try loadNumbers(
+                line, page: page, generation: generation, into: &numbers, transaction)
+            try forEachEntry(of: numbers.span, transaction) { slot, digest, _ in
+                digests[slot] = digest
+            }
+        }
+        return PageBlocks(numbers: numbers, digests: digests)
+    }
+
+    /// Where the blocks of a page are, for reading them in the order of their packs; nil for those
+    /// that need none.
+    package func firstPlaces(of blocks: PageBlocks) throws -> [Place?] {
+        var places = [Place?](repeating: nil, count: blocks.blockCount)
+        try environment.read { transaction in
+            try forEachEntry(of: blocks.numbers.span, transaction) { slot, _, place in
+                places[slot] = place
+            }
+        }
+        return places
+    }
+
+    /// The block of `digest`, if a pack of the repository holds it.
+    package func find(_ digest: Digest) throws -> KnownBlock? {
+        try environment.read { transaction in
+            guard let number = try number(of: digest, transaction) else { return nil }
+            let places = try places(of: number, transaction)
+            guard !places.isEmpty else { return nil }
+            return KnownBlock(
+                number: number, isOwn: places.contains { pack($0.pack)?.isOwn == true })
+        }
+    }
+
+    /// The page's leaf of the image digest at the line's tip.
+    package func leaf(of line: LineNumber, page: UInt64) throws -> Digest {
+        guard let leaf = try environment.read({ try leaf(line, page: page, $0) }) else {
+            throw Self.broken("a leaf of the image digest is missing")
+        }
+        return leaf
+    }
+
+    // MARK: For the check
+
+    /// All places of a number whose packs are in the repository, shallowest first.
+    func allPlaces(of number: BlockNumber) throws -> [Place] {
+        try environment.read { try places(of: number, $0) }
+    }
+
+    /// Calls `missing` with those of `digests` that no pack holds.
+    func requireKnown(_ digests: [Digest], missing: (Digest) -> Void) throws {
+        for digest in digests where try find(digest) == nil { missing(digest) }
+    }
+
+    /// Digests that a delta names and no pack holds.
+    func digestsWithoutPlace(limit: Int) throws -> [Digest] {
+        let suspects = try environment.read { transaction in
+            try transaction.withCursor(over: tables.numbers) { cursor in
+                var suspects: [(number: BlockNumber, digest: Digest)] = []
+                var more: Void? = try cursor.first { suspects += self.withoutFirstPlace($0, $1) }
+                while more != nil, suspects.count < limit {
+                    more = try cursor.next { suspects += self.withoutFirstPlace($0, $1) }
+                }
+                return suspects
+            }
+        }
+        return try suspects.filter { try allPlaces(of: $0.number).isEmpty }.map(\.digest)
+    }
+
+    /// Entries of a page of `numbers` whose first place is in no pack of the repository.
+    private func withoutFirstPlace(
+        _ key: RawSpan,
+        _ bytes: RawSpan
+    ) -> [(number: BlockNumber, digest: Digest)] {
+        let page = key.littleEndian(at: 0, as: UInt64.self).byteSwapped
+        return (0..<bytes.byteCount / Self.entryByteCount).compactMap { slot in
+            let number = page * UInt64(Self.entriesPerPage) + UInt64(slot)
+            let offset = slot * Self.entryByteCount
+            let place = Place(at: offset + Digest.byteCount, in: bytes)
+            guard number >= SpecialBlock.firstDigest, pack(place.pack) == nil else { return nil }
+            return (number, bytes.digest(at: offset))
+        }
+    }
+
+    /// Number of blocks with different digests.
+    package var blockCount: Int {
+        (try? environment.read { try $0.entryCount(of: tables.digests) }) ?? 0
+    }
+}
+
+extension Index {
+    /// Calls `body` with offset, length and 'reads as zeros' of every run of blocks whose contents
+    /// differ between two states, in order.
+    package func forEachDifference(
+        _ lineA: Line,
+        _ generationA: Generation,
+        _ byteCountA: UInt64,
+        _ lineB: Line,
+        _ generationB: Generation,
+        _ byteCountB: UInt64,
+        _ body: (UInt64, UInt64, Bool) throws -> Void
+    ) throws {
+        let byteCount = max(byteCountA, byteCountB)
+        let blockCount = blockSize.blockCount(coveringByteCount: byteCount)
+        let size = UInt64(blockSize.byteCount)
+        var run: (first: UInt64, end: UInt64, isZero: Bool)?
+        func emit(_ run: (first: UInt64, end: UInt64, isZero: Bool)?) throws {
+            guard let run else { return }
+            try body(
+                run.first * size, min(run.end * size, byteCount) - run.first * size, run.isZero)
+        }
+        for page in 0..<Page.count(forBlockCount: blockCount) {
+            let before = try numbers(lineA, generationA, byteCountA, page)
+            let after = try numbers(lineB, generationB, byteCountB, page)
+            guard before != after else { continue }
+            for slot in 0..<max(before.count, after.count) {
+                let old = slot < before.count ? before[slot] : SpecialBlock.zero
+                let new = slot < after.count ? after[slot] : SpecialBlock.zero
+                let bothZero = old < SpecialBlock.firstDigest && new < SpecialBlock.firstDigest
+                if old == new || bothZero { continue }
+                let block = page * UInt64(Page.blockCount) + UInt64(slot)
+                let isZero = new < SpecialBlock.firstDigest
+                if let open = run, open.end == block, open.isZero == isZero {
+                    run?.end = block + 1
+                } else {
+                    try emit(run)
+                    run = (block, block + 1, isZero)
+                }
+            }
+        }
+        try emit(run)
+    }
+
+    private func numbers(
+        _ line: Line,
+        _ generation: Generation,
+        _ byteCount: UInt64,
+        _ page: UInt64
+    ) throws -> [BlockNumber] {
+        let blocks = blockSize.blockCount(coveringByteCount: byteCount)
+        var numbers = [BlockNumber](
+            repeating: SpecialBlock.zero,
+            count: Page.blockCount(ofPage: page, volumeBlockCount: blocks))
+        try environment.read {
+            try loadNumbers(
+                line.number, page: page, generation: generation, into: &numbers, $0)
+        }
+        return numbers
+    }
+
+    /// Packs of the repository that the index knows.
+    package var packCount: Int { knownPacks.count }
+}

@@ -1,0 +1,208 @@
+internal import BlockModel
+internal import Glibc
+internal import LMDB
+internal import LinuxIO
+package import RepositoryFormat
+internal import Synchronization
+package import XXHash
+
+/// The LMDB database beside the user's caches: derived, disposable, rebuilt from the repository.
+///
+/// It is bound to the repository's id; one that belongs elsewhere, or that LMDB refuses, is thrown
+/// away. Nothing in it is the only copy of anything.
+package final class Index: Sendable {
+    static let formatVersion: UInt32 = 1
+
+    let environment: Environment
+    let tables: IndexTables
+    let blockSize: BlockSize
+    /// Fingerprints under this index's own secret.
+    package let fingerprints: KeyedXXH3
+    package let directory: String
+    private let packsByNumber = Mutex<[UInt32: PackRecord]>([:])
+
+    private static let metaKey = Key("index")
+
+    /// Opens the index of `identity` in `directory`, making both where they are missing.
+    package init(directory: String, identity: RepositoryIdentity) throws {
+        try Directory.makeAll(directory)
+        self.directory = directory
+        blockSize = identity.blockSize
+        let lock = try UpdateLock(directory: directory)
+        defer { withExtendedLifetime(lock) {} }
+        let path = directory + "/index.mdb"
+        if Self.isCutShort(path) { try Self.remove(path) }
+        do {
+            (environment, tables, fingerprints) = try Self.open(path, identity)
+        } catch let error as IndexMismatch {
+            _ = error
+            try Self.remove(path)
+            (environment, tables, fingerprints) = try Self.open(path, identity)
+        } catch let error as LMDBError where error.isDamage {
+            try Self.remove(path)
+            (environment, tables, fingerprints) = try Self.open(path, identity)
+        }
+        try loadPacks()
+    }
+
+    /// Thrown where the file is whole but another repository's or another format's.
+    private struct IndexMismatch: Error {}
+
+    private static func open(
+        _ path: String,
+        _ identity: RepositoryIdentity
+    ) throws -> (Environment, IndexTables, KeyedXXH3) {
+        let environment = try Environment(path: path, tableLimit: IndexTables.count)
+        return try environment.write { transaction in
+            let tables = try IndexTables(transaction)
+            let known = try transaction.value(in: tables.meta, for: metaKey) {
+                [UInt8](copying: $0)
+            }
+            if let known {
+                guard let secret = decodeMeta(known, identity) else { throw IndexMismatch() }
+                return (environment, tables, KeyedXXH3(secret: secret))
+            }
+            var generator = SystemRandomNumberGenerator()
+            let secret = (0..<KeyedXXH3.secretByteCount).map { _ in
+                UInt8.random(in: 0...255, using: &generator)
+            }
+            var writer = ByteWriter()
+            writer.append(formatVersion)
+            writer.append(identity.id)
+            writer.append(UInt32(identity.blockSize.byteCount))
+            writer.append(secret)
+            try transaction.put(writer.bytes.rawSpan, in: tables.meta, for: metaKey)
+            return (environment, tables, KeyedXXH3(secret: secret))
+        }
+    }
+
+    private static func decodeMeta(_ bytes: [UInt8], _ identity: RepositoryIdentity) -> [UInt8]? {
+        var reader = ByteReader(bytes)
+        guard (try? reader.integer(UInt32.self)) == formatVersion,
+            (try? reader.objectID()) == identity.id,
+            (try? reader.integer(UInt32.self)) == UInt32(identity.blockSize.byteCount),
+            let secret = try? reader.take(KeyedXXH3.secretByteCount)
+        else { return nil }
+        return Array(secret)
+    }
+
+    /// Whether the file ends before the pages that its header counts: LMDB would crash on it.
+    private static func isCutShort(_ path: String) -> Bool {
+        guard let handle = try? FileHandle(path, .read),
+            let status = try? handle.status(path), status.byteCount > 0
+        else { return false }
+        var bytes = [UInt8](repeating: 0, count: 8192)
+        var span = bytes.mutableSpan
+        var raw = unsafe span.mutableBytes
+        guard let count = try? PositionedIO.read(handle.descriptor, into: &raw, at: 0, subject: path),
+            count == 8192
+        else { return true }
+        // Both meta pages of LMDB 0.9 on a 64-bit machine: a page header of 16 bytes, then magic,
+        // version, address, map size, two tables of 48 bytes, and the last page in use.
+        let lastPages = [0, 4096].map {
+            bytes.rawSpan.littleEndian(at: $0 + 16 + 24 + 96, as: UInt64.self)
+        }
+        let transactions = [0, 4096].map {
+            bytes.rawSpan.littleEndian(at: $0 + 16 + 24 + 104, as: UInt64.self)
+        }
+        let newest = transactions[1] > transactions[0] ? lastPages[1] : lastPages[0]
+        return newest >= 1 << 40 || (newest + 1) * 4096 > status.byteCount
+    }
+
+    private static func remove(_ path: String) throws {
+        for file in [path, path + "-lock"] { _ = unsafe unlink(file) }
+    }
+
+    /// Bytes of the database file in use.
+    package var usedByteCount: UInt64 { environment.usedByteCount }
+
+    /// Empties the index: what follows rebuilds it from the repository alone.
+    package func clear() throws {
+        try environment.write { transaction in
+            for table in [
+                tables.packs, tables.numbers, tables.digests, tables.places, tables.lines,
+                tables.snapshots, tables.history, tables.leaves, tables.tips, tables.staged,
+                tables.heads,
+            ] {
+                try transaction.clear(table)
+            }
+        }
+        packsByNumber.withLock { $0.removeAll() }
+    }
+
+    // MARK: Packs
+
+    /// The record of a pack that is in the repository; nil for one that is gone.
+    package func pack(_ number: UInt32) -> PackRecord? {
+        packsByNumber.withLock { $0[number] }
+    }
+
+    var knownPacks: [PackRecord] { packsByNumber.withLock { Array($0.values) } }
+
+    func remember(_ record: PackRecord) {
+        packsByNumber.withLock { $0[record.number] = record }
+    }
+
+    func forgetPack(_ number: UInt32) {
+        packsByNumber.withLock { _ = $0.removeValue(forKey: number) }
+    }
+
+    /// Reads all pack records again; another process may have added some.
+    package func loadPacks() throws {
+        let records = try environment.read { transaction in
+            try transaction.withCursor(over: tables.packs) { cursor in
+                var records: [UInt32: PackRecord] = [:]
+                var record = try cursor.first(Self.packRecord)
+                while let known = record {
+                    if known.byteCount > 0 { records[known.number] = known }
+                    record = try cursor.next(Self.packRecord)
+                }
+                return records
+            }
+        }
+        packsByNumber.withLock { $0 = records }
+    }
+
+    private static func packRecord(_ key: RawSpan, _ value: RawSpan) throws -> PackRecord {
+        PackRecord(
+            number: key.littleEndian(at: 0, as: UInt32.self).byteSwapped,
+            id: ObjectID(
+                high: value.littleEndian(at: 0, as: UInt64.self),
+                low: value.littleEndian(at: 8, as: UInt64.self)),
+            byteCount: value.littleEndian(at: 16, as: UInt64.self),
+            isOwn: value.littleEndian(at: 24, as: UInt64.self) == 1)
+    }
+
+    /// Writes a pack's record; a size of zero says that the pack is gone.
+    func putPack(_ record: PackRecord, _ transaction: borrowing Transaction) throws {
+        var writer = ByteWriter()
+        writer.append(record.id.high)
+        writer.append(record.id.low)
+        writer.append(record.byteCount)
+        writer.append(UInt64(record.isOwn ? 1 : 0))
+        try transaction.put(
+            writer.bytes.rawSpan, in: tables.packs, for: Key().appending(record.number))
+    }
+}
+
+/// Lets one process at a time change the lines of an index; readers need no lock.
+final class UpdateLock {
+    private let descriptor: Int32
+
+    init(directory: String) throws(SystemError) {
+        let path = directory + "/update.lock"
+        let handle: Int32 = unsafe Glibc.open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        guard handle >= 0 else { throw SystemError(.open, path) }
+        descriptor = handle
+        while !FileOperation.tryLock(descriptor, exclusive: true) {
+            guard errno == EAGAIN || errno == EACCES || errno == EINTR else {
+                let code = errno
+                close(descriptor)
+                throw SystemError(.lock, path, errno: code)
+            }
+            usleep(10_000)
+        }
+    }
+
+    deinit { close(descriptor) }
+}

@@ -1,0 +1,186 @@
+package import BlockModel
+internal import LMDB
+package import RepositoryFormat
+
+/// Number of a block in one index: stands for its digest in history pages.
+///
+/// 0 is a block of zeros and 1 a free one; both read as zeros. Digests start at 2.
+package typealias BlockNumber = UInt64
+
+package enum SpecialBlock {
+    package static let zero: BlockNumber = 0
+    package static let free: BlockNumber = 1
+    package static let firstDigest: BlockNumber = 2
+}
+
+/// Number of a line in one index: a volume's history, or the path to a single forked snapshot.
+package typealias LineNumber = UInt32
+
+/// Where a block's bytes are: a frame in a pack, and the block's slot in it. 16 bytes.
+package struct Place: Hashable, Sendable {
+    static let byteCount = 16
+    /// The pack number of a digest that a delta names and no pack holds.
+    static let missingPack: UInt32 = 0
+    static let missing = Place(
+        pack: missingPack, byteOffset: 0, payloadByteCount: 0, slot: 0, frameBlockCount: 1,
+        kind: .stored, depth: 0)
+
+    package let pack: UInt32
+    package let byteOffset: UInt32
+    package let payloadByteCount: UInt32
+    package let slot: UInt8
+    package let frameBlockCount: UInt8
+    package let kind: FrameKind
+    package let depth: UInt8
+
+    init(
+        pack: UInt32,
+        byteOffset: UInt32,
+        payloadByteCount: UInt32,
+        slot: UInt8,
+        frameBlockCount: UInt8,
+        kind: FrameKind,
+        depth: UInt8
+    ) {
+        self.pack = pack
+        self.byteOffset = byteOffset
+        self.payloadByteCount = payloadByteCount
+        self.slot = slot
+        self.frameBlockCount = frameBlockCount
+        self.kind = kind
+        self.depth = depth
+    }
+
+    /// The place of block `slot` of `frame`.
+    init(pack: UInt32, frame: FrameEntry, slot: Int) {
+        self.init(
+            pack: pack, byteOffset: frame.byteOffset,
+            payloadByteCount: UInt32(frame.header.payloadByteCount), slot: UInt8(slot),
+            frameBlockCount: UInt8(frame.header.blockCount), kind: frame.header.kind,
+            depth: frame.header.depth)
+    }
+
+    init(at offset: Int, in bytes: RawSpan) {
+        pack = bytes.littleEndian(at: offset, as: UInt32.self)
+        byteOffset = bytes.littleEndian(at: offset + 4, as: UInt32.self)
+        payloadByteCount = bytes.littleEndian(at: offset + 8, as: UInt32.self)
+        slot = bytes.littleEndian(at: offset + 12, as: UInt8.self)
+        frameBlockCount = bytes.littleEndian(at: offset + 13, as: UInt8.self)
+        kind =
+            FrameKind(rawValue: bytes.littleEndian(at: offset + 14, as: UInt8.self)) ?? .stored
+        depth = bytes.littleEndian(at: offset + 15, as: UInt8.self)
+    }
+
+    func store(at offset: Int, in bytes: inout MutableRawSpan) {
+        bytes.store(pack, at: offset)
+        bytes.store(byteOffset, at: offset + 4)
+        bytes.store(payloadByteCount, at: offset + 8)
+        bytes.store(slot, at: offset + 12)
+        bytes.store(frameBlockCount, at: offset + 13)
+        bytes.store(kind.rawValue, at: offset + 14)
+        bytes.store(depth, at: offset + 15)
+    }
+
+    package var frameByteCount: Int {
+        FrameHeader.byteCount(of: kind) + Int(payloadByteCount)
+    }
+}
+
+/// What the index knows of a pack.
+package struct PackRecord: Hashable, Sendable {
+    package let number: UInt32
+    package let id: ObjectID
+    package let byteCount: UInt64
+    /// Whether this index saw it written; others' packs are proved block by block when first used.
+    package let isOwn: Bool
+}
+
+/// The state of a line: which snapshot its pages show.
+struct LineState: Hashable {
+    /// The snapshot that a crash may have left half applied; nothing when the line is whole.
+    struct Pending: Hashable {
+        var snapshot: SnapshotID
+        var generation: Generation
+        var attempt: UInt64
+    }
+
+    var volume: VolumeName
+    /// The one snapshot that a side line leads to; nothing for a volume's own line.
+    var sideTarget: SnapshotID
+    var tip: SnapshotID
+    var tipGeneration: Generation
+    var tipByteCount: UInt64
+    var pending: Pending?
+
+    init(volume: VolumeName, sideTarget: SnapshotID = .nothing) {
+        self.volume = volume
+        self.sideTarget = sideTarget
+        tip = .nothing
+        tipGeneration = 0
+        tipByteCount = 0
+    }
+
+    func encoded() -> [UInt8] {
+        var writer = ByteWriter()
+        writer.append(volume.rawValue)
+        writer.append(sideTarget)
+        writer.append(tip)
+        writer.append(tipGeneration)
+        writer.append(tipByteCount)
+        writer.append(UInt8(pending == nil ? 0 : 1))
+        writer.append(pending?.snapshot ?? .nothing)
+        writer.append(pending?.generation ?? 0)
+        writer.append(pending?.attempt ?? 0)
+        return writer.bytes
+    }
+
+    init(decoding bytes: [UInt8]) throws(FormatError) {
+        var reader = ByteReader(bytes)
+        guard let volume = VolumeName(try reader.text()) else { throw .badValue("volume") }
+        self.init(volume: volume, sideTarget: SnapshotID(try reader.digest()))
+        tip = SnapshotID(try reader.digest())
+        tipGeneration = try reader.integer(UInt64.self)
+        tipByteCount = try reader.integer(UInt64.self)
+        let hasPending = try reader.integer(UInt8.self) == 1
+        let snapshot = SnapshotID(try reader.digest())
+        let generation = try reader.integer(UInt64.self)
+        let attempt = try reader.integer(UInt64.self)
+        if hasPending {
+            pending = Pending(snapshot: snapshot, generation: generation, attempt: attempt)
+        }
+        try reader.end()
+    }
+}
+
+/// The tables of the index; the page of documentation `Index` says what is in each.
+struct IndexTables {
+    let meta: Table
+    let packs: Table
+    let numbers: Table
+    let digests: Table
+    let places: Table
+    let lines: Table
+    let snapshots: Table
+    let history: Table
+    let leaves: Table
+    let tips: Table
+    let staged: Table
+    let heads: Table
+
+    static let count = 12
+
+    init(_ transaction: borrowing Transaction) throws {
+        meta = try transaction.table("meta")
+        packs = try transaction.table("packs")
+        numbers = try transaction.table("numbers")
+        digests = try transaction.table("digests", options: .fixedDuplicates)
+        places = try transaction.table("places", options: .fixedDuplicates)
+        lines = try transaction.table("lines")
+        snapshots = try transaction.table("snapshots")
+        history = try transaction.table("history")
+        leaves = try transaction.table("leaves")
+        tips = try transaction.table("tips")
+        staged = try transaction.table("staged")
+        heads = try transaction.table("heads")
+    }
+}

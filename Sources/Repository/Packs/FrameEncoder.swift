@@ -1,0 +1,88 @@
+package import BlockModel
+internal import LinuxIO
+package import RepositoryFormat
+internal import Zstandard
+
+/// Turns plain blocks into frames; belongs to one thread, whose buffers it reuses.
+package final class FrameEncoder {
+    private let blockSize: BlockSize
+    private let compressor: Compressor
+    private let frame: AlignedBuffer
+    private let trial: AlignedBuffer
+
+    package init(blockSize: BlockSize, level: Int) throws {
+        self.blockSize = blockSize
+        compressor = try Compressor(level: level)
+        let plain = max(Format.framePlainByteLimit, blockSize.byteCount)
+        frame = try AlignedBuffer(byteCount: FrameHeader.patchByteCount + plain)
+        trial = try AlignedBuffer(byteCount: blockSize.byteCount)
+    }
+
+    /// Lends the frame of consecutive blocks: compressed, or stored where that saves less than a
+    /// thirty-second.
+    package func encode(
+        _ plain: RawSpan,
+        _ body: (RawSpan, FrameHeader) throws -> Void
+    ) throws {
+        let blockCount = plain.byteCount / blockSize.byteCount
+        let limit = plain.byteCount - plain.byteCount / 32
+        let compressed = try frame.withMutableBytes { bytes throws(ZstandardError) -> Int? in
+            let start = FrameHeader.byteCount
+            var payload = bytes._mutatingExtracting(start..<start + limit)
+            return try compressor.compress(plain, into: &payload)
+        }
+        let header = FrameHeader(
+            kind: compressed == nil ? .stored : .zstd, blockCount: blockCount,
+            payloadByteCount: compressed ?? plain.byteCount)
+        if compressed == nil { frame.copy(plain, to: FrameHeader.byteCount) }
+        try seal(header, body)
+    }
+
+    /// Lends the frame of one block as a patch of `prefix`, its earlier version; false when a
+    /// patch does not pay and the block should be stored in full.
+    ///
+    /// It pays while it is well below the block's own compressed size, and the patches of the
+    /// chain together do not exceed that size.
+    package func encodePatch(
+        _ plain: RawSpan,
+        prefix: RawSpan,
+        prefixDigest: Digest,
+        prefixDepth: UInt8,
+        prefixChainByteCount: Int,
+        _ body: (RawSpan, FrameHeader) throws -> Void
+    ) throws -> Bool {
+        guard prefixDepth < Format.patchDepthLimit else { return false }
+        let limit = plain.byteCount / 2
+        let patch = try frame.withMutableBytes { bytes throws(ZstandardError) -> Int? in
+            let start = FrameHeader.patchByteCount
+            var payload = bytes._mutatingExtracting(start..<start + limit)
+            return try compressor.compress(plain, prefix: prefix, into: &payload)
+        }
+        guard let patch else { return false }
+        let chain = prefixChainByteCount + patch
+        // Below a thirty-second of the block no compression of the whole could compete.
+        if chain > plain.byteCount / 32 {
+            let whole = try trial.withMutableBytes { bytes throws(ZstandardError) -> Int? in
+                try compressor.compress(plain, into: &bytes)
+            }
+            let full = whole ?? plain.byteCount
+            guard patch <= full / 4 * 3, chain <= full else { return false }
+        }
+        let header = FrameHeader(
+            kind: .patch, depth: prefixDepth + 1, blockCount: 1, payloadByteCount: patch,
+            chainByteCount: chain, prefix: prefixDigest)
+        try seal(header, body)
+        return true
+    }
+
+    private func seal(_ header: FrameHeader, _ body: (RawSpan, FrameHeader) throws -> Void) throws {
+        try frame.withMutableBytes { bytes throws(FormatError) in
+            try header.encode(into: &bytes)
+            guard try FrameHeader(decoding: bytes.bytes, blockSize: blockSize) == header else {
+                throw .notReproducible
+            }
+        }
+        let frame = frame
+        try body(frame.bytes.extracting(0..<header.byteCount + header.payloadByteCount), header)
+    }
+}

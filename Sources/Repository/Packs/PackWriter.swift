@@ -1,0 +1,126 @@
+package import BlockModel
+internal import ObjectStore
+package import RepositoryFormat
+internal import Synchronization
+
+/// Collects the frames of a capture into packs; shared by its worker threads.
+///
+/// A pack that is full is finished by the thread that filled it while the others go on with the
+/// next. Once durable it enters the index, so that its blocks are found there; until then their
+/// digests are in the book of pending ones.
+package final class PackWriter: Sendable {
+    private struct OpenPack {
+        let id: ObjectID
+        let writer: any ObjectWriter
+        var byteCount: Int
+        var table = PackTable()
+    }
+
+    private struct State {
+        var pack: OpenPack?
+        var pending: Set<Digest> = []
+        var finished: [ObjectID] = []
+        var storedByteCount: UInt64 = 0
+        var generator: any RandomNumberGenerator & Sendable
+    }
+
+    private let repository: Repository
+    private let index: Index
+    private let targetByteCount: Int
+    private let state: Mutex<State>
+
+    package init(
+        repository: Repository,
+        index: Index,
+        targetByteCount: Int = Format.packByteTarget,
+        generator: any RandomNumberGenerator & Sendable
+    ) {
+        self.repository = repository
+        self.index = index
+        self.targetByteCount = min(targetByteCount, Format.packByteTarget)
+        state = Mutex(State(generator: generator))
+    }
+
+    /// Reserves `digest` for the caller, who must then either store it or give it back; false when
+    /// another thread has it in hand or in an unfinished pack.
+    package func claim(_ digest: Digest) -> Bool {
+        state.withLock { $0.pending.insert(digest).inserted }
+    }
+
+    /// Gives back a claim, because the block turned out to be in the repository.
+    package func unclaim(_ digest: Digest) {
+        state.withLock { _ = $0.pending.remove(digest) }
+    }
+
+    /// Bytes of the packs that are finished.
+    package var storedByteCount: UInt64 { state.withLock { $0.storedByteCount } }
+
+    package var finishedPacks: [ObjectID] { state.withLock { $0.finished } }
+
+    /// Adds a complete frame (header and payload) that holds the blocks of `digests`, all claimed.
+    package func append(
+        frame: RawSpan,
+        header: FrameHeader,
+        digests: ArraySlice<Digest>
+    ) throws {
+        let full = try state.withLock { state -> OpenPack? in
+            if state.pack == nil { state.pack = try begin(&state.generator) }
+            let offset = UInt32(state.pack?.byteCount ?? 0)
+            try state.pack?.writer.append(frame)
+            state.pack?.table.append(
+                FrameEntry(byteOffset: offset, header: header), digests: digests)
+            state.pack?.byteCount += frame.byteCount
+            guard let pack = state.pack, isFull(pack) else { return nil }
+            state.pack = nil
+            return pack
+        }
+        if let full { try finish(full) }
+    }
+
+    /// Makes the last pack durable.
+    package func finish() throws {
+        let last = state.withLock { state -> OpenPack? in
+            defer { state.pack = nil }
+            return state.pack
+        }
+        if let last { try finish(last) }
+    }
+
+    private func begin(
+        _ generator: inout any RandomNumberGenerator & Sendable
+    ) throws -> OpenPack {
+        let id = ObjectID(high: generator.next(), low: generator.next())
+        let name = ObjectNames.pack(id)
+        let writer = try repository.store.begin(name)
+        let header = try ObjectHeader(
+            kind: .pack, name: name, identity: repository.identity
+        ).encoded()
+        try writer.append(header.rawSpan)
+        return OpenPack(id: id, writer: writer, byteCount: header.count)
+    }
+
+    private func isFull(_ pack: OpenPack) -> Bool {
+        // Room for the largest frame, so that neither limit is ever passed.
+        pack.byteCount + pack.table.byteCount >= targetByteCount
+            || pack.table.digests.count
+                >= Format.packBlockLimit - Format.frameBlockLimit(repository.blockSize)
+    }
+
+    private func finish(_ pack: OpenPack) throws {
+        let table = pack.table.encoded()
+        let footer = PackFooter(table: pack.table, encodedTable: table, at: pack.byteCount)
+        let encodedFooter = footer.encoded()
+        let byteCount = pack.byteCount + table.count + encodedFooter.count
+        let check = try PackFooter(decoding: encodedFooter[...], packByteCount: byteCount)
+        guard check == footer else { throw FormatError.notReproducible }
+        try pack.writer.append(table.rawSpan)
+        try pack.writer.append(encodedFooter.rawSpan)
+        try pack.writer.finish()
+        try index.addOwnPack(pack.id, byteCount: UInt64(byteCount), table: pack.table)
+        state.withLock { state in
+            state.pending.subtract(pack.table.digests)
+            state.finished.append(pack.id)
+            state.storedByteCount += UInt64(byteCount)
+        }
+    }
+}

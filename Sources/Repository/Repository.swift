@@ -1,0 +1,207 @@
+package import BlockModel
+package import ObjectStore
+package import RepositoryFormat
+
+/// An open repository: its store, and what its configuration says.
+package final class Repository: Sendable {
+    package let store: any ObjectStore
+    package let configuration: RepositoryConfiguration
+
+    package var identity: RepositoryIdentity { configuration.identity }
+    package var blockSize: BlockSize { configuration.identity.blockSize }
+
+    private static let configurationByteLimit = 1 << 16
+    /// A delta holds its head (with up to a few hundred part references) and an inline map.
+    static let deltaByteLimit = 64 << 20
+
+    /// Creates a repository in an empty store.
+    package init(
+        creatingIn store: any ObjectStore,
+        blockSize: BlockSize,
+        created: Timestamp,
+        generator: inout some RandomNumberGenerator
+    ) throws {
+        let identity = RepositoryIdentity(id: ObjectID(from: &generator), blockSize: blockSize)
+        configuration = RepositoryConfiguration(identity: identity, created: created)
+        self.store = store
+        let bytes = try configuration.encoded()
+        do throws(ObjectStoreError) {
+            try store.create(ObjectNames.configuration, bytes)
+        } catch {
+            guard error.reason == .alreadyExists else { throw error }
+            throw RepositoryError(
+                .alreadyExists,
+                "\(store.location) is a repository already; choose another place, or use it as it is"
+            )
+        }
+    }
+
+    /// Opens the repository that `store` holds.
+    package init(openingIn store: any ObjectStore) throws {
+        self.store = store
+        let bytes: [UInt8]
+        do throws(ObjectStoreError) {
+            bytes = try store.read(
+                ObjectNames.configuration, limit: Self.configurationByteLimit)
+        } catch {
+            guard error.reason == .notFound else { throw error }
+            throw RepositoryError(
+                .noRepository,
+                "there is no repository at \(store.location); create one with 'varve init'")
+        }
+        do throws(FormatError) {
+            configuration = try RepositoryConfiguration(decoding: bytes)
+        } catch {
+            if case .unknownFeatures = error {
+                throw RepositoryError(
+                    .unsupported, "the repository at \(store.location) \(error); update varve")
+            }
+            throw RepositoryError.damaged(ObjectNames.configuration, error)
+        }
+    }
+
+    /// Refuses to write where a newer version keeps something that this one would not know of.
+    package func requireWritable() throws {
+        guard configuration.allowsWriting else {
+            throw RepositoryError(
+                .unsupported,
+                "the repository at \(store.location) uses optional features of a newer version; "
+                    + "it can be read, but not written: update varve")
+        }
+    }
+
+    /// The whole delta: its head and its inline map.
+    package func readDelta(_ name: DeltaName) throws -> (head: DeltaHead, inlineMap: DeltaMap) {
+        let bytes = try readObject(name.objectName, limit: Self.deltaByteLimit)
+        do throws(FormatError) {
+            return try DeltaObject.decode(bytes, name: name, identity: identity)
+        } catch {
+            throw RepositoryError.damaged(name.objectName, error)
+        }
+    }
+
+    /// The head of a delta, read without its map where that is long.
+    package func readDeltaHead(_ name: DeltaName, byteCount: UInt64) throws -> DeltaHead {
+        let prefixByteCount = 16 << 10
+        guard byteCount > UInt64(prefixByteCount) else { return try readDelta(name).head }
+        let bytes = try store.read(name.objectName, at: 0, byteCount: prefixByteCount)
+        if let head = try? DeltaObject.decodeHead(
+            fromPrefix: bytes, name: name, identity: identity)
+        {
+            return head
+        }
+        return try readDelta(name).head
+    }
+
+    /// Lends the map of a delta to `body`, piece by piece in block order.
+    package func forEachMap(
+        of name: DeltaName,
+        _ body: (DeltaMap, DeltaHead) throws -> Void
+    ) throws {
+        let (head, inlineMap) = try readDelta(name)
+        guard !head.parts.isEmpty else {
+            if !inlineMap.isEmpty { try body(inlineMap, head) }
+            return
+        }
+        for reference in head.parts {
+            let partName = ObjectNames.part(reference.id)
+            let bytes = try readObject(partName, limit: Format.sectionByteLimit)
+            let map: DeltaMap
+            do throws(FormatError) {
+                map = try PartObject.decode(bytes, reference: reference, identity: identity)
+            } catch {
+                throw RepositoryError.damaged(partName, error)
+            }
+            guard map.endBlock <= head.mapBlockLimit(blockSize) else {
+                throw RepositoryError.damaged(partName, FormatError.badValue("part"))
+            }
+            try body(map, head)
+        }
+    }
+
+    /// Reads a whole object; one that is gone is damage, since something names it.
+    func readObject(_ name: String, limit: Int) throws -> [UInt8] {
+        do throws(ObjectStoreError) {
+            return try store.read(name, limit: limit)
+        } catch {
+            if error.reason == .notFound { throw RepositoryError.damaged(name, error) }
+            throw error
+        }
+    }
+
+    /// Reads and verifies the table of a pack.
+    package func readPackTable(_ id: ObjectID, byteCount: UInt64) throws -> PackTable {
+        let name = ObjectNames.pack(id)
+        do {
+            return try PackTable(
+                readingFrom: store, id: id, byteCount: byteCount, identity: identity)
+        } catch let error as FormatError {
+            throw RepositoryError.damaged(name, error)
+        } catch let error as ObjectStoreError where error.reason == .notFound {
+            throw RepositoryError.damaged(name, error)
+        }
+    }
+
+    /// Ids and sizes of all packs.
+    package func listPacks() throws -> [(id: ObjectID, byteCount: UInt64)] {
+        try store.list(ObjectNames.packs).compactMap { entry in
+            ObjectNames.packID(of: entry.name).map { ($0, entry.byteCount) }
+        }
+    }
+
+    /// Bytes of all objects, by the first component of their names.
+    package func storedByteCounts() throws -> [String: UInt64] {
+        var counts: [String: UInt64] = [:]
+        for entry in try store.list("") {
+            let group = entry.name.split(separator: "/").first.map(String.init) ?? entry.name
+            counts[group, default: 0] += entry.byteCount
+        }
+        return counts
+    }
+}
+
+extension PackTable {
+    /// Reads header, footer and table of a pack, in two reads of its ends.
+    init(
+        readingFrom store: any ObjectStore,
+        id: ObjectID,
+        byteCount: UInt64,
+        identity: RepositoryIdentity
+    ) throws {
+        let name = ObjectNames.pack(id)
+        let headerByteCount = ObjectHeader(kind: .pack, name: name, identity: identity).byteCount
+        guard byteCount <= UInt64(Format.packByteLimit),
+            byteCount >= UInt64(headerByteCount + PackFooter.byteCount)
+        else {
+            throw FormatError.truncated(
+                expectedByteCount: headerByteCount + PackFooter.byteCount,
+                actualByteCount: Int(clamping: byteCount))
+        }
+        let start = try store.read(name, at: 0, byteCount: headerByteCount)
+        var reader = ByteReader(start)
+        try ObjectHeader(decoding: &reader).verify(kind: .pack, name: name, identity: identity)
+
+        let tailByteCount = min(Int(byteCount), 64 << 10)
+        var tailStart = Int(byteCount) - tailByteCount
+        var tail = try store.read(name, at: UInt64(tailStart), byteCount: tailByteCount)
+        guard tail.count == tailByteCount else {
+            throw FormatError.truncated(
+                expectedByteCount: tailByteCount, actualByteCount: tail.count)
+        }
+        let footer = try PackFooter(
+            decoding: tail.suffix(PackFooter.byteCount), packByteCount: Int(byteCount))
+        if footer.tableByteOffset < tailStart {
+            tailStart = footer.tableByteOffset
+            tail = try store.read(
+                name, at: UInt64(tailStart), byteCount: Int(byteCount) - tailStart)
+        }
+        let first = footer.tableByteOffset - tailStart
+        guard first + footer.tableByteCount <= tail.count else {
+            throw FormatError.truncated(
+                expectedByteCount: first + footer.tableByteCount, actualByteCount: tail.count)
+        }
+        try self.init(
+            decoding: tail.rawSpan.extracting(first..<first + footer.tableByteCount),
+            footer: footer, framesStart: headerByteCount, blockSize: identity.blockSize)
+    }
+}

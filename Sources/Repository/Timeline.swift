@@ -1,0 +1,177 @@
+package import BlockModel
+package import RepositoryFormat
+
+/// A delta, known by its name and head.
+package struct KnownDelta: Hashable, Sendable {
+    package let name: DeltaName
+    package let head: DeltaHead
+
+    package init(name: DeltaName, head: DeltaHead) {
+        self.name = name
+        self.head = head
+    }
+}
+
+/// The snapshots of one volume and the deltas between them: a graph, worked out without I/O.
+///
+/// A snapshot can be restored when a path of deltas leads from nothing to it. What no path reaches
+/// is damage, listed and never forgotten.
+package struct Timeline: Sendable {
+    package struct Snapshot: Hashable, Sendable {
+        package let id: SnapshotID
+        package let generation: Generation
+        package let facts: SnapshotFacts
+    }
+
+    /// A snapshot that is known of but cannot be restored.
+    package struct DamagedSnapshot: Hashable, Sendable {
+        package let generation: Generation
+        /// Nil when only the name of its unreadable delta tells of it.
+        package let id: SnapshotID?
+        package let facts: SnapshotFacts?
+        package let reason: String
+    }
+
+    package let volume: VolumeName
+    package let deltas: [KnownDelta]
+    package let newest: NewestMarker?
+    /// Restorable snapshots, oldest first.
+    package let snapshots: [Snapshot]
+    package let damaged: [DamagedSnapshot]
+    /// Damage that costs no snapshot, such as an unreadable delta beside a whole path.
+    package let problems: [String]
+    /// Generations above this one were never used.
+    package let highestGeneration: Generation
+
+    package init(
+        volume: VolumeName,
+        deltas: [KnownDelta],
+        unreadable: [(name: DeltaName, reason: String)],
+        markers: [NewestMarker],
+        unreadableMarkers: [String]
+    ) {
+        self.volume = volume
+        self.deltas = deltas.sorted {
+            ($0.name.to, $0.name.from, $0.name.id) < ($1.name.to, $1.name.from, $1.name.id)
+        }
+        newest = markers.max { $0.generation < $1.generation }
+
+        var reached: Set<SnapshotID> = [.nothing]
+        var found: [SnapshotID: Snapshot] = [:]
+        // A delta leads upwards, so that all that lead to its start come before it.
+        for delta in self.deltas where reached.contains(delta.head.from) {
+            reached.insert(delta.head.to)
+            found[delta.head.to] = Snapshot(
+                id: delta.head.to, generation: delta.name.to, facts: delta.head.facts)
+        }
+        snapshots = found.values.sorted { ($0.generation, $0.id) < ($1.generation, $1.id) }
+
+        var damage = DamageList(reached: reached)
+        for delta in self.deltas where !reached.contains(delta.head.to) {
+            damage.add(
+                delta.name.to, delta.head.to, delta.head.facts,
+                "no path of deltas leads to generation \(delta.name.from)")
+            damage.add(
+                delta.name.from, delta.head.from, nil,
+                "its delta is missing or damaged")
+        }
+        let reachedGenerations = Set(snapshots.map(\.generation))
+        var problems = unreadableMarkers.map { "\($0) is damaged" }
+        for (name, reason) in unreadable {
+            if reachedGenerations.contains(name.to) {
+                problems.append("\(name.objectName) is damaged: \(reason)")
+            } else {
+                damage.addUnknown(name.to, "\(name.objectName) is damaged: \(reason)")
+            }
+        }
+        if let newest, newest.generation > 0 {
+            damage.add(newest.generation, newest.snapshot, nil, "its delta is missing")
+        } else if newest == nil && !(deltas.isEmpty && unreadable.isEmpty) {
+            problems.append(
+                "the marker of the newest snapshot of volume '\(volume)' is missing; "
+                    + "snapshots may have been lost unseen")
+        }
+        damaged = damage.list
+        self.problems = problems
+        highestGeneration =
+            (deltas.map(\.name.to) + unreadable.map(\.name.to) + markers.map(\.generation)
+            + damaged.map(\.generation)).max() ?? 0
+    }
+
+    /// The snapshot that the next one builds on: of the newest restorable ones the first by id.
+    package var tip: Snapshot? {
+        guard let last = snapshots.last else { return nil }
+        return snapshots.first { $0.generation == last.generation }
+    }
+
+    package var isSound: Bool { damaged.isEmpty && problems.isEmpty }
+
+    package func snapshot(_ id: SnapshotID) -> Snapshot? { snapshots.first { $0.id == id } }
+
+    /// The path to `id` through as many snapshots as there are: what the index follows.
+    package func finestPath(to id: SnapshotID) -> [KnownDelta]? {
+        path(to: id) { _ in 1 << 40 } isBetter: { $0 > $1 }
+    }
+
+    /// The path to `id` that names the fewest blocks: what a single restore follows.
+    package func cheapestPath(to id: SnapshotID) -> [KnownDelta]? {
+        path(to: id) { 4096 + $0.head.dataBlockCount + $0.head.zeroBlockCount } isBetter: {
+            $0 < $1
+        }
+    }
+
+    private func path(
+        to id: SnapshotID,
+        cost: (KnownDelta) -> UInt64,
+        isBetter: (UInt64, UInt64) -> Bool
+    ) -> [KnownDelta]? {
+        var best: [SnapshotID: (cost: UInt64, last: KnownDelta?)] = [.nothing: (0, nil)]
+        for delta in deltas {
+            guard let start = best[delta.head.from] else { continue }
+            let total = start.cost &+ cost(delta)
+            if let known = best[delta.head.to], !isBetter(total, known.cost) { continue }
+            best[delta.head.to] = (total, delta)
+        }
+        guard best[id] != nil else { return nil }
+        var path: [KnownDelta] = []
+        var current = id
+        while let delta = best[current]?.last {
+            path.append(delta)
+            current = delta.head.from
+        }
+        return path.reversed()
+    }
+}
+
+/// Collects damaged snapshots, each once.
+private struct DamageList {
+    private let reached: Set<SnapshotID>
+    private var byID: [SnapshotID: Timeline.DamagedSnapshot] = [:]
+    private var unknown: [Timeline.DamagedSnapshot] = []
+
+    init(reached: Set<SnapshotID>) { self.reached = reached }
+
+    mutating func add(
+        _ generation: Generation,
+        _ id: SnapshotID,
+        _ facts: SnapshotFacts?,
+        _ reason: String
+    ) {
+        guard !reached.contains(id) else { return }
+        if let known = byID[id], known.facts != nil || facts == nil { return }
+        byID[id] = Timeline.DamagedSnapshot(
+            generation: generation, id: id, facts: facts, reason: reason)
+    }
+
+    mutating func addUnknown(_ generation: Generation, _ reason: String) {
+        unknown.append(
+            Timeline.DamagedSnapshot(generation: generation, id: nil, facts: nil, reason: reason))
+    }
+
+    var list: [Timeline.DamagedSnapshot] {
+        let known = Set(byID.values.map(\.generation))
+        return (byID.values + unknown.filter { !known.contains($0.generation) }).sorted {
+            ($0.generation, $0.id?.hexadecimal ?? "") < ($1.generation, $1.id?.hexadecimal ?? "")
+        }
+    }
+}

@@ -1,0 +1,228 @@
+package import BlockModel
+internal import Crypto
+
+/// How the changes of a snapshot were found.
+package enum DetectionMethod: UInt8, Hashable, Sendable {
+    /// The first of its volume: every block was read.
+    case base = 1
+    /// Every block was read and compared with the snapshot before.
+    case fullComparison = 2
+
+    package var name: String {
+        switch self {
+        case .base: "base"
+        case .fullComparison: "full-comparison"
+        }
+    }
+}
+
+/// What shows that a block called unchanged is unchanged.
+package enum ChangeProof: UInt8, Hashable, Sendable {
+    /// Its digest, or its keyed fingerprint where the index had one.
+    case everyBlockCompared = 1
+}
+
+/// What is known of the moment that a snapshot shows.
+package enum Consistency: UInt8, Hashable, Sendable {
+    /// Nothing wrote to the source while it was read.
+    case atRest = 1
+    /// The source was in use and read anyway: no single moment, for ever.
+    case liveInconsistent = 2
+
+    package var name: String {
+        switch self {
+        case .atRest: "at-rest"
+        case .liveInconsistent: "live-inconsistent"
+        }
+    }
+}
+
+/// Where a snapshot was captured from.
+package struct SourceIdentity: Hashable, Sendable {
+    package enum Kind: UInt8, Hashable, Sendable {
+        case file = 1
+        case blockDevice = 2
+        case stream = 3
+    }
+
+    package var kind: Kind
+    /// Contents of `/etc/machine-id`, or the host's name where there is none.
+    package var machine: String
+    /// The path as it was given.
+    package var path: String
+    /// Serial number or partition UUID of a device; empty for files and streams.
+    package var serial: String
+    package var sectorByteCount: UInt32
+
+    package init(
+        kind: Kind,
+        machine: String,
+        path: String,
+        serial: String,
+        sectorByteCount: UInt32
+    ) {
+        self.kind = kind
+        self.machine = machine
+        self.path = path
+        self.serial = serial
+        self.sectorByteCount = sectorByteCount
+    }
+
+    /// Whether `other` is the same source, seen again: the serial decides where both have one.
+    package func isSameSource(as other: SourceIdentity) -> Bool {
+        guard kind == other.kind, sectorByteCount == other.sectorByteCount else { return false }
+        if kind == .stream { return true }
+        if !serial.isEmpty || !other.serial.isEmpty { return serial == other.serial }
+        return machine == other.machine && path == other.path
+    }
+}
+
+/// What is fixed at capture and carried by every delta that ends at the snapshot.
+package struct SnapshotFacts: Hashable, Sendable {
+    package var time: Timestamp
+    package var byteCount: UInt64
+    package var source: SourceIdentity
+    package var method: DetectionMethod
+    package var proof: ChangeProof
+    package var consistency: Consistency
+    package var imageDigest: Digest
+    /// The snapshot before this one when it was captured.
+    package var parent: SnapshotID
+    /// Generation of that snapshot; 0 for none.
+    package var parentGeneration: Generation
+    /// Volumes taken at one moment share it; zero: alone.
+    package var setID: ObjectID
+    /// The id in the repository that this was copied from; zero: captured here.
+    package var origin: SnapshotID
+    package var tags: [String]
+    package var durationNanoseconds: UInt64
+    package var bytesRead: UInt64
+    package var blocksChanged: UInt64
+    package var bytesChanged: UInt64
+    /// Bytes of packs and parts that the capture wrote.
+    package var bytesStored: UInt64
+
+    package init(
+        time: Timestamp,
+        byteCount: UInt64,
+        source: SourceIdentity,
+        method: DetectionMethod,
+        consistency: Consistency,
+        parent: SnapshotID,
+        parentGeneration: Generation,
+        tags: [String]
+    ) {
+        self.time = time
+        self.byteCount = byteCount
+        self.source = source
+        self.method = method
+        proof = .everyBlockCompared
+        self.consistency = consistency
+        imageDigest = .zero
+        self.parent = parent
+        self.parentGeneration = parentGeneration
+        setID = .zero
+        origin = .nothing
+        self.tags = tags
+        durationNanoseconds = 0
+        bytesRead = 0
+        blocksChanged = 0
+        bytesChanged = 0
+        bytesStored = 0
+    }
+
+    /// The id: a digest over what was captured; never over counts, duration or tags.
+    package var snapshotID: SnapshotID {
+        var writer = ByteWriter()
+        writer.append("varve snapshot 1")
+        writer.append(time.seconds)
+        writer.append(time.nanoseconds)
+        writer.append(byteCount)
+        appendSource(to: &writer)
+        writer.append(method.rawValue)
+        writer.append(proof.rawValue)
+        writer.append(consistency.rawValue)
+        writer.append(imageDigest)
+        writer.append(parent)
+        let hash = SHA256()
+        hash.update(writer.bytes.rawSpan)
+        return SnapshotID(Digest(hash.finish()))
+    }
+
+    private func appendSource(to writer: inout ByteWriter) {
+        writer.append(source.kind.rawValue)
+        writer.append(source.machine)
+        writer.append(source.path)
+        writer.append(source.serial)
+        writer.append(source.sectorByteCount)
+    }
+
+    func append(to writer: inout ByteWriter) {
+        writer.append(time.seconds)
+        writer.append(time.nanoseconds)
+        writer.append(byteCount)
+        writer.append(method.rawValue)
+        writer.append(proof.rawValue)
+        writer.append(consistency.rawValue)
+        writer.append(UInt8(0))
+        writer.append(imageDigest)
+        writer.append(parent)
+        writer.append(parentGeneration)
+        writer.append(setID)
+        writer.append(origin)
+        writer.append(durationNanoseconds)
+        writer.append(bytesRead)
+        writer.append(blocksChanged)
+        writer.append(bytesChanged)
+        writer.append(bytesStored)
+        appendSource(to: &writer)
+        writer.append(UInt16(tags.count))
+        for tag in tags { writer.append(tag) }
+    }
+
+    init(decoding reader: inout ByteReader) throws(FormatError) {
+        let seconds = try reader.signedInteger()
+        time = Timestamp(seconds: seconds, nanoseconds: try reader.integer(UInt32.self))
+        byteCount = try reader.integer(UInt64.self)
+        guard let method = DetectionMethod(rawValue: try reader.integer(UInt8.self)) else {
+            throw .badValue("method")
+        }
+        guard let proof = ChangeProof(rawValue: try reader.integer(UInt8.self)) else {
+            throw .badValue("proof")
+        }
+        guard let consistency = Consistency(rawValue: try reader.integer(UInt8.self)) else {
+            throw .badValue("consistency")
+        }
+        self.method = method
+        self.proof = proof
+        self.consistency = consistency
+        try reader.zeros(1)
+        imageDigest = try reader.digest()
+        parent = SnapshotID(try reader.digest())
+        parentGeneration = try reader.integer(UInt64.self)
+        setID = try reader.objectID()
+        origin = SnapshotID(try reader.digest())
+        durationNanoseconds = try reader.integer(UInt64.self)
+        bytesRead = try reader.integer(UInt64.self)
+        blocksChanged = try reader.integer(UInt64.self)
+        bytesChanged = try reader.integer(UInt64.self)
+        bytesStored = try reader.integer(UInt64.self)
+        guard let kind = SourceIdentity.Kind(rawValue: try reader.integer(UInt8.self)) else {
+            throw .badValue("source kind")
+        }
+        let machine = try reader.text()
+        let path = try reader.text()
+        source = SourceIdentity(
+            kind: kind, machine: machine, path: path, serial: try reader.text(),
+            sectorByteCount: try reader.integer(UInt32.self))
+        tags = []
+        for _ in 0..<(try reader.integer(UInt16.self)) { tags.append(try reader.text()) }
+    }
+}
+
+extension Digest {
+    /// The digest that libcrypto gave as four big-endian words.
+    package init(_ words: (UInt64, UInt64, UInt64, UInt64)) {
+        self.init(words: words.0, words.1, words.2, words.3)
+    }
+}

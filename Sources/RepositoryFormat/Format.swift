@@ -1,0 +1,103 @@
+package import BlockModel
+
+/// Magics, versions, kinds and limits of everything that is stored: the one place to look.
+package enum Format {
+    /// Version of every object; a reader refuses others.
+    package static let version: UInt16 = 1
+    /// First bytes of every object: 89 `VARVE` 0D 0A, so that a text-mode copy shows at once.
+    package static let objectMagic: UInt64 = 0x0A0D_4556_5241_5689
+    /// First bytes of a frame inside a pack: `VFRM`.
+    package static let frameMagic: UInt32 = 0x4D52_4656
+    /// First bytes of a pack's footer: `VPACKEND`.
+    package static let packFooterMagic: UInt64 = 0x444E_454B_4341_5056
+
+    package static let nameByteLimit = 255
+    package static let sectionByteLimit = 32 << 20
+    package static let textByteLimit = 4096
+    package static let listCountLimit = 65536
+
+    /// Plain bytes of a frame, unless a single block is larger.
+    package static let framePlainByteLimit = 256 << 10
+    package static let packByteTarget = 64 << 20
+    package static let packByteLimit = 128 << 20
+    /// Bounds the memory that a pack's table and the writer's book of pending digests take.
+    package static let packBlockLimit = 131_072
+    /// Longest chain of patches below a block.
+    package static let patchDepthLimit: UInt8 = 8
+
+    /// Largest map inside a delta object; a larger one goes to parts.
+    package static let inlineMapByteLimit = 1 << 20
+    package static let partByteLimit = 16 << 20
+    /// First block number that a map cannot name.
+    package static let blockIndexLimit: UInt64 = 1 << 40
+
+    /// Frames hold whole blocks: as many as fit the limit, at least one.
+    package static func frameBlockLimit(_ blockSize: BlockSize) -> Int {
+        max(1, framePlainByteLimit / blockSize.byteCount)
+    }
+}
+
+package enum ObjectKind: UInt8, Hashable, Sendable {
+    case configuration = 1
+    case pack = 2
+    case delta = 3
+    case part = 4
+    case newest = 5
+    case note = 6
+    case hold = 7
+    case pruneList = 8
+}
+
+package enum DigestKind: UInt8, Hashable, Sendable {
+    case sha256 = 1
+}
+
+/// What every object of one repository has in common.
+package struct RepositoryIdentity: Hashable, Sendable {
+    package let id: ObjectID
+    package let blockSize: BlockSize
+    package let digestKind: DigestKind
+
+    package init(id: ObjectID, blockSize: BlockSize, digestKind: DigestKind = .sha256) {
+        self.id = id
+        self.blockSize = blockSize
+        self.digestKind = digestKind
+    }
+}
+
+/// Why bytes were refused.
+package enum FormatError: Error, Hashable, CustomStringConvertible {
+    case truncated(expectedByteCount: Int, actualByteCount: Int)
+    case trailingBytes(Int)
+    case badMagic
+    case unsupportedVersion(UInt16)
+    case wrongKind
+    case wrongName(String)
+    case wrongRepository
+    case badChecksum
+    case reservedNotZero
+    case badValue(String)
+    case unknownFeatures(UInt64)
+    /// What was encoded did not decode to the same value: a fault of this program or machine.
+    case notReproducible
+
+    package var description: String {
+        switch self {
+        case .truncated(let expected, let actual):
+            "truncated: \(expected) bytes expected, \(actual) found"
+        case .trailingBytes(let count): "\(count) bytes too many"
+        case .badMagic: "not an object of this format"
+        case .unsupportedVersion(let version):
+            "format version \(version), this program reads \(Format.version)"
+        case .wrongKind: "an object of another kind"
+        case .wrongName(let name): "the object is named '\(name)' inside"
+        case .wrongRepository: "the object belongs to another repository"
+        case .badChecksum: "checksum does not match"
+        case .reservedNotZero: "reserved bytes are not zero"
+        case .badValue(let field): "\(field) is out of range"
+        case .unknownFeatures(let bits):
+            "needs features of a newer version (bits 0x\(String(bits, radix: 16)))"
+        case .notReproducible: "encoded bytes do not decode to the same value"
+        }
+    }
+}

@@ -1,0 +1,64 @@
+package import BlockModel
+
+/// The object `config`: what a program must know, and be able to do, before it touches the rest.
+///
+/// Its one section:
+///
+/// | offset | bytes | field                                                |
+/// |-------:|------:|------------------------------------------------------|
+/// |      0 |     8 | required features: unknown bits, refuse to open      |
+/// |      8 |     8 | optional features: unknown bits, refuse to write     |
+/// |     16 |     1 | sealing; zero: none                                  |
+/// |     17 |     7 | zero                                                 |
+/// |     24 |     8 | time of creation, seconds                            |
+/// |     32 |    32 | zero                                                 |
+package struct RepositoryConfiguration: Hashable, Sendable {
+    package static let knownRequiredFeatures: UInt64 = 0
+    package static let knownOptionalFeatures: UInt64 = 0
+
+    package let identity: RepositoryIdentity
+    package let requiredFeatures: UInt64
+    package let optionalFeatures: UInt64
+    package let created: Timestamp
+
+    package init(identity: RepositoryIdentity, created: Timestamp) {
+        self.identity = identity
+        self.created = created
+        requiredFeatures = 0
+        optionalFeatures = 0
+    }
+
+    package var allowsWriting: Bool { optionalFeatures & ~Self.knownOptionalFeatures == 0 }
+
+    package func encoded() throws(FormatError) -> [UInt8] {
+        var writer = ByteWriter()
+        writer.append(requiredFeatures)
+        writer.append(optionalFeatures)
+        writer.append(UInt8(0))
+        writer.appendZeros(7)
+        writer.append(created.seconds)
+        writer.appendZeros(32)
+        let header = ObjectHeader(
+            kind: .configuration, name: ObjectNames.configuration, identity: identity)
+        let bytes = try SectionedObject.encode(header, sections: [writer.bytes])
+        guard try RepositoryConfiguration(decoding: bytes) == self else { throw .notReproducible }
+        return bytes
+    }
+
+    package init(decoding bytes: [UInt8]) throws(FormatError) {
+        let (header, sections) = try SectionedObject.decode(bytes, sectionCount: 1)
+        try header.verify(
+            kind: .configuration, name: ObjectNames.configuration, identity: header.identity)
+        identity = header.identity
+        var reader = ByteReader(sections[0])
+        requiredFeatures = try reader.integer(UInt64.self)
+        optionalFeatures = try reader.integer(UInt64.self)
+        let unknown = requiredFeatures & ~Self.knownRequiredFeatures
+        guard unknown == 0 else { throw .unknownFeatures(unknown) }
+        guard try reader.integer(UInt8.self) == 0 else { throw .badValue("sealing") }
+        try reader.zeros(7)
+        created = Timestamp(seconds: try reader.signedInteger())
+        try reader.zeros(32)
+        try reader.end()
+    }
+}

@@ -1,0 +1,141 @@
+internal import BlockModel
+internal import LinuxIO
+package import Repository
+internal import RepositoryFormat
+internal import Synchronization
+package import VolumeAccess
+
+/// Where a restore writes.
+package enum RestoreTarget: Sendable {
+    /// A new file or a device: everything is written.
+    case fresh(TargetVolume)
+    /// Only blocks that differ are written.
+    case inPlace(TargetVolume)
+    /// Standard output: everything, in order.
+    case stream
+}
+
+/// What a restore proves before it says that it succeeded.
+package enum RestoreVerification: String, Sendable, CaseIterable {
+    /// Every block by its digest once decoded, and the image digest.
+    case blocks
+    /// The same, and then the target is read again from the medium.
+    case readBack = "read-back"
+    case none
+}
+
+/// What a restore did.
+package struct RestoreResult: Hashable, Sendable {
+    package let writtenByteCount: UInt64
+    /// Bytes of the image that needed no writing: holes, and blocks that were right already.
+    package let skippedByteCount: UInt64
+}
+
+/// How far a restore has come; read from another thread at any time.
+package final class RestoreProgress: Sendable {
+    private let done = Atomic<UInt64>(0)
+    private let written = Atomic<UInt64>(0)
+
+    package init() {}
+
+    package var doneByteCount: UInt64 { done.load(ordering: .relaxed) }
+    package var writtenByteCount: UInt64 { written.load(ordering: .relaxed) }
+
+    func add(doneByteCount count: UInt64) { done.wrappingAdd(count, ordering: .relaxed) }
+    func add(writtenByteCount count: UInt64) { written.wrappingAdd(count, ordering: .relaxed) }
+}
+
+/// The user asked to stop; the target is not complete.
+package struct RestoreInterrupted: Error, CustomStringConvertible {
+    package var description: String {
+        "interrupted; the target is incomplete: run the restore again with --in-place to finish it"
+    }
+}
+
+/// One restore: plan → write → prove.
+package struct Restore {
+    let repository: Repository
+    let index: Index
+    let line: Line
+    let generation: Generation
+    let facts: SnapshotFacts
+    let target: RestoreTarget
+    let verification: RestoreVerification
+    let workerCount: Int
+
+    package init(
+        repository: Repository,
+        index: Index,
+        line: Line,
+        snapshot: Timeline.Snapshot,
+        target: RestoreTarget,
+        verification: RestoreVerification,
+        workerCount: Int = Workers.standardCount
+    ) {
+        self.repository = repository
+        self.index = index
+        self.line = line
+        generation = snapshot.generation
+        facts = snapshot.facts
+        self.target = target
+        self.verification = verification
+        self.workerCount = workerCount
+    }
+
+    package func run(progress: RestoreProgress, report: () -> Void) throws -> RestoreResult {
+        let plan = RestorePlan(self)
+        try pass(plan, target, progress, report)
+        try verifyImage(plan)
+        switch target {
+        case .stream: break
+        case .fresh(let volume), .inPlace(let volume):
+            try volume.synchronize()
+            if verification == .readBack { try readBack(volume, report) }
+        }
+        return RestoreResult(
+            writtenByteCount: progress.writtenByteCount,
+            skippedByteCount: facts.byteCount - min(facts.byteCount, progress.writtenByteCount))
+    }
+
+    private func pass(
+        _ plan: RestorePlan,
+        _ target: RestoreTarget,
+        _ progress: RestoreProgress,
+        _ report: () -> Void,
+        isProof: Bool = false
+    ) throws {
+        let failure = SharedFailure()
+        let turnstile = Turnstile()
+        let verifies = verification != .none
+        try Workers.run(count: workerCount, failure: failure, idle: report) { _ in
+            do {
+                let worker = try RestoreWorker(
+                    plan: plan, target: target, isProof: isProof, isVerifying: verifies,
+                    turnstile: turnstile, progress: progress)
+                try worker.run(failure)
+            } catch {
+                turnstile.shut()
+                throw error
+            }
+        }
+    }
+
+    /// Compares the image digest of what was written with that of the capture.
+    private func verifyImage(_ plan: RestorePlan) throws {
+        guard verification != .none else { return }
+        let root = ImageDigestTree(blockSize: repository.blockSize).root(
+            leaves: plan.leaves(), byteCount: facts.byteCount, blockSize: repository.blockSize)
+        guard root == facts.imageDigest else {
+            throw RepositoryError(
+                .damaged,
+                "the image digest of what was restored is not that of the capture, so the target "
+                    + "must not be used; run 'varve index rebuild' and 'varve check --read-data'")
+        }
+    }
+
+    private func readBack(_ volume: TargetVolume, _ report: () -> Void) throws {
+        volume.dropCache()
+        try pass(
+            RestorePlan(self), .inPlace(volume), RestoreProgress(), report, isProof: true)
+    }
+}

@@ -1,0 +1,64 @@
+internal import BlockModel
+internal import Glibc
+internal import LinuxIO
+package import ObjectStore
+
+/// Where a repository and its index are: the only place that names concrete stores.
+package enum RepositoryLocation {
+    /// Opens the store that `text` names, a directory's path; makes the directory when `creating`.
+    package static func store(_ text: String, creating: Bool) throws -> any ObjectStore {
+        var path = text
+        while path.count > 1, path.hasSuffix("/") { path.removeLast() }
+        guard !path.isEmpty else {
+            throw ServiceError(.usage, "the repository's path is empty; give one with --repo")
+        }
+        if path.contains("://") {
+            throw ServiceError(
+                .usage, "\(path): only directories can hold repositories in this version")
+        }
+        if creating {
+            try Directory.makeAll(path)
+        } else if try FileStatus(path: path) == nil {
+            throw ServiceError(
+                .noRepository,
+                "there is no repository at \(path); create one with 'varve init'")
+        }
+        return DirectoryStore(path: path)
+    }
+
+    /// The directory of a repository's index: `$VARVE_CACHE_DIR`, the system's cache for root, else
+    /// the user's own.
+    package static func indexDirectory(
+        of id: String,
+        environment: [String: String],
+        isRoot: Bool = geteuid() == 0
+    ) throws -> String {
+        if let directory = environment["VARVE_CACHE_DIR"], !directory.isEmpty {
+            return directory + "/" + id
+        }
+        if isRoot { return "/var/cache/varve/" + id }
+        if let directory = environment["XDG_CACHE_HOME"], directory.hasPrefix("/") {
+            return directory + "/varve/" + id
+        }
+        guard let home = environment["HOME"], !home.isEmpty else {
+            throw ServiceError(
+                .failed, "neither HOME nor VARVE_CACHE_DIR is set; set one of them for the index")
+        }
+        return home + "/.cache/varve/" + id
+    }
+}
+
+/// Why a command failed; the kind decides the exit status.
+package struct ServiceError: Error, CustomStringConvertible {
+    package enum Kind: Hashable, Sendable {
+        case usage, failed, noRepository, locked, damaged, partial, interrupted
+    }
+
+    package let kind: Kind
+    package let description: String
+
+    package init(_ kind: Kind, _ description: String) {
+        self.kind = kind
+        self.description = description
+    }
+}

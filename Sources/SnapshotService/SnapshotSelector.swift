@@ -1,0 +1,148 @@
+package import BlockModel
+package import Repository
+internal import RepositoryFormat
+
+/// How a snapshot is named on the command line.
+package enum SnapshotSelector: Hashable, Sendable {
+    case latest(VolumeName)
+    case generation(VolumeName, Generation)
+    /// So many before the latest.
+    case before(VolumeName, Int)
+    /// The last at or before a moment.
+    case time(VolumeName, Timestamp)
+    /// The first digits of its id.
+    case prefix(String)
+
+    package static let help = """
+        VOLUME@latest, VOLUME@7 (generation), VOLUME@-1 (one before the latest), \
+        VOLUME@2026-11-22T14:00 (the last at or before that moment), or the first digits of its id
+        """
+
+    package init(_ text: String) throws {
+        guard let at = text.lastIndex(of: "@") else {
+            guard (4...64).contains(text.utf8.count),
+                text.utf8.allSatisfy({ "0123456789abcdef".utf8.contains($0) })
+            else {
+                throw ServiceError(
+                    .usage, "'\(text)' does not name a snapshot; use \(Self.help)")
+            }
+            self = .prefix(text)
+            return
+        }
+        guard let volume = VolumeName(String(text[..<at])) else {
+            throw ServiceError(.usage, "'\(text[..<at])' is no volume name")
+        }
+        let moment = String(text[text.index(after: at)...])
+        if moment == "latest" {
+            self = .latest(volume)
+        } else if moment.hasPrefix("-"), let count = Int(moment.dropFirst()), count > 0 {
+            self = .before(volume, count)
+        } else if let generation = UInt64(moment), generation > 0 {
+            self = .generation(volume, generation)
+        } else if let time = Moment.parse(moment) {
+            self = .time(volume, time)
+        } else {
+            throw ServiceError(
+                .usage, "'\(moment)' in '\(text)' is no moment; use \(Self.help)")
+        }
+    }
+
+    /// The volume that it must be in; nil when any may have it.
+    package var volume: VolumeName? {
+        switch self {
+        case .latest(let volume), .generation(let volume, _), .before(let volume, _),
+            .time(let volume, _):
+            volume
+        case .prefix: nil
+        }
+    }
+
+    /// The one snapshot that is meant.
+    package func resolve(
+        in timelines: [Timeline]
+    ) throws -> (timeline: Timeline, snapshot: Timeline.Snapshot) {
+        switch self {
+        case .prefix(let digits):
+            var found: [(Timeline, Timeline.Snapshot)] = []
+            for timeline in timelines {
+                for snapshot in timeline.snapshots where snapshot.id.hexadecimal.hasPrefix(digits) {
+                    found.append((timeline, snapshot))
+                }
+            }
+            guard found.count < 2 else {
+                throw ServiceError(
+                    .usage, "'\(digits)' begins the ids of several snapshots; give more digits")
+            }
+            guard let one = found.first else {
+                try refuseDamaged(timelines) { $0.id?.hexadecimal.hasPrefix(digits) == true }
+                throw ServiceError(.failed, "no snapshot has an id that begins with '\(digits)'")
+            }
+            return one
+        case .latest(let volume): return try pick(volume, timelines) { $0.snapshots.last }
+        case .before(let volume, let count):
+            return try pick(volume, timelines) { timeline in
+                timeline.snapshots.dropLast(count).last
+            }
+        case .time(let volume, let time):
+            return try pick(volume, timelines) { timeline in
+                timeline.snapshots.last { $0.facts.time.seconds <= time.seconds }
+            }
+        case .generation(let volume, let generation):
+            return try pick(volume, timelines) { timeline in
+                timeline.snapshots.last { $0.generation == generation }
+            }
+        }
+    }
+
+    private func pick(
+        _ volume: VolumeName,
+        _ timelines: [Timeline],
+        _ choose: (Timeline) -> Timeline.Snapshot?
+    ) throws -> (timeline: Timeline, snapshot: Timeline.Snapshot) {
+        guard let timeline = timelines.first(where: { $0.volume == volume }) else {
+            throw ServiceError(
+                .failed, "the repository has no volume '\(volume)'; 'varve snapshots' lists them")
+        }
+        guard let snapshot = choose(timeline) else {
+            if case .generation(_, let generation) = self {
+                try refuseDamaged([timeline]) { $0.generation == generation }
+            }
+            if case .latest = self { try refuseDamaged([timeline]) { _ in true } }
+            throw ServiceError(
+                .failed,
+                "volume '\(volume)' has no such snapshot; 'varve snapshots \(volume)' lists them")
+        }
+        // A newer snapshot that is damaged must not be passed over in silence.
+        if case .latest = self,
+            let newer = timeline.damaged.first(where: { $0.generation > snapshot.generation })
+        {
+            throw ServiceError(
+                .damaged,
+                "the latest snapshot of '\(volume)' (generation \(newer.generation)) is damaged: "
+                    + "\(newer.reason); the newest that can be restored is "
+                    + "\(volume)@\(snapshot.generation)")
+        }
+        let twins = timeline.snapshots.filter { $0.generation == snapshot.generation }
+        guard twins.count == 1 else {
+            throw ServiceError(
+                .failed,
+                "generation \(snapshot.generation) of '\(volume)' is ambiguous: "
+                    + twins.map(\.id.short).joined(separator: " or ") + "; name it by its id")
+        }
+        return (timeline, snapshot)
+    }
+
+    private func refuseDamaged(
+        _ timelines: [Timeline],
+        _ matches: (Timeline.DamagedSnapshot) -> Bool
+    ) throws {
+        for timeline in timelines {
+            if let damaged = timeline.damaged.first(where: matches) {
+                throw ServiceError(
+                    .damaged,
+                    "\(timeline.volume)@\(damaged.generation) is damaged and cannot be restored: "
+                        + damaged.reason)
+            }
+        }
+    }
+}

@@ -1,0 +1,112 @@
+package import BlockModel
+internal import LinuxIO
+package import Logging
+internal import ObjectStore
+package import Repository
+package import RepositoryFormat
+
+/// A repository that is open, with its index: what every command works on.
+package final class SnapshotService {
+    package let repository: Repository
+    package let indexDirectory: String
+    package let logger: Logger
+    private let owner = HoldOwner.current()
+    private var openIndex: Index?
+
+    /// Opens the repository at `location`.
+    package init(location: String, environment: [String: String], logger: Logger) throws {
+        repository = try Repository(
+            openingIn: RepositoryLocation.store(location, creating: false))
+        indexDirectory = try RepositoryLocation.indexDirectory(
+            of: repository.identity.id.hexadecimal, environment: environment)
+        self.logger = logger
+    }
+
+    /// Creates a repository at `location`.
+    package static func create(location: String, blockSize: BlockSize) throws -> Repository {
+        var generator = SystemRandomNumberGenerator()
+        return try Repository(
+            creatingIn: RepositoryLocation.store(location, creating: true), blockSize: blockSize,
+            created: Moment.now(), generator: &generator)
+    }
+
+    /// The index, opened when first needed.
+    package func index() throws -> Index {
+        if let openIndex { return openIndex }
+        let index: Index
+        do {
+            index = try Index(directory: indexDirectory, identity: repository.identity)
+        } catch let error as SystemError where error.errno == SystemError.readOnly {
+            throw ServiceError(
+                .failed,
+                "\(error); set VARVE_CACHE_DIR to a directory that can be written")
+        }
+        openIndex = index
+        return index
+    }
+
+    /// The index with the packs of the repository as they are now.
+    package func currentIndex() throws -> Index {
+        let index = try index()
+        try index.synchronizePacks(with: repository) { id, error in
+            logger.warning("\(error)", metadata: ["pack": "\(id.hexadecimal)"])
+        }
+        return index
+    }
+
+    package func timelines(_ volume: VolumeName? = nil) throws -> [Timeline] {
+        try repository.timelines(volume, cache: try? index())
+    }
+
+    // MARK: Holds
+
+    /// Takes a hold; a repository that cannot be written is read without one.
+    package func hold(_ scope: HoldScope, _ kind: HoldKind, purpose: String) throws -> Hold {
+        try repository.hold(
+            scope, kind, purpose: purpose, owner: owner, now: Moment.now)
+    }
+
+    package func holdForReading(purpose: String) throws -> Hold? {
+        do {
+            return try hold(.repository, .shared, purpose: purpose)
+        } catch let error as ObjectStoreError where error.reason == .denied {
+            logger.info("the repository cannot be written, so it is read without a hold")
+            return nil
+        }
+    }
+
+    /// Removes holds whose owners are gone, or all of them.
+    package func unlock(all: Bool) throws -> (removed: [ForeignHold], kept: [ForeignHold]) {
+        var removed: [ForeignHold] = []
+        var kept: [ForeignHold] = []
+        for hold in try repository.allHolds(now: Moment.now()) {
+            if hold.state != .live || all {
+                try repository.remove(hold)
+                removed.append(hold)
+            } else {
+                kept.append(hold)
+            }
+        }
+        return (removed, kept)
+    }
+
+    // MARK: Index
+
+    /// Throws the index away and builds it from the repository.
+    package func rebuildIndex() throws -> (volumes: Int, snapshots: Int, byteCount: UInt64) {
+        let hold = try holdForReading(purpose: "index rebuild")
+        defer { withExtendedLifetime(hold) {} }
+        let index = try index()
+        try index.clear()
+        try index.synchronizePacks(with: repository) { _, error in
+            logger.warning("\(error)")
+        }
+        var snapshots = 0
+        let timelines = try timelines()
+        for timeline in timelines {
+            _ = try index.synchronize(timeline, with: repository)
+            snapshots += timeline.snapshots.count
+        }
+        return (timelines.count, snapshots, index.usedByteCount)
+    }
+}

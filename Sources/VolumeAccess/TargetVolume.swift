@@ -1,0 +1,191 @@
+internal import BlockModel
+internal import Glibc
+package import LinuxIO
+
+/// A file or device that a snapshot is restored to; opened only after every refusal was checked.
+package final class TargetVolume: Sendable {
+    package enum Kind: Sendable { case newFile, existingFile, blockDevice }
+
+    package let kind: Kind
+    package let path: String
+    package let descriptor: Int32
+    /// Size before the restore; zero for a new file.
+    package let byteCount: UInt64
+    /// Whether `descriptor` reads and writes past the page cache.
+    package let isDirect: Bool
+    /// A second descriptor that uses the page cache: for odd sizes, and for what is cached.
+    package let buffered: Int32
+
+    /// Opens `path` for a restore of `neededByteCount` bytes.
+    ///
+    /// A new file is created and refused when something is there; an existing file or a device
+    /// must not be in use, and a device must be large enough. Nothing is written here but the
+    /// size of a file.
+    package init(path: String, neededByteCount: UInt64, inPlace: Bool) throws {
+        self.path = path
+        let found = try FileStatus(path: path)
+        if let found {
+            try Self.requireSuitable(found, path, inPlace: inPlace)
+        } else if inPlace {
+            throw VolumeError(
+                .missing, "there is nothing at \(path) to restore in place; leave out --in-place")
+        }
+        let flags: Int32 =
+            switch found?.kind {
+            case nil: O_RDWR | O_CREAT | O_EXCL
+            // Linux refuses O_EXCL on a device that is mounted or held by another.
+            case .blockDevice: O_RDWR | O_EXCL
+            default: O_RDWR
+            }
+        let opened = unsafe open(path, flags | O_CLOEXEC, 0o600)
+        guard opened >= 0 else {
+            guard errno != EBUSY else {
+                throw VolumeError(
+                    .busy, "\(path) is in use; unmount it and whatever is on it, then try again")
+            }
+            throw SystemError(.open, path)
+        }
+        descriptor = opened
+        kind =
+            switch found?.kind {
+            case nil: .newFile
+            case .blockDevice: .blockDevice
+            default: .existingFile
+            }
+        do {
+            byteCount = try Self.prepare(opened, kind, path, neededByteCount)
+        } catch {
+            close(opened)
+            throw error
+        }
+        // The second one shares the first one's claim on a device: it needs no O_EXCL.
+        let second = unsafe open(path, O_RDWR | O_CLOEXEC)
+        guard second >= 0 else {
+            let error = SystemError(.open, path)
+            close(opened)
+            throw error
+        }
+        buffered = second
+        isDirect = FileOperation.setDirect(opened, true)
+    }
+
+    deinit {
+        close(buffered)
+        close(descriptor)
+    }
+
+    private static func requireSuitable(
+        _ found: FileStatus,
+        _ path: String,
+        inPlace: Bool
+    ) throws {
+        switch found.kind {
+        case .blockDevice:
+            if let reason = DeviceUse.reason(forDevice: found.representedDevice, path: path) {
+                throw VolumeError(
+                    .busy, "\(path) is in use (\(reason)); nothing was written: free it first")
+            }
+        case .regular:
+            guard inPlace else {
+                throw VolumeError(
+                    .unsuitable,
+                    "\(path) exists already; nothing was written: choose another name, or restore "
+                        + "over it with --in-place")
+            }
+        case .directory, .other:
+            throw VolumeError(
+                .unsuitable, "\(path) is neither a disk, a partition nor an image file")
+        }
+    }
+
+    private static func prepare(
+        _ descriptor: Int32,
+        _ kind: Kind,
+        _ path: String,
+        _ neededByteCount: UInt64
+    ) throws -> UInt64 {
+        switch kind {
+        case .blockDevice:
+            let size = try BlockDevice.byteCount(descriptor, subject: path)
+            guard size >= neededByteCount else {
+                throw VolumeError(
+                    .unsuitable,
+                    "\(path) has \(size) bytes and the snapshot needs \(neededByteCount); "
+                        + "nothing was written: choose a larger device")
+            }
+            return size
+        case .existingFile:
+            let status = try FileStatus(descriptor: descriptor, subject: path)
+            if let reason = DeviceUse.reason(forFile: status, descriptor: descriptor) {
+                throw VolumeError(
+                    .busy, "\(path) is in use (\(reason)); nothing was written: free it first")
+            }
+            try FileOperation.truncate(descriptor, to: neededByteCount, subject: path)
+            return min(status.byteCount, neededByteCount)
+        case .newFile:
+            try FileOperation.truncate(descriptor, to: neededByteCount, subject: path)
+            return 0
+        }
+    }
+
+    /// Writes `bytes`, which are aligned in memory, at an aligned `offset`; an odd end goes through
+    /// the page cache.
+    package func write(_ bytes: RawSpan, at offset: UInt64) throws(SystemError) {
+        let aligned = bytes.byteCount & ~(AlignedBuffer.alignment - 1)
+        if aligned > 0 {
+            try PositionedIO.write(
+                descriptor, bytes.extracting(0..<aligned), at: offset, subject: path)
+        }
+        if aligned < bytes.byteCount {
+            try PositionedIO.write(
+                buffered, bytes.extracting(aligned..<bytes.byteCount),
+                at: offset + UInt64(aligned), subject: path)
+        }
+    }
+
+    /// Fills the start of `buffer` from `offset`: from memory what is there, else from the medium;
+    /// bytes behind the end of the target read as zeros.
+    package func read(into buffer: AlignedBuffer, byteCount: Int, at offset: UInt64) throws {
+        var done =
+            PositionedIO.readCached(buffered, into: buffer, range: 0..<byteCount, at: offset) ?? 0
+        if done < byteCount, done % AlignedBuffer.alignment == 0, isDirect {
+            let alignment = AlignedBuffer.alignment
+            let end = min((byteCount + alignment - 1) & ~(alignment - 1), buffer.byteCount)
+            let count = try PositionedIO.read(
+                descriptor, into: buffer, range: done..<end, at: offset + UInt64(done),
+                subject: path)
+            done = min(done + count, byteCount)
+        }
+        if done < byteCount {
+            done += try PositionedIO.read(
+                buffered, into: buffer, range: done..<byteCount, at: offset + UInt64(done),
+                subject: path)
+        }
+        if done < byteCount { buffer.zero(done..<byteCount) }
+    }
+
+    /// Makes a range read as zeros without writing them; false when it has to be written.
+    package func zeroOut(offset: UInt64, byteCount: UInt64) -> Bool {
+        switch kind {
+        case .newFile: true
+        case .existingFile:
+            FileOperation.punchHole(descriptor, offset: offset, byteCount: byteCount)
+        case .blockDevice:
+            BlockDevice.zeroOut(descriptor, offset: offset, byteCount: byteCount)
+        }
+    }
+
+    /// Waits until everything is on the medium, the file's name included.
+    package func synchronize() throws(SystemError) {
+        guard fsync(descriptor) == 0 else { throw SystemError(.sync, path) }
+        if kind == .newFile {
+            try FileOperation.synchronizeDirectory(Directory.parent(of: path))
+        }
+    }
+
+    /// Lets the next reads come from the medium and not from memory.
+    package func dropCache() {
+        if kind == .blockDevice { BlockDevice.dropCache(descriptor) }
+        _ = posix_fadvise(descriptor, 0, 0, Int32(POSIX_FADV_DONTNEED))
+    }
+}

@@ -1,0 +1,118 @@
+internal import Glibc
+internal import LinuxIO
+
+/// A disk, partition or image file that is open for capture, or a stream of unknown length.
+///
+/// Shared by the reading threads: all reads name their position.
+package final class VolumeSource: Sendable {
+    package enum Kind: Sendable { case file, blockDevice, stream }
+
+    package let kind: Kind
+    package let path: String
+    /// Size in bytes; nil for a stream.
+    package let byteCount: UInt64?
+    package let sectorByteCount: Int
+    /// Serial number or partition UUID; empty for files and streams.
+    package let serial: String
+    /// Why the source is in use, when it was opened in spite of that.
+    package let useReason: String?
+
+    /// Reads through the page cache.
+    package let buffered: Int32
+    /// Reads past it; nil where the file system has no direct I/O.
+    package let direct: Int32?
+    private let status: FileStatus?
+
+    /// Opens `path` for reading; `-` is standard input.
+    ///
+    /// - Throws: ``VolumeError`` of kind `busy` for a source in use, unless `allowsUse`.
+    package init(path: String, allowsUse: Bool) throws {
+        self.path = path
+        guard path != "-" else {
+            kind = .stream
+            byteCount = nil
+            sectorByteCount = 512
+            serial = ""
+            useReason = nil
+            buffered = STDIN_FILENO
+            direct = nil
+            status = nil
+            return
+        }
+        guard let found = try FileStatus(path: path) else {
+            throw VolumeError(.missing, "there is nothing at \(path)")
+        }
+        guard found.kind == .regular || found.kind == .blockDevice else {
+            throw VolumeError(
+                .unsuitable, "\(path) is neither a disk, a partition nor an image file")
+        }
+        let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw SystemError(.open, path) }
+        buffered = descriptor
+        status = found
+        direct = FileOperation.openDirect(path)
+        let reason: String?
+        if found.kind == .blockDevice {
+            kind = .blockDevice
+            byteCount = try BlockDevice.byteCount(descriptor, subject: path)
+            sectorByteCount = try BlockDevice.sectorByteCount(descriptor, subject: path)
+            serial = DeviceUse.serial(ofDevice: found.representedDevice)
+            reason = DeviceUse.reason(forDevice: found.representedDevice, path: path)
+        } else {
+            kind = .file
+            byteCount = found.byteCount
+            sectorByteCount = 512
+            serial = ""
+            reason = DeviceUse.reason(forFile: found, descriptor: descriptor)
+        }
+        useReason = reason
+        if let reason, !allowsUse {
+            throw VolumeError(
+                .busy,
+                "\(path) is in use (\(reason)), so that no single moment of it can be read; "
+                    + "unmount or detach it, or capture it anyway with --live-inconsistent")
+        }
+    }
+
+    deinit {
+        if kind != .stream { close(buffered) }
+        if let direct { close(direct) }
+    }
+
+    /// Refuses a source that is not as it was when it was opened.
+    package func verifyUnchanged(allowsUse: Bool) throws {
+        guard let status, let byteCount else { return }
+        let now = try FileStatus(descriptor: buffered, subject: path)
+        let size =
+            kind == .blockDevice
+            ? try BlockDevice.byteCount(buffered, subject: path) : now.byteCount
+        guard size == byteCount else {
+            throw VolumeError(
+                .changed,
+                "\(path) changed its size from \(byteCount) to \(size) bytes while it was read; "
+                    + "nothing was committed: run the backup again when it is at rest")
+        }
+        guard kind == .file, !allowsUse else { return }
+        guard now.modifiedSeconds == status.modifiedSeconds,
+            now.modifiedNanoseconds == status.modifiedNanoseconds
+        else {
+            throw VolumeError(
+                .changed,
+                "\(path) was written while it was read; nothing was committed: run the backup "
+                    + "again when it is at rest, or with --live-inconsistent")
+        }
+    }
+
+    /// The next stretch of data at or behind `offset`, for a file with holes; nil when only a hole
+    /// follows. A device is data throughout.
+    package func nextData(from offset: UInt64) throws -> Range<UInt64>? {
+        guard let byteCount, offset < byteCount else { return nil }
+        guard kind == .file else { return offset..<byteCount }
+        guard
+            let start = try FileOperation.nextData(buffered, from: offset, subject: path),
+            start < byteCount
+        else { return nil }
+        let end = try FileOperation.nextHole(buffered, from: start, subject: path) ?? byteCount
+        return start..<max(start + 1, min(end, byteCount))
+    }
+}

@@ -1,0 +1,161 @@
+import ArgumentParser
+import BlockModel
+import CaptureEngine
+import RepositoryFormat
+import SnapshotService
+
+struct Backup: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Capture disks, partitions or image files: a base first, then deltas.",
+        discussion: """
+            Each SOURCE becomes a volume of the repository. The first capture of a volume is its \
+            base; every later one stores only the blocks that changed. '-' reads standard input.
+            """)
+
+    @OptionGroup var repository: RepositoryOptions
+    @OptionGroup var output: OutputOptions
+
+    @Argument(help: "A disk, a partition, an image file, or '-' for standard input.")
+    var sources: [String]
+
+    @Option(help: "Name of the volume (default: <hostname>-<name of the source>).")
+    var volume: String?
+
+    @Option(help: "A word to find the snapshot by; may be given more than once.")
+    var tag: [String] = []
+
+    @Option(name: .customLong("level"), help: "Level of zstd compression.")
+    var level = 3
+
+    @Option(help: "Number of worker threads (default: one for each processor).")
+    var threads: Int?
+
+    @Flag(help: "Say what would be stored, and store nothing.")
+    var dryRun = false
+
+    @Flag(help: "Capture a source that is in use; the snapshot shows no single moment.")
+    var liveInconsistent = false
+
+    @Flag(help: "Accept another source for the volume: the same disk in a new place.")
+    var sameVolume = false
+
+    func validate() throws {
+        guard !sources.isEmpty else { throw ValidationError("name at least one source") }
+        guard volume == nil || sources.count == 1 else {
+            throw ValidationError("--volume names one volume; give one source with it")
+        }
+        guard (-7...19).contains(level) else {
+            throw ValidationError("--level goes from -7 to 19")
+        }
+        guard threads.map({ (1...256).contains($0) }) ?? true else {
+            throw ValidationError("--threads goes from 1 to 256")
+        }
+        guard tag.count <= 64, tag.allSatisfy({ (1...256).contains($0.utf8.count) }) else {
+            throw ValidationError("at most 64 tags of 1 to 256 bytes")
+        }
+    }
+
+    func run() throws {
+        let named = try volume.map { text in
+            guard let name = VolumeName(text) else {
+                throw ServiceError(
+                    .usage,
+                    "'\(text)' is no volume name: 1 to 64 of A-Z a-z 0-9 . _ -, "
+                        + "beginning with a letter or digit")
+            }
+            return name
+        }
+        let service = try repository.open(output)
+        var failures: [any Error] = []
+        for source in sources {
+            do {
+                let name = try named ?? SnapshotService.defaultVolumeName(for: source)
+                try backUp(source, as: name, service)
+            } catch let error where sources.count > 1 && Exit.status(of: error) != 130 {
+                Terminal.writeError("varve: \(source): \(error)\n")
+                failures.append(error)
+            }
+        }
+        guard let last = failures.last else { return }
+        if failures.count == sources.count { throw last }
+        throw ServiceError(
+            .partial, "\(failures.count) of \(sources.count) sources were not backed up")
+    }
+
+    private func backUp(_ source: String, as name: VolumeName, _ service: SnapshotService) throws {
+        var options = BackupOptions()
+        options.level = level
+        options.workerCount = threads
+        options.tags = tag
+        options.allowsUse = liveInconsistent
+        options.allowsOtherSource = sameVolume
+        options.isDryRun = dryRun
+        let progress = CaptureProgress()
+        let line = ProgressLine("read", output)
+        let summary: BackupSummary
+        do {
+            summary = try service.backUp(
+                source, volume: name, options: options, progress: progress
+            ) { total in
+                line.update(done: progress.doneByteCount, total: total)
+            }
+        } catch {
+            line.clear()
+            throw error
+        }
+        line.clear()
+        if output.json { JSONLine.write(BackupMessage(summary)) }
+        output.say(Self.text(summary))
+    }
+
+    private static func text(_ summary: BackupSummary) -> String {
+        let facts = summary.facts
+        let seconds = Double(facts.durationNanoseconds) / 1e9
+        let rate = Human.bytes(UInt64(Double(facts.bytesRead) / max(seconds, 1e-9)))
+        let verb = summary.isDryRun ? "would store" : "stored"
+        let name =
+            summary.isDryRun
+            ? "\(summary.volume) (dry run)"
+            : "\(summary.volume)@\(summary.generation) \(summary.facts.snapshotID.short)"
+        return "\(name): \(facts.method.name), \(Human.bytes(facts.byteCount)), changed "
+            + "\(Human.bytes(facts.bytesChanged)), \(verb) \(Human.bytes(summary.storedByteCount)); "
+            + "read \(Human.bytes(facts.bytesRead)) in \(Human.duration(seconds)) (\(rate)/s)"
+    }
+}
+
+/// The summary of one backup as JSON.
+struct BackupMessage: Encodable {
+    var messageType = "summary"
+    let volume: String
+    let generation: UInt64
+    let snapshotId: String?
+    let parentGeneration: UInt64?
+    let method: String
+    let consistency: String
+    let time: String
+    let volumeBytes: UInt64
+    let bytesRead: UInt64
+    let blocksChanged: UInt64
+    let bytesChanged: UInt64
+    let bytesStored: UInt64
+    let durationSeconds: Double
+    let dryRun: Bool
+
+    init(_ summary: BackupSummary) {
+        let facts = summary.facts
+        volume = summary.volume.rawValue
+        generation = summary.generation
+        snapshotId = summary.isDryRun ? nil : facts.snapshotID.hexadecimal
+        parentGeneration = summary.parentGeneration == 0 ? nil : summary.parentGeneration
+        method = facts.method.name
+        consistency = facts.consistency.name
+        time = facts.time.rfc3339
+        volumeBytes = facts.byteCount
+        bytesRead = facts.bytesRead
+        blocksChanged = facts.blocksChanged
+        bytesChanged = facts.bytesChanged
+        bytesStored = summary.storedByteCount
+        durationSeconds = Double(facts.durationNanoseconds) / 1e9
+        dryRun = summary.isDryRun
+    }
+}

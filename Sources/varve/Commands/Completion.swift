@@ -1,0 +1,18 @@
+import ArgumentParser
+import SnapshotService
+
+struct Completion: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Print a script that completes commands in a shell.",
+        discussion: "For bash: varve completion bash > /etc/bash_completion.d/varve")
+
+    @Argument(help: "bash, zsh or fish.")
+    var shell: String
+
+    func run() throws {
+        guard let known = CompletionShell(rawValue: shell) else {
+            throw ServiceError(.usage, "'\(shell)' is no shell known here; use bash, zsh or fish")
+        }
+        Terminal.write(Varve.completionScript(for: known) + "\n")
+    }
+}

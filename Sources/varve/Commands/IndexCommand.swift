@@ -1,0 +1,38 @@
+import ArgumentParser
+import SnapshotService
+
+struct IndexCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "index", abstract: "Look after the index, a cache beside the repository.",
+        subcommands: [Rebuild.self])
+
+    struct Rebuild: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Throw the index away and build it from the repository; loses nothing.")
+
+        @OptionGroup var repository: RepositoryOptions
+        @OptionGroup var output: OutputOptions
+
+        private struct Summary: Encodable {
+            var messageType = "summary"
+            let volumes: Int
+            let snapshots: Int
+            let indexBytes: UInt64
+            let directory: String
+        }
+
+        func run() throws {
+            let service = try repository.open(output)
+            let result = try service.rebuildIndex()
+            if output.json {
+                JSONLine.write(
+                    Summary(
+                        volumes: result.volumes, snapshots: result.snapshots,
+                        indexBytes: result.byteCount, directory: service.indexDirectory))
+            }
+            output.say(
+                "built the index of \(result.volumes) volumes, \(result.snapshots) snapshots "
+                    + "(\(Human.bytes(result.byteCount))) in \(service.indexDirectory)")
+        }
+    }
+}

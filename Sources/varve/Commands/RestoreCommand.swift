@@ -1,0 +1,114 @@
+import ArgumentParser
+import BlockModel
+import Repository
+import RestoreEngine
+import RepositoryFormat
+import SnapshotService
+
+extension RestoreVerification: ExpressibleByArgument {}
+
+struct RestoreCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "restore",
+        abstract: "Write a snapshot to a file, a device, or standard output.",
+        discussion: """
+            SNAPSHOT is \(SnapshotSelector.help). TARGET is a new file, a device that nothing \
+            uses, or '-'. A restore that was interrupted is finished with --in-place.
+            """)
+
+    @OptionGroup var repository: RepositoryOptions
+    @OptionGroup var output: OutputOptions
+
+    @Argument(help: "The snapshot.")
+    var snapshot: String
+
+    @Argument(help: "A new file, a device, or '-' for standard output.")
+    var target: String
+
+    @Flag(help: "Read the target and write only the blocks that differ.")
+    var inPlace = false
+
+    @Option(help: "What is proved: blocks (by digest, as they are written), read-back or none.")
+    var verify = RestoreVerification.blocks
+
+    @Option(help: "Number of worker threads (default: one for each processor).")
+    var threads: Int?
+
+    func validate() throws {
+        guard threads.map({ (1...256).contains($0) }) ?? true else {
+            throw ValidationError("--threads goes from 1 to 256")
+        }
+        guard target != "-" || !(inPlace || verify == .readBack) else {
+            throw ValidationError("standard output can neither be compared nor read back")
+        }
+    }
+
+    private struct Summary: Encodable {
+        var messageType = "summary"
+        let volume: String
+        let generation: UInt64
+        let snapshotId: String
+        let target: String
+        let volumeBytes: UInt64
+        let bytesWritten: UInt64
+        let bytesSkipped: UInt64
+        let verified: String
+        let imageDigest: String
+        let durationSeconds: Double
+    }
+
+    func run() throws {
+        var options = RestoreOptions()
+        options.isInPlace = inPlace
+        options.verification = verify
+        options.workerCount = threads
+        let selector = try SnapshotSelector(snapshot)
+        let service = try repository.open(output)
+        let progress = RestoreProgress()
+        // On standard output there is the image, and nothing else.
+        var output = output
+        let isStream = target == "-"
+        if isStream { output.quiet = true }
+        let line = ProgressLine("restored", output)
+        let summary: RestoreSummary
+        do {
+            summary = try service.restore(selector, to: target, options: options, progress: progress)
+            { snapshot in
+                line.update(done: progress.doneByteCount, total: snapshot.facts.byteCount)
+            }
+        } catch {
+            line.clear()
+            throw error
+        }
+        line.clear()
+        guard !isStream else { return }
+        if output.json { JSONLine.write(message(summary)) }
+        output.say(text(summary))
+    }
+
+    private func message(_ summary: RestoreSummary) -> Summary {
+        Summary(
+            volume: summary.volume.rawValue, generation: summary.snapshot.generation,
+            snapshotId: summary.snapshot.id.hexadecimal, target: target,
+            volumeBytes: summary.snapshot.facts.byteCount,
+            bytesWritten: summary.result.writtenByteCount,
+            bytesSkipped: summary.result.skippedByteCount, verified: verify.rawValue,
+            imageDigest: summary.snapshot.facts.imageDigest.hexadecimal,
+            durationSeconds: Double(summary.durationNanoseconds) / 1e9)
+    }
+
+    private func text(_ summary: RestoreSummary) -> String {
+        let seconds = Double(summary.durationNanoseconds) / 1e9
+        let proof =
+            switch verify {
+            case .blocks: "every block and the image digest proved"
+            case .readBack: "every block, the image digest and the medium proved"
+            case .none: "nothing proved"
+            }
+        return "restored \(summary.volume)@\(summary.snapshot.generation) of "
+            + "\(Moment.local(summary.snapshot.facts.time)) to \(target): wrote "
+            + "\(Human.bytes(summary.result.writtenByteCount)), skipped "
+            + "\(Human.bytes(summary.result.skippedByteCount)) in "
+            + "\(Human.duration(seconds)); \(proof)"
+    }
+}

@@ -1,0 +1,129 @@
+import ArgumentParser
+import BlockModel
+import Repository
+import RepositoryFormat
+import SnapshotService
+
+struct Snapshots: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "List the timeline: when, generation, changed, stored, how detected.")
+
+    @OptionGroup var repository: RepositoryOptions
+    @OptionGroup var output: OutputOptions
+
+    @Argument(help: "Only this volume.")
+    var volume: String?
+
+    @Option(help: "Only snapshots with this tag.")
+    var tag: String?
+
+    func run() throws {
+        let only = try volume.map { text in
+            guard let name = VolumeName(text) else {
+                throw ServiceError(.usage, "'\(text)' is no volume name")
+            }
+            return name
+        }
+        let service = try repository.open(output)
+        let timelines = try service.timelines(only)
+        if let only, timelines.isEmpty {
+            throw ServiceError(.failed, "the repository has no volume '\(only)'")
+        }
+        var rows = [["volume", "gen", "time", "id", "size", "changed", "stored", "method", "state"]]
+        var isDamaged = false
+        for timeline in timelines {
+            for entry in Self.entries(of: timeline) {
+                if let tag, entry.tags?.contains(tag) != true { continue }
+                if output.json { JSONLine.write(entry) } else { rows.append(entry.row) }
+            }
+            isDamaged = isDamaged || !timeline.isSound
+            for problem in timeline.problems { Terminal.writeError("varve: \(problem)\n") }
+        }
+        if !output.json, rows.count > 1 {
+            Terminal.write(Human.table(rows, right: [1, 4, 5, 6]))
+        }
+        if isDamaged {
+            throw ServiceError(
+                .damaged, "the repository has damage; run 'varve check --read-data'")
+        }
+    }
+
+    private static func entries(of timeline: Timeline) -> [SnapshotEntry] {
+        let sound = timeline.snapshots.map { SnapshotEntry(timeline.volume, $0) }
+        let damaged = timeline.damaged.map { SnapshotEntry(timeline.volume, $0) }
+        return (sound + damaged).sorted { $0.generation < $1.generation }
+    }
+}
+
+/// One snapshot as `snapshots` shows it.
+struct SnapshotEntry: Encodable {
+    var messageType = "snapshot"
+    let volume: String
+    let generation: UInt64
+    let snapshotId: String?
+    let time: String?
+    let localTime: String?
+    let parentGeneration: UInt64?
+    let volumeBytes: UInt64?
+    let bytesRead: UInt64?
+    let blocksChanged: UInt64?
+    let bytesChanged: UInt64?
+    let bytesStored: UInt64?
+    let durationSeconds: Double?
+    let method: String?
+    let consistency: String?
+    let source: String?
+    let imageDigest: String?
+    let tags: [String]?
+    let damaged: Bool
+    let reason: String?
+
+    init(_ volume: VolumeName, _ snapshot: Timeline.Snapshot) {
+        self.init(
+            volume, snapshot.generation, snapshot.id, snapshot.facts, damage: nil)
+    }
+
+    init(_ volume: VolumeName, _ snapshot: Timeline.DamagedSnapshot) {
+        self.init(
+            volume, snapshot.generation, snapshot.id, snapshot.facts, damage: snapshot.reason)
+    }
+
+    private init(
+        _ volume: VolumeName,
+        _ generation: Generation,
+        _ id: SnapshotID?,
+        _ facts: SnapshotFacts?,
+        damage: String?
+    ) {
+        self.volume = volume.rawValue
+        self.generation = generation
+        snapshotId = id?.hexadecimal
+        time = facts?.time.rfc3339
+        localTime = facts.map { Moment.local($0.time) }
+        parentGeneration = facts.flatMap { $0.parentGeneration == 0 ? nil : $0.parentGeneration }
+        volumeBytes = facts?.byteCount
+        bytesRead = facts?.bytesRead
+        blocksChanged = facts?.blocksChanged
+        bytesChanged = facts?.bytesChanged
+        bytesStored = facts?.bytesStored
+        durationSeconds = facts.map { Double($0.durationNanoseconds) / 1e9 }
+        method = facts?.method.name
+        consistency = facts?.consistency.name
+        source = facts?.source.path
+        imageDigest = facts?.imageDigest.hexadecimal
+        tags = facts?.tags
+        damaged = damage != nil
+        reason = damage
+    }
+
+    var row: [String] {
+        let state =
+            damaged ? "DAMAGED" : ([consistency == "at-rest" ? "" : consistency ?? ""] + (tags ?? []))
+                .filter { !$0.isEmpty }.joined(separator: " ")
+        return [
+            volume, "\(generation)", localTime ?? "?", String(snapshotId?.prefix(12) ?? "?"),
+            volumeBytes.map(Human.bytes) ?? "?", bytesChanged.map(Human.bytes) ?? "?",
+            bytesStored.map(Human.bytes) ?? "?", method ?? "?", state,
+        ]
+    }
+}

@@ -1,0 +1,54 @@
+import ArgumentParser
+import SnapshotService
+
+struct Stats: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Show what the repository holds and what it takes.")
+
+    @OptionGroup var repository: RepositoryOptions
+    @OptionGroup var output: OutputOptions
+
+    private struct Summary: Encodable {
+        var messageType = "summary"
+        let volumes: Int
+        let snapshots: Int
+        let damagedSnapshots: Int
+        let restorableBytes: UInt64
+        let storedBytes: UInt64
+        let storedBytesByKind: [String: UInt64]
+        let packs: Int
+        let blocks: Int
+        let indexBytes: UInt64
+    }
+
+    func run() throws {
+        let service = try repository.open(output)
+        let numbers = try service.statistics()
+        if output.json {
+            JSONLine.write(
+                Summary(
+                    volumes: numbers.volumeCount, snapshots: numbers.snapshotCount,
+                    damagedSnapshots: numbers.damagedSnapshotCount,
+                    restorableBytes: numbers.restorableByteCount,
+                    storedBytes: numbers.storedByteCount,
+                    storedBytesByKind: numbers.storedByteCounts, packs: numbers.packCount,
+                    blocks: numbers.blockCount, indexBytes: numbers.indexByteCount))
+            return
+        }
+        var rows = [
+            ["volumes", "\(numbers.volumeCount)"], ["snapshots", "\(numbers.snapshotCount)"],
+            ["restorable", Human.bytes(numbers.restorableByteCount)],
+            ["stored", Human.bytes(numbers.storedByteCount)],
+        ]
+        for (kind, count) in numbers.storedByteCounts.sorted(by: { $0.key < $1.key }) {
+            rows.append(["  \(kind)", Human.bytes(count)])
+        }
+        rows.append(["packs", "\(numbers.packCount)"])
+        rows.append(["different blocks", "\(numbers.blockCount)"])
+        rows.append(["index (cache)", Human.bytes(numbers.indexByteCount)])
+        if numbers.damagedSnapshotCount > 0 {
+            rows.append(["damaged snapshots", "\(numbers.damagedSnapshotCount)"])
+        }
+        output.say(String(Human.table(rows, right: [1]).dropLast()))
+    }
+}

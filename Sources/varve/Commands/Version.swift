@@ -1,0 +1,23 @@
+import ArgumentParser
+import RepositoryFormat
+
+struct Version: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Show the program's version.")
+
+    @OptionGroup var output: OutputOptions
+
+    private struct Message: Encodable {
+        var messageType = "version"
+        let version: String
+        let formatVersion: UInt16
+    }
+
+    func run() throws {
+        let format = Format.version
+        if output.json {
+            JSONLine.write(Message(version: ProgramVersion.text, formatVersion: format))
+        } else {
+            Terminal.write("varve \(ProgramVersion.text), repository format \(format)\n")
+        }
+    }
+}

@@ -1,0 +1,70 @@
+import ArgumentParser
+import CaptureEngine
+import Glibc
+import LinuxIO
+import ObjectStore
+import Repository
+import RestoreEngine
+import SnapshotService
+
+/// The exit statuses of the program, and how errors map to them.
+enum Exit {
+    static let partial: Int32 = 3
+
+    /// Reports `error` and ends the process.
+    static func withError(_ error: any Error) -> Never {
+        if error is CleanExit || isHelp(error) {
+            Varve.exit(withError: error)
+        }
+        if let code = error as? ExitCode { exit(code.rawValue) }
+        let status = status(of: error)
+        if status == 2 && !(error is ServiceError) {
+            Terminal.writeError(Varve.fullMessage(for: error) + "\n")
+            exit(2)
+        }
+        if CommandLine.arguments.contains("--json") {
+            JSONLine.writeError(ErrorMessage(code: status, message: "\(error)"))
+        } else {
+            Terminal.writeError("varve: \(error)\n")
+        }
+        exit(status)
+    }
+
+    private static func isHelp(_ error: any Error) -> Bool {
+        Varve.exitCode(for: error) == .success
+    }
+
+    static func status(of error: any Error) -> Int32 {
+        switch error {
+        case let error as ServiceError:
+            switch error.kind {
+            case .usage: return 2
+            case .failed: return 1
+            case .noRepository: return 10
+            case .locked: return 11
+            case .damaged: return 13
+            case .partial: return partial
+            case .interrupted: return 130
+            }
+        case let error as RepositoryError:
+            switch error.kind {
+            case .noRepository: return 10
+            case .locked: return 11
+            case .damaged: return 13
+            default: return 1
+            }
+        case is InterruptedError, is RestoreInterrupted: return 130
+        case is SystemError, is ObjectStoreError:
+            return Interruption.isRequested ? 130 : 1
+        default:
+            return Varve.exitCode(for: error) == .validationFailure ? 2 : 1
+        }
+    }
+}
+
+/// An error as JSON, on standard error.
+struct ErrorMessage: Encodable {
+    var messageType = "error"
+    let code: Int32
+    let message: String
+}

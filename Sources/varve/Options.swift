@@ -1,0 +1,75 @@
+import ArgumentParser
+import BlockModel
+import FoundationEssentials
+import LinuxIO
+import Logging
+import SnapshotService
+
+/// Which repository a command works on.
+struct RepositoryOptions: ParsableArguments {
+    @Option(
+        name: [.short, .customLong("repo")],
+        help: "The repository's directory (or VARVE_REPOSITORY, or VARVE_REPOSITORY_FILE).")
+    var repo: String?
+
+    func location() throws -> String {
+        if let repo { return repo }
+        let environment = ProcessInfo.processInfo.environment
+        if let location = environment["VARVE_REPOSITORY"], !location.isEmpty { return location }
+        if let file = environment["VARVE_REPOSITORY_FILE"], !file.isEmpty {
+            guard let text = Directory.text(of: file) else {
+                throw ServiceError(
+                    .usage, "VARVE_REPOSITORY_FILE names \(file), which cannot be read")
+            }
+            let location = String(text.prefix { $0 != "\n" })
+            if !location.isEmpty { return location }
+        }
+        throw ServiceError(
+            .usage, "no repository is named; give one with --repo or in VARVE_REPOSITORY")
+    }
+
+    func open(_ output: OutputOptions) throws -> SnapshotService {
+        try SnapshotService(
+            location: location(), environment: ProcessInfo.processInfo.environment,
+            logger: output.logger)
+    }
+}
+
+/// How much a command says, and in which form.
+struct OutputOptions: ParsableArguments {
+    @Flag(help: "Print JSON, one object a line.")
+    var json = false
+
+    @Flag(name: [.short, .long], help: "Print errors only.")
+    var quiet = false
+
+    @Flag(name: [.short, .long], help: "Print what is done on the way.")
+    var verbose = false
+
+    var logger: Logger {
+        var logger = Logger(label: "varve") { _ in StandardErrorLog() }
+        logger.logLevel = quiet ? .error : verbose ? .info : .warning
+        return logger
+    }
+
+    /// Prints a line for people; nothing with `--json` or `--quiet`.
+    func say(_ text: String) {
+        if !json && !quiet { Terminal.write(text + "\n") }
+    }
+}
+
+/// Log messages as lines on standard error, in the form of the program's errors.
+struct StandardErrorLog: LogHandler {
+    var metadata: Logger.Metadata = [:]
+    var logLevel: Logger.Level = .warning
+
+    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+        get { metadata[key] }
+        set { metadata[key] = newValue }
+    }
+
+    func log(event: LogEvent) {
+        let kind = event.level >= .warning ? "\(event.level): " : ""
+        Terminal.writeError("varve: \(kind)\(event.message)\n")
+    }
+}

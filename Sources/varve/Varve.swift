@@ -1,0 +1,37 @@
+import ArgumentParser
+import LinuxIO
+
+/// The command line: one file a command; no rule of the system lives here.
+@main
+struct Varve: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "varve",
+        abstract: "Keeps a disk as it was: a base image, then thin deltas of what changed.",
+        discussion: """
+            A repository holds volumes; a volume has snapshots, numbered 1, 2, 3 … Any of them can \
+            be restored, bootable, as it was.
+
+            Exit status: 0 done, 1 failed, 2 usage, 3 done in part, 10 no repository, 11 locked, \
+            12 wrong password, 13 damaged, 130 interrupted.
+            """,
+        subcommands: [
+            Init.self, Backup.self, Snapshots.self, RestoreCommand.self, Diff.self, Check.self,
+            Stats.self, IndexCommand.self, Unlock.self, Version.self, Completion.self,
+        ]
+    )
+
+    static func main() {
+        Interruption.install()
+        do {
+            var command = try parseAsRoot()
+            try command.run()
+        } catch {
+            Exit.withError(error)
+        }
+    }
+}
+
+/// The version that `varve version` prints and snapshots do not depend on.
+enum ProgramVersion {
+    static let text = "0.1.0"
+}
