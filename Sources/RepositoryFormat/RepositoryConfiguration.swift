@@ -23,7 +23,7 @@ package struct RepositoryConfiguration: Hashable, Sendable {
 
     package init(identity: RepositoryIdentity, created: Timestamp) {
         self.identity = identity
-        self.created = created
+        self.created = Timestamp(seconds: created.seconds)
         requiredFeatures = 0
         optionalFeatures = 0
     }
