@@ -164,6 +164,14 @@ package final class TargetVolume: Sendable {
         if done < byteCount { buffer.zero(done..<byteCount) }
     }
 
+    /// Whether the range lies in a hole of a file, so that it reads as zeros.
+    package func isHole(offset: UInt64, byteCount: UInt64) -> Bool {
+        guard kind == .existingFile,
+            let data = try? FileOperation.nextData(buffered, from: offset, subject: path)
+        else { return false }
+        return data.map { $0 >= offset + byteCount } ?? true
+    }
+
     /// Makes a range read as zeros without writing them; false when it has to be written.
     package func zeroOut(offset: UInt64, byteCount: UInt64) -> Bool {
         switch kind {
