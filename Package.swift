@@ -119,5 +119,10 @@ let package = Package(
             ],
             swiftSettings: common
         ),
+        .testTarget(
+            name: "ProcessTests",
+            dependencies: ["CaptureEngine", "LinuxIO", "SimulationSupport", "varve"],
+            swiftSettings: common
+        ),
     ]
 )

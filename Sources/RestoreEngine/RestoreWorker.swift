@@ -85,7 +85,9 @@ final class RestoreWorker {
         let whole = stretch.slots.count * size
         let offset = plan.blockSize.byteOffset(ofBlock: stretch.firstBlock)
         let count = byteCount(of: stretch.slots, in: stretch)
-        if dataSlots(of: stretch).isEmpty, volume.isHole(offset: offset, byteCount: UInt64(count)) {
+        if dataSlots(of: stretch).isEmpty,
+            try volume.isHole(offset: offset, byteCount: UInt64(count))
+        {
             return
         }
         try volume.read(into: buffer, byteCount: count, at: offset)

@@ -165,10 +165,9 @@ package final class TargetVolume: Sendable {
     }
 
     /// Whether the range lies in a hole of a file, so that it reads as zeros.
-    package func isHole(offset: UInt64, byteCount: UInt64) -> Bool {
-        guard kind == .existingFile,
-            let data = try? FileOperation.nextData(buffered, from: offset, subject: path)
-        else { return false }
+    package func isHole(offset: UInt64, byteCount: UInt64) throws(SystemError) -> Bool {
+        guard kind == .existingFile else { return false }
+        let data = try FileOperation.nextData(buffered, from: offset, subject: path)
         return data.map { $0 >= offset + byteCount } ?? true
     }
 
