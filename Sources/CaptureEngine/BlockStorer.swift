@@ -73,8 +73,9 @@ final class BlockStorer {
 
     private func storePatch(_ block: ChangedBlock, _ bytes: RawSpan) throws -> Bool {
         guard block.before >= SpecialBlock.firstDigest,
-            let chain = try reader.chain(of: block.before), chain.depth < Format.patchDepthLimit,
-            isReadable(block.before, block.beforeDigest)
+            let chain = try? earlier.withMutableBytes({
+                try reader.readForPatch(block.before, digest: block.beforeDigest, into: &$0)
+            }), chain.depth < Format.patchDepthLimit
         else { return false }
         let earlier = earlier
         return try encoder.encodePatch(

@@ -24,7 +24,7 @@ package struct CaptureRequest: Sendable {
         self.source = source
         self.time = time
         level = 3
-        workerCount = Workers.standardCount
+        workerCount = min(Workers.standardCount, 16)
         tags = []
         allowsUse = false
         isDryRun = false
@@ -38,8 +38,6 @@ package struct CaptureResult: Sendable {
     package let facts: SnapshotFacts
     package let generation: Generation
     package let parentGeneration: Generation
-    /// All bytes that were added to the repository, metadata included.
-    package let storedByteCount: UInt64
 }
 
 /// One capture: from an open source to a committed delta.
@@ -51,26 +49,29 @@ package struct Capture {
     private let timeline: Timeline
     private let source: VolumeSource
     private let request: CaptureRequest
-    private let hold: Hold
+    private let holds: [Hold]
     /// Chunks that a worker has in flight.
     private static let chunkByteCount = 512 << 10
     private static let flightByteCount = 8 << 20
+    /// Bytes that all workers together have in flight.
+    private static let totalFlightByteCount = 64 << 20
 
-    /// The caller has taken `hold` on the volume, exclusively, before it listed `timeline`.
+    /// The caller has taken `holds`, the volume's exclusively, before it listed `timeline`; they are
+    /// renewed while the capture runs, and must still be there when it commits.
     package init(
         repository: Repository,
         index: Index,
         timeline: Timeline,
         source: VolumeSource,
         request: CaptureRequest,
-        hold: Hold
+        holds: [Hold]
     ) {
         self.repository = repository
         self.index = index
         self.timeline = timeline
         self.source = source
         self.request = request
-        self.hold = hold
+        self.holds = holds
     }
 
     package func run(
@@ -99,19 +100,18 @@ package struct Capture {
         let byteCount = try read(context, collector, packs, progress) {
             report()
             // A failure to renew shows when the hold is verified before the commit.
-            try? hold.renew(now: now())
+            for hold in holds { try? hold.renew(now: now()) }
         }
-        try source.verifyUnchanged(allowsUse: request.allowsUse)
+        let isAtRest = try source.verifyUnchanged(allowsUse: request.allowsUse)
         try packs.finish()
         let (leaves, counts) = try collector.finish(byteCount: byteCount)
         let facts = makeFacts(
-            context, leaves, counts, byteCount, elapsedNanoseconds(),
+            context, isAtRest, leaves, counts, byteCount, elapsedNanoseconds(),
             progress.readByteCount, packs.storedByteCount + collector.partByteCount)
-        let stored = try commit(facts, context, collector, &generator)
+        let delta = try commit(facts, context, collector, &generator)
         return CaptureResult(
-            facts: facts, generation: timeline.highestGeneration + 1,
-            parentGeneration: facts.parentGeneration,
-            storedByteCount: facts.bytesStored + stored)
+            facts: delta?.head.facts ?? facts, generation: timeline.highestGeneration + 1,
+            parentGeneration: facts.parentGeneration)
     }
 
     /// Refuses what must not be built upon, and brings the index to the snapshot before.
@@ -162,6 +162,8 @@ package struct Capture {
                 blockCount: blockSize.blockCount(coveringByteCount: count))
             return count
         }
+        let flightByteCount = min(
+            Self.flightByteCount, Self.totalFlightByteCount / request.workerCount)
         let work = WorkList(
             source: source, byteCount: byteCount, blockSize: blockSize,
             chunkByteCount: chunkByteCount)
@@ -169,7 +171,7 @@ package struct Capture {
             let reader = try ChunkReader(
                 source: source, byteCount: byteCount, blockSize: blockSize,
                 chunkByteCount: chunkByteCount,
-                chunkCount: max(2, Self.flightByteCount / chunkByteCount))
+                chunkCount: max(2, flightByteCount / chunkByteCount))
             try makeWorker().run(work, reader, failure)
         }
         return byteCount
@@ -177,6 +179,7 @@ package struct Capture {
 
     private func makeFacts(
         _ context: CaptureContext,
+        _ isAtRest: Bool,
         _ leaves: [Digest],
         _ counts: Collector.Counts,
         _ byteCount: UInt64,
@@ -188,7 +191,7 @@ package struct Capture {
         var facts = SnapshotFacts(
             time: request.time, byteCount: byteCount, source: request.source,
             method: tip == nil ? .base : .fullComparison,
-            consistency: source.useReason == nil ? .atRest : .liveInconsistent,
+            consistency: isAtRest ? .atRest : .liveInconsistent,
             parent: tip?.id ?? .nothing, parentGeneration: tip?.generation ?? 0,
             tags: request.tags)
         facts.imageDigest = ImageDigestTree(blockSize: context.blockSize).root(
@@ -202,16 +205,16 @@ package struct Capture {
         return facts
     }
 
-    /// Writes the delta, the marker and the index; gives the bytes of the first two.
+    /// Writes the delta, the marker and the index; nothing in a dry run.
     private func commit(
         _ facts: SnapshotFacts,
         _ context: CaptureContext,
         _ collector: Collector,
         _ generator: inout any RandomNumberGenerator & Sendable
-    ) throws -> UInt64 {
-        guard !request.isDryRun else { return 0 }
+    ) throws -> KnownDelta? {
+        guard !request.isDryRun else { return nil }
         if Interruption.isRequested { throw InterruptedError() }
-        try hold.verify()
+        for hold in holds { try hold.verify() }
         try refusePruning()
         let tip = timeline.tip
         let name = DeltaName(
@@ -222,13 +225,10 @@ package struct Capture {
             from: tip?.id ?? .nothing, fromGeneration: tip?.generation ?? 0,
             fromByteCount: tip?.facts.byteCount ?? 0, toGeneration: name.to, facts: facts)
         let delta = try collector.commit(name, head: head)
-        try repository.markNewest(delta)
+        try repository.markNewest(delta, timeline)
         try index.applyCommitted(
             delta, line: context.line.number, attempt: context.attempt, repository: repository)
-        let marker = ObjectNames.newest(
-            of: timeline.volume, generation: name.to, id: name.id)
-        return try repository.store.byteCount(of: name.objectName)
-            + repository.store.byteCount(of: marker)
+        return delta
     }
 
     /// A prune that has published what it will delete could take a pack that this capture found.

@@ -39,8 +39,12 @@ final class CaptureContext: Sendable {
 
     /// The page of fingerprints that the index has for the snapshot before.
     func loadTip(_ page: UInt64) throws -> TipPage? {
-        guard oldBlockCount > 0 else { return nil }
-        return try index.tipPage(of: line.number, page: page)
+        // Behind the old end nothing is known: what an earlier, longer state had there is history.
+        let count = Page.blockCount(ofPage: page, volumeBlockCount: oldBlockCount)
+        guard count > 0 else { return nil }
+        var tip = try index.tipPage(of: line.number, page: page)
+        tip?.resize(to: count)
+        return tip
     }
 
     /// Numbers and digests of the page in the snapshot before.

@@ -190,6 +190,7 @@ package enum PositionedIO {
         precondition(range.lowerBound >= 0 && range.upperBound <= buffer.byteCount)
         var done = 0
         while done < range.count {
+            guard try waitUntilReady(descriptor, Int16(POLLIN), subject, .read) else { continue }
             let result = unsafe Glibc.read(
                 descriptor, buffer.base + range.lowerBound + done, range.count - done)
             if result < 0 {
@@ -202,6 +203,20 @@ package enum PositionedIO {
         return done
     }
 
+    /// Waits a while for a stream; a signal may reach another thread than the one that waits, so
+    /// that an interrupt is looked for here.
+    private static func waitUntilReady(
+        _ descriptor: Int32,
+        _ events: Int16,
+        _ subject: String,
+        _ operation: SystemError.Operation
+    ) throws(SystemError) -> Bool {
+        if Interruption.isRequested { throw SystemError(operation, subject, errno: EINTR) }
+        var entry = pollfd(fd: descriptor, events: events, revents: 0)
+        let count = unsafe poll(&entry, 1, 200)
+        return count > 0
+    }
+
     /// Writes all of `span` to a stream.
     package static func writeStream(
         _ descriptor: Int32,
@@ -212,6 +227,14 @@ package enum PositionedIO {
         unsafe span.withUnsafeBytes { buffer in
             var done = 0
             while done < buffer.count, let base = buffer.baseAddress {
+                do throws(SystemError) {
+                    guard try waitUntilReady(descriptor, Int16(POLLOUT), subject, .write) else {
+                        continue
+                    }
+                } catch {
+                    failure = error
+                    return
+                }
                 let result = unsafe Glibc.write(descriptor, base + done, buffer.count - done)
                 if result < 0 {
                     if errno == EINTR, !Interruption.isRequested { continue }

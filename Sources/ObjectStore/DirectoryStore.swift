@@ -138,7 +138,8 @@ package final class DirectoryStore: ObjectStore {
         depth: Int
     ) throws(SystemError) {
         guard depth < 8, let names = try Directory.names(in: path(of: directory)) else { return }
-        for name in names where !name.hasPrefix(".") {
+        // What no object can be called, such as lost+found, is none of ours.
+        for name in names where ObjectNameRule.allows(name) {
             let full = directory.isEmpty ? name : directory + "/" + name
             guard let status = try FileStatus(path: path(of: full)) else { continue }
             switch status.kind {

@@ -110,6 +110,16 @@ package struct ObjectStoreError: Error, Hashable, CustomStringConvertible {
     /// Whether the same call may succeed later; the retry decorator asks only this.
     package var isTransient: Bool { reason == .timedOut }
 
+    /// Whether an object that something names cannot be had, now or later: it is gone, it is not
+    /// what it should be, or its medium fails.
+    package var isDamage: Bool {
+        switch reason {
+        case .notFound, .tooLarge: true
+        case .failed: operation == .read
+        default: false
+        }
+    }
+
     package var description: String {
         let words =
             switch reason {

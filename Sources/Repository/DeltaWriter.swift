@@ -80,6 +80,13 @@ package final class DeltaWriter {
         head.zeroBlockCount = zeroBlockCount
         head.freeBlockCount = freeBlockCount
         head.parts = parts
+        // All fields have fixed widths, so that the delta can name its own size and the marker's.
+        let draft = try DeltaObject.encode(
+            name: name, identity: repository.identity, head: head, inlineMap: map)
+        let marker = NewestMarker(
+            volume: name.volume, generation: name.to, snapshot: head.to, delta: name.id)
+        head.facts.bytesStored += UInt64(
+            draft.count + (try marker.encoded(identity: repository.identity)).count)
         let bytes = try DeltaObject.encode(
             name: name, identity: repository.identity, head: head, inlineMap: map)
         try repository.store.create(name.objectName, bytes)
@@ -102,8 +109,9 @@ extension Repository {
         }
     }
 
-    /// Names `delta` as the newest commit of its volume, then drops the markers of older ones.
-    package func markNewest(_ delta: KnownDelta) throws {
+    /// Names `delta` as the newest commit of its volume, then drops the markers of older ones; those
+    /// of snapshots that are lost stay, and keep the loss in sight.
+    package func markNewest(_ delta: KnownDelta, _ timeline: Timeline) throws {
         let marker = NewestMarker(
             volume: delta.name.volume, generation: delta.name.to, snapshot: delta.head.to,
             delta: delta.name.id)
@@ -114,7 +122,8 @@ extension Repository {
         }
         for entry in try store.list(ObjectNames.volume(delta.name.volume)) {
             guard case .newest(let generation, _) = ObjectNames.parse(volumeEntry: entry.name)?.1,
-                generation < delta.name.to
+                generation < delta.name.to,
+                generation == 0 || timeline.snapshots.contains(where: { $0.generation == generation })
             else { continue }
             try store.delete(entry.name)
         }
@@ -126,7 +135,7 @@ extension Repository {
             tip.generation > newest.generation,
             let delta = timeline.deltas.last(where: { $0.head.to == tip.id })
         else { return }
-        try markNewest(delta)
+        try markNewest(delta, timeline)
     }
 
     private static func encode(

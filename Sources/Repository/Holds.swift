@@ -151,9 +151,13 @@ extension Repository {
                 processID: owner.processID, processStart: owner.processStart, created: time,
                 expires: Timestamp(seconds: time.seconds + Hold.lifetimeSeconds))
             let hold = try Hold(repository: self, scope: scope, kind: kind, record: record)
-            blocking = try holds(on: scope, now: time).first {
-                $0.name != hold.objectName && $0.state == .live
-                    && (kind == .exclusive || $0.kind == .exclusive)
+            let others = try holds(on: scope, now: time).filter { $0.name != hold.objectName }
+            blocking = others.first {
+                $0.state == .live && (kind == .exclusive || $0.kind == .exclusive)
+            }
+            // What a dead process of this host left is of no use to anybody.
+            for other in others where other.state != .live && other.record?.host == owner.host {
+                try? remove(other)
             }
             if blocking == nil { return hold }
             withExtendedLifetime(hold) {}

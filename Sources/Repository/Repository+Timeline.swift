@@ -83,6 +83,8 @@ private struct VolumeListing {
             } catch let error as ObjectStoreError where error.reason == .notFound {
                 // Another process has just replaced it by a newer one.
                 continue
+            } catch let error as ObjectStoreError where error.isDamage {
+                unreadableMarkers.append(name)
             }
         }
         return Timeline(

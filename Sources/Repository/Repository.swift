@@ -44,6 +44,9 @@ package final class Repository: Sendable {
             bytes = try store.read(
                 ObjectNames.configuration, limit: Self.configurationByteLimit)
         } catch {
+            if error.reason == .tooLarge {
+                throw RepositoryError.damaged(ObjectNames.configuration, error)
+            }
             guard error.reason == .notFound else { throw error }
             throw RepositoryError(
                 .noRepository,
@@ -52,11 +55,12 @@ package final class Repository: Sendable {
         do throws(FormatError) {
             configuration = try RepositoryConfiguration(decoding: bytes)
         } catch {
-            if case .unknownFeatures = error {
+            switch error {
+            case .unknownFeatures, .unsupportedVersion:
                 throw RepositoryError(
                     .unsupported, "the repository at \(store.location) \(error); update varve")
+            default: throw RepositoryError.damaged(ObjectNames.configuration, error)
             }
-            throw RepositoryError.damaged(ObjectNames.configuration, error)
         }
     }
 
@@ -124,7 +128,7 @@ package final class Repository: Sendable {
         do throws(ObjectStoreError) {
             return try store.read(name, limit: limit)
         } catch {
-            if error.reason == .notFound { throw RepositoryError.damaged(name, error) }
+            if error.isDamage { throw RepositoryError.damaged(name, error) }
             throw error
         }
     }
@@ -137,7 +141,7 @@ package final class Repository: Sendable {
                 readingFrom: store, id: id, byteCount: byteCount, identity: identity)
         } catch let error as FormatError {
             throw RepositoryError.damaged(name, error)
-        } catch let error as ObjectStoreError where error.reason == .notFound {
+        } catch let error as ObjectStoreError where error.isDamage {
             throw RepositoryError.damaged(name, error)
         }
     }

@@ -84,9 +84,10 @@ package struct Timeline: Sendable {
                 damage.addUnknown(name.to, "\(name.objectName) is damaged: \(reason)")
             }
         }
-        if let newest, newest.generation > 0 {
-            damage.add(newest.generation, newest.snapshot, nil, "its delta is missing")
-        } else if newest == nil && !(deltas.isEmpty && unreadable.isEmpty) {
+        for marker in markers where marker.generation > 0 {
+            damage.add(marker.generation, marker.snapshot, nil, "its delta is missing")
+        }
+        if newest == nil && !(deltas.isEmpty && unreadable.isEmpty) {
             problems.append(
                 "the marker of the newest snapshot of volume '\(volume)' is missing; "
                     + "snapshots may have been lost unseen")

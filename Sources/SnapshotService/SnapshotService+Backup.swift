@@ -24,7 +24,6 @@ package struct BackupSummary: Sendable {
     package let generation: Generation
     package let parentGeneration: Generation
     package let facts: SnapshotFacts
-    package let storedByteCount: UInt64
     package let isDryRun: Bool
 }
 
@@ -78,19 +77,18 @@ extension SnapshotService {
         request.isDryRun = options.isDryRun
         let capture = Capture(
             repository: repository, index: try currentIndex(), timeline: timeline, source: source,
-            request: request, hold: exclusive)
+            request: request, holds: [shared, exclusive])
         let result = try capture.run(
             generator: SystemRandomNumberGenerator(),
             elapsedNanoseconds: { Moment.monotonicNanoseconds() - start }, now: Moment.now,
             progress: progress
         ) {
             report(source.byteCount)
-            try? shared.renew(now: Moment.now())
         }
         return BackupSummary(
             volume: volume, generation: result.generation,
             parentGeneration: result.parentGeneration, facts: result.facts,
-            storedByteCount: result.storedByteCount, isDryRun: options.isDryRun)
+            isDryRun: options.isDryRun)
     }
 
     private static func identity(of source: VolumeSource) -> SourceIdentity {

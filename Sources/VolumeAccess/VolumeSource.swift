@@ -46,8 +46,17 @@ package final class VolumeSource: Sendable {
             throw VolumeError(
                 .unsuitable, "\(path) is neither a disk, a partition nor an image file")
         }
-        let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
-        guard descriptor >= 0 else { throw SystemError(.open, path) }
+        // Linux refuses O_EXCL on a device that a file system or another device holds, however it
+        // is mounted; held this way, nothing can mount it while it is read.
+        var heldBy: String?
+        var opened = unsafe open(
+            path, O_RDONLY | O_CLOEXEC | (found.kind == .blockDevice ? O_EXCL : 0))
+        if opened < 0, errno == EBUSY, found.kind == .blockDevice {
+            heldBy = "it is mounted, or another device holds it"
+            opened = unsafe open(path, O_RDONLY | O_CLOEXEC)
+        }
+        guard opened >= 0 else { throw SystemError(.open, path) }
+        let descriptor = opened
         buffered = descriptor
         status = found
         direct = FileOperation.openDirect(path)
@@ -57,7 +66,7 @@ package final class VolumeSource: Sendable {
             byteCount = try BlockDevice.byteCount(descriptor, subject: path)
             sectorByteCount = try BlockDevice.sectorByteCount(descriptor, subject: path)
             serial = DeviceUse.serial(ofDevice: found.representedDevice)
-            reason = DeviceUse.reason(forDevice: found.representedDevice, path: path)
+            reason = DeviceUse.reason(forDevice: found.representedDevice, path: path) ?? heldBy
         } else {
             kind = .file
             byteCount = found.byteCount
@@ -79,9 +88,10 @@ package final class VolumeSource: Sendable {
         if let direct { close(direct) }
     }
 
-    /// Refuses a source that is not as it was when it was opened.
-    package func verifyUnchanged(allowsUse: Bool) throws {
-        guard let status, let byteCount else { return }
+    /// Whether the source is as it was when it was opened; refuses one that is not, unless
+    /// `allowsUse`, and one of another size in any case.
+    package func verifyUnchanged(allowsUse: Bool) throws -> Bool {
+        guard let status, let byteCount else { return true }
         let now = try FileStatus(descriptor: buffered, subject: path)
         let size =
             kind == .blockDevice
@@ -92,15 +102,17 @@ package final class VolumeSource: Sendable {
                 "\(path) changed its size from \(byteCount) to \(size) bytes while it was read; "
                     + "nothing was committed: run the backup again when it is at rest")
         }
-        guard kind == .file, !allowsUse else { return }
-        guard now.modifiedSeconds == status.modifiedSeconds,
-            now.modifiedNanoseconds == status.modifiedNanoseconds
-        else {
+        guard kind == .file else { return useReason == nil }
+        let isUnchanged =
+            now.modifiedSeconds == status.modifiedSeconds
+            && now.modifiedNanoseconds == status.modifiedNanoseconds
+        guard isUnchanged || allowsUse else {
             throw VolumeError(
                 .changed,
                 "\(path) was written while it was read; nothing was committed: run the backup "
                     + "again when it is at rest, or with --live-inconsistent")
         }
+        return isUnchanged && useReason == nil
     }
 
     /// The next stretch of data at or behind `offset`, for a file with holes; nil when only a hole

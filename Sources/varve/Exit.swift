@@ -53,7 +53,7 @@ enum Exit {
             case .damaged: return 13
             default: return 1
             }
-        case is InterruptedError, is RestoreInterrupted: return 130
+        case is InterruptedError, is RestoreInterrupted, is CheckInterrupted: return 130
         case is SystemError, is ObjectStoreError:
             return Interruption.isRequested ? 130 : 1
         default:

@@ -116,7 +116,7 @@ package final class Lab {
         request.partByteLimit = partByteLimit
         let capture = Capture(
             repository: repository, index: try index(), timeline: try timeline(), source: source,
-            request: request, hold: hold)
+            request: request, holds: [hold])
         return try capture.run(
             generator: SplitMix64(seed: seed << 32 | captureCount),
             elapsedNanoseconds: { 1 }, now: { self.time }, progress: CaptureProgress(),

@@ -51,7 +51,7 @@ final class PackProof {
                             lost: isLost ? digest : nil))
                 }
             }
-            if Interruption.isRequested { break }
+            if Interruption.isRequested { throw CheckInterrupted() }
         }
         return damage
     }

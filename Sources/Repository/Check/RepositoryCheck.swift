@@ -19,6 +19,11 @@ package enum DataCoverage: Hashable, Sendable {
     case percent(Double)
 }
 
+/// The user asked to stop: nothing is known of what was not read.
+package struct CheckInterrupted: Error, CustomStringConvertible {
+    package var description: String { "interrupted; the check is incomplete, run it again" }
+}
+
 /// What a check looked at, and what it found.
 package struct CheckReport: Sendable {
     package var volumeCount = 0
@@ -200,7 +205,8 @@ package struct RepositoryCheck {
             idle: { progress(done.load(ordering: .relaxed), total) }
         ) { _ in
             let proof = try PackProof(repository, scratch)
-            while !failure.hasFailed, !Interruption.isRequested {
+            while !failure.hasFailed {
+                if Interruption.isRequested { throw CheckInterrupted() }
                 let position = next.wrappingAdd(1, ordering: .relaxed).oldValue
                 guard position < selected.count else { return }
                 let damage = try proof.run(selected[position])

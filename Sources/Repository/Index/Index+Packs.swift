@@ -37,6 +37,11 @@ extension Index {
 
     /// Adds a pack that this process has just made durable.
     package func addOwnPack(_ id: ObjectID, byteCount: UInt64, table: PackTable) throws {
+        let lock = try UpdateLock(directory: directory)
+        defer { withExtendedLifetime(lock) {} }
+        // Another process may have listed the pack meanwhile.
+        try loadPacks()
+        if knownPacks.contains(where: { $0.id == id }) { return }
         var batch = PackBatch(self)
         try batch.add(id, byteCount: byteCount, table: table, isOwn: true)
         try batch.flush()

@@ -59,15 +59,24 @@ package final class BlockReader {
         digest: Digest,
         into target: inout MutableRawSpan
     ) throws {
+        _ = try readPlace(number, digest: digest, into: &target)
+    }
+
+    /// The same; gives the place that held the bytes.
+    private func readPlace(
+        _ number: BlockNumber,
+        digest: Digest,
+        into target: inout MutableRawSpan
+    ) throws -> Place {
         let places = try index.environment.read { try index.places(of: number, $0) }
         var cause: any Error = RepositoryError(.damaged, "no pack holds it")
         for place in places {
             do {
                 try decode(place, into: &target, level: 0)
-                guard isVerifying else { return }
+                guard isVerifying else { return place }
                 let block = target.bytes.extracting(0..<blockSize.byteCount)
                 hash.update(block)
-                if Digest(hash.finish()) == digest { return }
+                if Digest(hash.finish()) == digest { return place }
                 cause = RepositoryError(.damaged, "\(name(of: place)) holds other bytes")
             } catch {
                 cause = error
@@ -89,11 +98,14 @@ package final class BlockReader {
         }
     }
 
-    /// The chain below a block, as a new patch on top of it needs to know: nil when the block has
-    /// no place.
-    package func chain(of number: BlockNumber) throws -> (depth: UInt8, chainByteCount: Int)? {
-        let places = try index.environment.read { try index.places(of: number, $0) }
-        guard let place = places.first else { return nil }
+    /// The same as ``read(_:digest:into:)``; gives the chain below the bytes as a patch on top of
+    /// them needs to know it.
+    package func readForPatch(
+        _ number: BlockNumber,
+        digest: Digest,
+        into target: inout MutableRawSpan
+    ) throws -> (depth: UInt8, chainByteCount: Int) {
+        let place = try readPlace(number, digest: digest, into: &target)
         guard place.kind == .patch else { return (0, 0) }
         let header = try window.header(of: place, try pack(of: place), repository)
         return (place.depth, header.chainByteCount)

@@ -118,7 +118,7 @@ struct Backup: ParsableCommand {
             ? "\(summary.volume) (dry run)"
             : "\(summary.volume)@\(summary.generation) \(summary.facts.snapshotID.short)"
         return "\(name): \(facts.method.name), \(Human.bytes(facts.byteCount)), changed "
-            + "\(Human.bytes(facts.bytesChanged)), \(verb) \(Human.bytes(summary.storedByteCount)); "
+            + "\(Human.bytes(facts.bytesChanged)), \(verb) \(Human.bytes(facts.bytesStored)); "
             + "read \(Human.bytes(facts.bytesRead)) in \(Human.duration(seconds)) (\(rate)/s)"
     }
 }
@@ -154,7 +154,7 @@ struct BackupMessage: Encodable {
         bytesRead = facts.bytesRead
         blocksChanged = facts.blocksChanged
         bytesChanged = facts.bytesChanged
-        bytesStored = summary.storedByteCount
+        bytesStored = facts.bytesStored
         durationSeconds = Double(facts.durationNanoseconds) / 1e9
         dryRun = summary.isDryRun
     }
