@@ -100,5 +100,24 @@ let package = Package(
             ],
             swiftSettings: common
         ),
+
+        // Tests, and what they share.
+        .target(
+            name: "TestKit",
+            dependencies: ["LinuxIO"],
+            path: "Tests/TestKit",
+            swiftSettings: common
+        ),
+        .testTarget(
+            name: "BlockModelTests",
+            dependencies: ["BlockModel", "TestKit"],
+            swiftSettings: common
+        ),
+        .testTarget(
+            name: "RepositoryFormatTests",
+            dependencies: ["BlockModel", "Crypto", "RepositoryFormat", "TestKit", "XXHash"],
+            exclude: ["Golden"],
+            swiftSettings: common
+        ),
     ]
 )
