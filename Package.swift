@@ -119,5 +119,20 @@ let package = Package(
             exclude: ["Golden"],
             swiftSettings: common
         ),
+        .testTarget(
+            name: "LinuxIOTests",
+            dependencies: ["LinuxIO", "TestKit"],
+            swiftSettings: common
+        ),
+        .testTarget(
+            name: "ObjectStoreTests",
+            dependencies: ["BlockModel", "LinuxIO", "ObjectStore", "TestKit"],
+            swiftSettings: common
+        ),
+        .testTarget(
+            name: "BindingTests",
+            dependencies: ["Crypto", "LMDB", "LinuxIO", "TestKit", "XXHash", "Zstandard"],
+            swiftSettings: common
+        ),
     ]
 )
