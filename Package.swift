@@ -101,7 +101,24 @@ let package = Package(
             swiftSettings: common
         ),
 
-        // Tests, and what they share.
+        // Tests: one target for each thing that is tested, and what they share.
+        .target(
+            name: "SimulationSupport",
+            dependencies: [
+                "BlockModel", "CaptureEngine", "LinuxIO", "ObjectStore", "Repository",
+                "RepositoryFormat", "RestoreEngine", "VolumeAccess",
+            ],
+            path: "Tests/SimulationSupport",
+            swiftSettings: common
+        ),
+        .testTarget(
+            name: "SimulationTests",
+            dependencies: [
+                "BlockModel", "CaptureEngine", "ObjectStore", "Repository", "RepositoryFormat",
+                "SimulationSupport",
+            ],
+            swiftSettings: common
+        ),
         .target(
             name: "TestKit",
             dependencies: ["LinuxIO"],

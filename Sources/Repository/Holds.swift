@@ -226,6 +226,8 @@ extension Repository {
             guard record.bootID == bootID else {
                 return .stale("its host was restarted")
             }
+            // The owner keeps its hold locked for as long as it lives, where there are locks.
+            if isLocked == false { return .stale("its process let go of it") }
             if HoldOwner.startTicks(of: record.processID) != record.processStart {
                 return .stale("its process ended")
             }

@@ -86,7 +86,7 @@ package final class Repository: Sendable {
         guard byteCount > UInt64(prefixByteCount) else { return try readDelta(name).head }
         let bytes = try store.read(name.objectName, at: 0, byteCount: prefixByteCount)
         if let head = try? DeltaObject.decodeHead(
-            fromPrefix: bytes, name: name, identity: identity)
+            fromPrefix: bytes, byteCount: byteCount, name: name, identity: identity)
         {
             return head
         }

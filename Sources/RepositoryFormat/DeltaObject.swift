@@ -31,13 +31,22 @@ package enum DeltaObject {
         return (head, map)
     }
 
-    /// Reads the head from the first bytes of a delta.
+    /// Reads the head from the first bytes of a delta of `byteCount` bytes.
     package static func decodeHead(
         fromPrefix bytes: [UInt8],
+        byteCount: UInt64,
         name: DeltaName,
         identity: RepositoryIdentity
     ) throws(FormatError) -> DeltaHead {
-        let (header, section) = try SectionedObject.decodeFirst(bytes)
+        let (header, section, next) = try SectionedObject.decodeFirst(bytes)
+        var rest = ByteReader(bytes[next...])
+        let mapByteCount = try rest.integer(UInt64.self)
+        let (expected, overflow) = mapByteCount.addingReportingOverflow(
+            UInt64(next + SectionedObject.overheadByteCount))
+        guard !overflow, expected == byteCount else {
+            throw .truncated(
+                expectedByteCount: Int(clamping: expected), actualByteCount: Int(clamping: byteCount))
+        }
         try header.verify(kind: .delta, name: name.objectName, identity: identity)
         return try decodeHead(section, name: name)
     }

@@ -136,13 +136,15 @@ package enum SectionedObject {
         return (header, sections)
     }
 
-    /// The header and first section of an object of which only the beginning was read.
+    /// The header and first section of an object of which only the beginning was read, and where
+    /// the next section begins.
     package static func decodeFirst(
         _ bytes: [UInt8]
-    ) throws(FormatError) -> (header: ObjectHeader, section: ArraySlice<UInt8>) {
+    ) throws(FormatError) -> (header: ObjectHeader, section: ArraySlice<UInt8>, next: Int) {
         var reader = ByteReader(bytes)
         let header = try ObjectHeader(decoding: &reader)
-        return (header, try section(from: &reader, of: bytes))
+        let section = try section(from: &reader, of: bytes)
+        return (header, section, bytes.count - reader.remaining)
     }
 
     private static func section(

@@ -37,8 +37,7 @@ package final class Compressor {
                     context, target.baseAddress, target.count, source.baseAddress, source.count)
             }
         }
-        if Self.isTargetTooSmall(code) { return nil }
-        return try ZstandardError.check(code)
+        return try finish(code)
     }
 
     /// The same, with `prefix` as content that the reader will have: what makes a patch.
@@ -59,12 +58,16 @@ package final class Compressor {
                 }
             }
         }
-        if Self.isTargetTooSmall(code) { return nil }
-        return try ZstandardError.check(code)
+        return try finish(code)
     }
 
-    private static func isTargetTooSmall(_ code: Int) -> Bool {
-        ZSTD_getErrorCode(code) == ZSTD_error_dstSize_tooSmall
+    /// A frame that was given up leaves the context in the middle of it.
+    private func finish(_ code: Int) throws(ZstandardError) -> Int? {
+        guard ZSTD_isError(code) != 0 else { return code }
+        _ = try ZstandardError.check(
+            unsafe ZSTD_CCtx_reset(context, ZSTD_reset_session_only))
+        if ZSTD_getErrorCode(code) == ZSTD_error_dstSize_tooSmall { return nil }
+        throw ZstandardError(code: code)
     }
 
     private func set(_ parameter: ZSTD_cParameter, _ value: Int) throws(ZstandardError) {

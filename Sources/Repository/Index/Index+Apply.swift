@@ -35,16 +35,21 @@ extension Index {
         in timeline: Timeline,
         with repository: Repository
     ) throws -> Line {
-        if let own = try synchronize(timeline, with: repository) {
-            let row = try environment.read {
-                try snapshotRow(own.number, snapshot.generation, $0)
-            }
-            if let row, row.id == snapshot.id {
-                return Line(
-                    number: own.number, tip: snapshot.id, tipGeneration: snapshot.generation,
-                    tipByteCount: row.byteCount)
-            }
+        // A delta further on may be damaged: what the line has up to there is as good as ever.
+        // What is damaged below this snapshot shows when its own path is followed.
+        do {
+            _ = try synchronize(timeline, with: repository)
+        } catch let error as RepositoryError where error.kind == .damaged {}
+        let own = try environment.read { transaction -> Line? in
+            guard let (number, _) = try findLine(timeline.volume, .nothing, transaction),
+                let row = try snapshotRow(number, snapshot.generation, transaction),
+                row.id == snapshot.id
+            else { return nil }
+            return Line(
+                number: number, tip: snapshot.id, tipGeneration: snapshot.generation,
+                tipByteCount: row.byteCount)
         }
+        if let own { return own }
         guard let path = timeline.cheapestPath(to: snapshot.id),
             let line = try follow(
                 path, volume: timeline.volume, sideTarget: snapshot.id, repository, [])

@@ -1,0 +1,198 @@
+package import BlockModel
+package import CaptureEngine
+import Glibc
+import LinuxIO
+package import ObjectStore
+package import Repository
+import RepositoryFormat
+package import RestoreEngine
+import VolumeAccess
+
+/// A directory that is removed with its owner; in memory where the system has such a place.
+package final class ScratchDirectory: Sendable {
+    package let path: String
+
+    package init() {
+        let base = (try? FileStatus(path: "/dev/shm")) != nil ? "/dev/shm" : "/tmp"
+        var template = Array("\(base)/varve-test.XXXXXX".utf8CString)
+        let made = template.withUnsafeMutableBufferPointer { mkdtemp($0.baseAddress!) }
+        precondition(made != nil, "cannot make a scratch directory")
+        path = String(decoding: template.dropLast().map(UInt8.init(bitPattern:)), as: UTF8.self)
+    }
+
+    deinit { Self.remove(path) }
+
+    package static func remove(_ path: String) {
+        for name in ((try? Directory.names(in: path)) ?? nil) ?? [] {
+            let child = path + "/" + name
+            if (try? FileStatus(path: child))??.kind == .directory { remove(child) }
+            unlink(child)
+        }
+        rmdir(path)
+    }
+}
+
+/// Everything that a capture or restore needs, over any store, with a clock that only tests turn.
+package final class Lab {
+    package let store: any ObjectStore
+    package let scratch = ScratchDirectory()
+    package let repository: Repository
+    package var time = Timestamp(seconds: 1_700_000_000)
+    package var volume = VolumeName("disk")!
+    package var workerCount = 2
+    package var packByteTarget = Format.packByteTarget
+    package var partByteLimit = Format.partByteLimit
+    /// Two labs over one store need different seeds, for ids are never used twice.
+    package var seed: UInt64 = 0
+    private var openIndex: Index?
+    private var captureCount: UInt64 = 0
+
+    /// Creates a repository in `store`, or opens the one that is there.
+    package init(_ store: any ObjectStore, blockSize: Int = 4096) throws {
+        self.store = store
+        if try !store.list("").isEmpty {
+            repository = try Repository(openingIn: store)
+        } else {
+            var generator = SplitMix64(seed: 1)
+            repository = try Repository(
+                creatingIn: store, blockSize: BlockSize(byteCount: blockSize)!, created: time,
+                generator: &generator)
+        }
+    }
+
+    package var indexDirectory: String { scratch.path + "/index" }
+
+    /// The index, with the repository's packs.
+    package func index() throws -> Index {
+        let index: Index
+        if let openIndex {
+            index = openIndex
+        } else {
+            index = try Index(directory: indexDirectory, identity: repository.identity)
+            openIndex = index
+        }
+        try index.synchronizePacks(with: repository)
+        return index
+    }
+
+    /// Lets go of the index, as the end of a process does.
+    package func closeIndex() { openIndex = nil }
+
+    /// Deletes the index: nothing may depend on it.
+    package func deleteIndex() {
+        openIndex = nil
+        ScratchDirectory.remove(indexDirectory)
+    }
+
+    package func timeline() throws -> Timeline {
+        try repository.timeline(of: volume)
+    }
+
+    /// Captures `image` as the next snapshot.
+    @discardableResult
+    package func capture(_ image: [UInt8]) throws -> CaptureResult {
+        let path = scratch.path + "/source.img"
+        unlink(path)
+        let file = try FileHandle(path, .create)
+        try PositionedIO.write(file.descriptor, image.span.bytes, at: 0, subject: path)
+        return try capture(path: path)
+    }
+
+    /// Captures what is at `path` as the next snapshot.
+    @discardableResult
+    package func capture(path: String) throws -> CaptureResult {
+        time = Timestamp(seconds: time.seconds + 3600)
+        captureCount += 1
+        let source = try VolumeSource(path: path, allowsUse: false)
+        let hold = try repository.hold(
+            .volume(volume), .exclusive, purpose: "test", owner: .current(), now: { self.time })
+        var request = CaptureRequest(
+            volume: volume,
+            source: SourceIdentity(
+                kind: .file, machine: "test", path: path, serial: "", sectorByteCount: 512),
+            time: time)
+        request.workerCount = workerCount
+        request.packByteTarget = packByteTarget
+        request.partByteLimit = partByteLimit
+        let capture = Capture(
+            repository: repository, index: try index(), timeline: try timeline(), source: source,
+            request: request, hold: hold)
+        return try capture.run(
+            generator: SplitMix64(seed: seed << 32 | captureCount),
+            elapsedNanoseconds: { 1 }, now: { self.time }, progress: CaptureProgress(),
+            report: {})
+    }
+
+    /// The bytes of a snapshot, restored to a fresh file and proved.
+    package func restore(_ snapshot: Timeline.Snapshot) throws -> [UInt8] {
+        let path = scratch.path + "/target.img"
+        unlink(path)
+        let target = try TargetVolume(
+            path: path, neededByteCount: snapshot.facts.byteCount, inPlace: false)
+        try restore(snapshot, .fresh(target))
+        return try contents(of: path)
+    }
+
+    /// The bytes of a snapshot, restored over `image` in place.
+    package func restore(_ snapshot: Timeline.Snapshot, over image: [UInt8]) throws -> [UInt8] {
+        let path = scratch.path + "/target.img"
+        unlink(path)
+        do {
+            let file = try FileHandle(path, .create)
+            try PositionedIO.write(file.descriptor, image.span.bytes, at: 0, subject: path)
+        }
+        let target = try TargetVolume(
+            path: path, neededByteCount: snapshot.facts.byteCount, inPlace: true)
+        try restore(snapshot, .inPlace(target), verification: .readBack)
+        return try contents(of: path)
+    }
+
+    @discardableResult
+    package func restore(
+        _ snapshot: Timeline.Snapshot,
+        _ target: RestoreTarget,
+        verification: RestoreVerification = .blocks
+    ) throws -> RestoreResult {
+        let index = try index()
+        let line = try index.locate(snapshot, in: try timeline(), with: repository)
+        let restore = Restore(
+            repository: repository, index: index, line: line, snapshot: snapshot, target: target,
+            verification: verification, workerCount: workerCount)
+        return try restore.run(progress: RestoreProgress(), report: {})
+    }
+
+    package func check(_ coverage: DataCoverage = .all) throws -> CheckReport {
+        let directory = scratch.path + "/check"
+        defer { ScratchDirectory.remove(directory) }
+        var check = try RepositoryCheck(repository, scratchDirectory: directory)
+        var generator = SplitMix64(seed: 7)
+        return try check.run(
+            coverage, workerCount: workerCount, generator: &generator, progress: { _, _ in })
+    }
+
+    package func contents(of path: String) throws -> [UInt8] {
+        let file = try FileHandle(path, .read)
+        let status = try file.status(path)
+        var bytes = [UInt8](repeating: 0, count: Int(status.byteCount))
+        var span = bytes.mutableSpan
+        var raw = span.mutableBytes
+        _ = try PositionedIO.read(file.descriptor, into: &raw, at: 0, subject: path)
+        return bytes
+    }
+}
+
+extension Lab {
+    /// Puts other bytes in the place of the index's file.
+    package func replaceIndex(with bytes: [UInt8]) throws {
+        closeIndex()
+        let path = indexDirectory + "/index.mdb"
+        unlink(path)
+        let file = try FileHandle(path, .create)
+        try PositionedIO.write(file.descriptor, bytes.span.bytes, at: 0, subject: path)
+    }
+
+    /// The bytes of all snapshots, oldest first.
+    package func restoreAll() throws -> [[UInt8]] {
+        try timeline().snapshots.map { try restore($0) }
+    }
+}

@@ -1,0 +1,156 @@
+import BlockModel
+import CaptureEngine
+import ObjectStore
+import Repository
+import RepositoryFormat
+import SimulationSupport
+import Testing
+
+/// One object at a time is flipped, cut, deleted or swapped.
+@Suite struct DamageTests {
+    private static let images: [[UInt8]] = {
+        // Small and compressible, so that every byte of every object can be tried.
+        var image = [UInt8](repeating: 0, count: 20_000)
+        for index in 0..<12_000 { image[index] = UInt8(index / 700) }
+        var second = image
+        second[100] = 99
+        var third = second
+        third[9_000] = 1
+        for index in 14_000..<20_000 { third[index] = 0x41 }
+        return [image, second, third]
+    }()
+
+    private static func makeStore() throws -> MemoryStore {
+        let store = MemoryStore()
+        let lab = try Lab(store)
+        lab.workerCount = 1
+        // The second delta has its map in a part, the others have theirs inline.
+        for (position, image) in images.enumerated() {
+            lab.partByteLimit = position == 2 ? 60 : 16 << 20
+            try lab.capture(image)
+        }
+        return store
+    }
+
+    /// Whether a check notices; damage to the configuration shows when it is opened.
+    private static func isNoticed(_ store: MemoryStore) -> Bool {
+        do {
+            let lab = try Lab(store)
+            lab.workerCount = 1
+            return try !lab.check().findings.isEmpty
+        } catch {
+            return true
+        }
+    }
+
+    /// Restores everything that is listed; wrong bytes without an error are the one sin.
+    private static func restoresHonestly(_ store: MemoryStore) -> Bool {
+        guard let lab = try? Lab(store), let timeline = try? lab.timeline() else { return true }
+        lab.workerCount = 1
+        for snapshot in timeline.snapshots {
+            guard let bytes = try? lab.restore(snapshot) else { continue }
+            if bytes != images[Int(snapshot.generation) - 1] { return false }
+        }
+        return true
+    }
+
+    @Test("The repository of these tests has every kind of object, and is sound")
+    func sound() throws {
+        let store = try Self.makeStore()
+        let kinds = Set(store.objects.keys.map { $0.prefix { $0 != "/" } })
+        #expect(kinds == ["config", "packs", "volumes", "parts"])
+        #expect(!Self.isNoticed(store))
+        #expect(try Lab(store).restoreAll() == Self.images)
+    }
+
+    @Test("A flipped bit in any byte of any object is found, and never gives wrong bytes")
+    func flips() throws {
+        let store = try Self.makeStore()
+        let original = store.objects
+        for (name, bytes) in original.sorted(by: { $0.key < $1.key }) {
+            for position in bytes.indices {
+                var damaged = bytes
+                damaged[position] ^= 1 << UInt8(position % 8)
+                store.objects[name] = damaged
+                #expect(Self.isNoticed(store), "\(name) byte \(position)")
+                if position % 5 == 0 {
+                    #expect(Self.restoresHonestly(store), "\(name) byte \(position)")
+                }
+            }
+            store.objects[name] = bytes
+        }
+    }
+
+    @Test("A cut, extended, emptied or deleted object is found")
+    func cuts() throws {
+        let store = try Self.makeStore()
+        let original = store.objects
+        for (name, bytes) in original {
+            let variants: [[UInt8]?] = [
+                nil, [], Array(bytes.dropLast()), Array(bytes[..<(bytes.count / 2)]), bytes + [0],
+                bytes + bytes, Array(bytes.dropFirst()),
+            ]
+            for variant in variants {
+                store.objects[name] = variant
+                #expect(Self.isNoticed(store), "\(name), \(variant?.count ?? -1) bytes")
+                #expect(Self.restoresHonestly(store), "\(name), \(variant?.count ?? -1) bytes")
+            }
+            store.objects[name] = bytes
+        }
+    }
+
+    @Test("Two objects that changed places are found")
+    func swaps() throws {
+        let store = try Self.makeStore()
+        let original = store.objects
+        let names = original.keys.sorted()
+        for first in names {
+            for second in names where first < second {
+                store.objects[first] = original[second]
+                store.objects[second] = original[first]
+                #expect(Self.isNoticed(store), "\(first) and \(second)")
+                #expect(Self.restoresHonestly(store), "\(first) and \(second)")
+                store.objects = original
+            }
+        }
+    }
+
+    @Test("A snapshot whose delta is lost is listed as damaged, and no base is begun over it")
+    func lostDelta() throws {
+        let store = try Self.makeStore()
+        let original = store.objects
+        let deltas = original.keys.filter { $0.hasPrefix("volumes/") && !$0.contains("newest") }
+            .sorted()
+        #expect(deltas.count == 3)
+        for (position, name) in deltas.enumerated() {
+            store.objects[name] = nil
+            let timeline = try Lab(store).timeline()
+            #expect(timeline.snapshots.map(\.generation) == Array(1..<1 + UInt64(position)))
+            #expect(timeline.damaged.map(\.generation) == Array(UInt64(position) + 1...3))
+            let lab = try Lab(store)
+            if position == 0 {
+                let error = #expect(throws: RepositoryError.self) {
+                    try lab.capture(Self.images[0])
+                }
+                #expect(error?.kind == .damaged)
+            } else {
+                // What is whole can be built upon, under a number that was never used.
+                #expect(try lab.capture(Self.images[0]).generation == 4)
+            }
+            store.objects = original
+        }
+    }
+
+    @Test("A part of the history that is damaged leaves the older snapshots restorable")
+    func damagedMap() throws {
+        let store = try Self.makeStore()
+        let part = try #require(store.objects.keys.first { $0.hasPrefix("parts/") })
+        store.objects[part] = nil
+        let lab = try Lab(store)
+        let snapshots = try lab.timeline().snapshots
+        #expect(try lab.restore(snapshots[0]) == Self.images[0])
+        #expect(try lab.restore(snapshots[1]) == Self.images[1])
+        let error = #expect(throws: RepositoryError.self) { try lab.restore(snapshots[2]) }
+        #expect(error?.kind == .damaged)
+    }
+}
