@@ -56,7 +56,8 @@ struct ZstandardTests {
                 capacity: Compressor.bound(forByteCount: 65_536)) != nil)
     }
 
-    @Test("With its earlier version as prefix, a block takes as much as its change", arguments: 1...5)
+    @Test(
+        "With its earlier version as prefix, a block takes as much as its change", arguments: 1...5)
     func prefix(seed: UInt64) throws {
         var generator = SeededGenerator(seed: seed)
         let old = generator.bytes(65_536)
@@ -78,6 +79,9 @@ struct ZstandardTests {
         // Also where the block before did not fit.
         #expect(try Self.compress(new, prefix: old, with: compressor, capacity: 3) == nil)
         #expect(try Self.compress(new, with: compressor) == frame)
+        #expect(try Self.compress(new, with: compressor, capacity: 3) == nil)
+        let afterwards = try #require(try Self.compress(new, prefix: old, with: compressor))
+        #expect(try decompress(afterwards, prefix: old, capacity: 65_536) == new)
         // And for the reader.
         let patch = try #require(try Self.compress(new, prefix: old, with: compressor))
         #expect(try decompress(patch, prefix: old, capacity: 65_536) == new)

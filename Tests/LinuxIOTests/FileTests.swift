@@ -77,7 +77,7 @@ struct PositionedIOTests {
         let content = generator.bytes(300_000)
         let buffer = try AlignedBuffer(byteCount: 400_000)
         let source = reader.descriptor
-        try Workers.run(count: 2, failure: SharedFailure(), idle: {}) { number in
+        try onThreads(2) { number in
             if number == 0 {
                 defer { close(writer) }
                 try PositionedIO.writeStream(writer, content.span.bytes, subject: "a pipe")
@@ -223,7 +223,8 @@ struct FileOperationTests {
         #expect(FileOperation.openDirect(path + "0") == nil)
     }
 
-    @Test("A device number is made of its halves", arguments: [(8, 17), (253, 0), (4095, 1_048_575)])
+    @Test(
+        "A device number is made of its halves", arguments: [(8, 17), (253, 0), (4095, 1_048_575)])
     func deviceNumbers(major: UInt32, minor: UInt32) {
         let number = DeviceNumber.make(major: major, minor: minor)
         #expect(DeviceNumber.major(number) == major)

@@ -12,19 +12,21 @@ struct WorkersTests {
         let ran = Mutex<[Int]>([])
         let arrived = Atomic<Int>(0)
         var idleCount = 0
-        try Workers.run(count: count, failure: SharedFailure(), idle: { idleCount += 1 }) { index in
+        let body: @Sendable (Int) -> Void = { index in
             // No worker goes on before all are there, so that none can run behind another.
             arrived.add(1, ordering: .acquiringAndReleasing)
             while arrived.load(ordering: .acquiring) < count {}
             ran.withLock { $0.append(index) }
         }
+        try Workers.run(
+            count: count, failure: SharedFailure(), idle: { idleCount += 1 }, body)
         #expect(ran.withLock { $0.sorted() } == Array(0..<count))
         #expect(idleCount >= 1)
     }
 
     @Test("No workers are done at once")
     func none() throws {
-        try Workers.run(count: 0, failure: SharedFailure(), idle: {}) { _ in
+        try onThreads(0) { _ in
             throw Failed(worker: 0)
         }
     }
@@ -34,7 +36,7 @@ struct WorkersTests {
         let failure = SharedFailure()
         let ended = Atomic<Int>(0)
         #expect(throws: Failed(worker: first)) {
-            try Workers.run(count: 4, failure: failure, idle: {}) { index in
+            try onThreads(4, failure: failure) { index in
                 defer { ended.add(1, ordering: .acquiringAndReleasing) }
                 // The others learn of the failure, and fail themselves.
                 while index != first, !failure.hasFailed {}
@@ -63,7 +65,7 @@ struct WorkersTests {
         let tickets = Array(0..<UInt64(8)).shuffled(using: &generator)
         let turnstile = Turnstile()
         let order = Mutex<[UInt64]>([])
-        try Workers.run(count: 8, failure: SharedFailure(), idle: {}) { index in
+        try onThreads(8) { index in
             guard turnstile.wait(for: tickets[index]) else { throw Failed(worker: index) }
             order.withLock { $0.append(tickets[index]) }
             turnstile.advance()
@@ -75,7 +77,7 @@ struct WorkersTests {
     func shut() throws {
         let turnstile = Turnstile()
         let passed = Mutex<[Bool]>([])
-        try Workers.run(count: 4, failure: SharedFailure(), idle: {}) { index in
+        try onThreads(4) { index in
             if index == 3 { return turnstile.shut() }
             let isOpen = turnstile.wait(for: UInt64(index) + 1)
             passed.withLock { $0.append(isOpen) }

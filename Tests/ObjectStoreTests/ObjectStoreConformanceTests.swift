@@ -1,9 +1,10 @@
 import BlockModel
 import LinuxIO
-@testable import ObjectStore
 import Synchronization
 import TestKit
 import Testing
+
+@testable import ObjectStore
 
 /// What the contract in `ObjectStore` promises, asked of every store.
 struct ObjectStoreConformanceTests {
@@ -118,7 +119,7 @@ struct ObjectStoreConformanceTests {
     func concurrentWriters(kind: StoreKind) throws {
         let home = try kind.make()
         let store = home.store
-        try Workers.run(count: 4, failure: SharedFailure(), idle: {}) { number in
+        try onThreads(4) { number in
             var generator = SeededGenerator(seed: UInt64(number))
             try store.create("packs/\(number)", generator.bytes(5_000_000 + number))
         }
@@ -131,7 +132,9 @@ struct ObjectStoreConformanceTests {
         }
     }
 
-    @Test("Of several writers that race for one name exactly one wins", arguments: StoreKind.available)
+    @Test(
+        "Of several writers that race for one name exactly one wins", arguments: StoreKind.available
+    )
     func race(kind: StoreKind) throws {
         let home = try kind.make()
         let store = home.store
@@ -140,7 +143,7 @@ struct ObjectStoreConformanceTests {
             let ready = Atomic<Int>(0)
             let winners = Mutex<[Int]>([])
             let losers = Mutex<[ObjectStoreError]>([])
-            try Workers.run(count: 4, failure: SharedFailure(), idle: {}) { number in
+            try onThreads(4) { number in
                 let writer = try store.begin(name)
                 try writer.append([UInt8](repeating: UInt8(number), count: 1000).rawSpan)
                 ready.add(1, ordering: .acquiringAndReleasing)
@@ -162,7 +165,9 @@ struct ObjectStoreConformanceTests {
         }
     }
 
-    @Test("A listing has every object below its prefix once, in order", arguments: StoreKind.available)
+    @Test(
+        "A listing has every object below its prefix once, in order", arguments: StoreKind.available
+    )
     func listing(kind: StoreKind) throws {
         let home = try kind.make()
         let names = [
@@ -180,15 +185,22 @@ struct ObjectStoreConformanceTests {
             ("packs/", ["packs/00/a", "packs/00/b", "packs/ff/a"]),
             ("packs/00/", ["packs/00/a", "packs/00/b"]),
             ("volumes/a/", ["volumes/a/1", "volumes/a/2"]),
-            ("volumes/", ["volumes/B/1", "volumes/a-b/1", "volumes/a.b/1", "volumes/a/1",
-                "volumes/a/2"]),
+            (
+                "volumes/",
+                [
+                    "volumes/B/1", "volumes/a-b/1", "volumes/a.b/1", "volumes/a/1",
+                    "volumes/a/2",
+                ]
+            ),
             ("parts/", []), ("config/", []), ("volumes/a/1/", []), ("packs/0/", []),
         ] {
             #expect(try home.store.list(prefix).map(\.name) == expected, "below \(prefix)")
         }
     }
 
-    @Test("A deleted object is gone, and deleting it again is no error", arguments: StoreKind.available)
+    @Test(
+        "A deleted object is gone, and deleting it again is no error",
+        arguments: StoreKind.available)
     func delete(kind: StoreKind) throws {
         let home = try kind.make()
         try home.store.create("packs/aa/x", [1])
@@ -209,7 +221,9 @@ struct ObjectStoreConformanceTests {
         #expect(try home.store.read("packs/aa/x", limit: 10) == [3, 3])
     }
 
-    @Test("Deleting what is below an object's name is no error either", arguments: StoreKind.available)
+    @Test(
+        "Deleting what is below an object's name is no error either", arguments: StoreKind.available
+    )
     func deleteBelowAnObject(kind: StoreKind) throws {
         let home = try kind.make()
         try home.store.create("config", [1])
@@ -239,7 +253,8 @@ struct ObjectStoreConformanceTests {
         #expect(try home.directory.files() == [])
     }
 
-    @Test("A name cannot lead out of the store to be read or deleted", arguments: StoreKind.available)
+    @Test(
+        "A name cannot lead out of the store to be read or deleted", arguments: StoreKind.available)
     func namesStayInside(kind: StoreKind) throws {
         let home = try kind.make()
         let inner = DirectoryStore(path: home.directory.path + "/inner")
@@ -263,7 +278,8 @@ struct ObjectStoreConformanceTests {
         #expect(ObjectNameRule.allows(name))
     }
 
-    @Test("An object larger than its reader allows is refused unread", arguments: StoreKind.available)
+    @Test(
+        "An object larger than its reader allows is refused unread", arguments: StoreKind.available)
     func tooLarge(kind: StoreKind) throws {
         let home = try kind.make()
         try home.store.create("config", [1, 2, 3])
@@ -315,14 +331,16 @@ struct ObjectStoreConformanceTests {
         withExtendedLifetime((lock, second)) {}
     }
 
-    @Test("More objects than are kept open are read rightly, by many threads", arguments: StoreKind.available)
+    @Test(
+        "More objects than are kept open are read rightly, by many threads",
+        arguments: StoreKind.available)
     func manyObjects(kind: StoreKind) throws {
         let home = try kind.make()
         let store = home.store
         for number in 0..<150 {
             try store.create("parts/\(number)", [UInt8(number), UInt8(number), 1])
         }
-        try Workers.run(count: 4, failure: SharedFailure(), idle: {}) { worker in
+        try onThreads(4) { worker in
             var generator = SeededGenerator(seed: UInt64(worker))
             for _ in 0..<1000 {
                 let number = Int.random(in: 0..<150, using: &generator)
@@ -357,11 +375,13 @@ struct DirectoryStoreTests {
         }
     }
 
-    @Test("What the kernel says becomes the store's own word", arguments: [
-        (2, .notFound), (20, .notFound), (17, .alreadyExists), (13, .denied), (1, .denied),
-        (30, .denied), (28, .noSpace), (122, .noSpace), (110, .timedOut),
-        (5, .failed("Input/output error")),
-    ] as [(Int32, ObjectStoreError.Reason)])
+    @Test(
+        "What the kernel says becomes the store's own word",
+        arguments: [
+            (2, .notFound), (20, .notFound), (17, .alreadyExists), (13, .denied), (1, .denied),
+            (30, .denied), (28, .noSpace), (122, .noSpace), (110, .timedOut),
+            (5, .failed("Input/output error")),
+        ] as [(Int32, ObjectStoreError.Reason)])
     func reasons(code: Int32, reason: ObjectStoreError.Reason) {
         let error = SystemError(.read, "/r/config", errno: code)
         let translated = ObjectStoreError(error, during: .read, of: "config")

@@ -4,6 +4,8 @@ import RepositoryFormat
 import TestKit
 import Testing
 
+/// Every object is stored as the golden files say, byte for byte.
+///
 /// The files under `Golden/` were written once, by a program that followed the tables in the
 /// sources and shares no code with them. They are what stands in repositories: nothing rewrites
 /// them, and a change that breaks one breaks every repository.
@@ -147,7 +149,8 @@ enum Golden {
     struct Unreadable: Error { let path: String }
 
     static func bytes(_ name: String, file: String = #filePath) throws -> [UInt8] {
-        let path = file.prefix(upTo: file.lastIndex(of: "/") ?? file.endIndex) + "/Golden/"
+        let path =
+            file.prefix(upTo: file.lastIndex(of: "/") ?? file.endIndex) + "/Golden/"
             + name + ".hex"
         guard let stream = fopen(String(path), "r") else { throw Unreadable(path: String(path)) }
         defer { fclose(stream) }

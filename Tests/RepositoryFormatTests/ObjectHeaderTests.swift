@@ -63,7 +63,9 @@ struct ObjectHeaderTests {
             try DeltaObject.decode(delta, name: moved, identity: Sample.identity)
         }
         #expect(throws: FormatError.wrongName(Sample.deltaName.objectName)) {
-            try DeltaObject.decodeHead(fromPrefix: delta, name: moved, identity: Sample.identity)
+            try DeltaObject.decodeHead(
+                fromPrefix: delta, byteCount: UInt64(delta.count), name: moved,
+                identity: Sample.identity)
         }
     }
 
@@ -167,7 +169,9 @@ struct TextLimitTests {
 
     @Test(
         "Bytes that are no UTF-8 are refused as a text",
-        arguments: [[0x80], [0xC3], [0xC0, 0x80], [0xED, 0xA0, 0x80], [0xFF], [0x61, 0xF0, 0x9F]]
+        arguments: [
+            [0x80], [0xC3], [0xC0, 0x80], [0xED, 0xA0, 0x80], [0xFF], [0x61, 0xF0, 0x9F],
+        ]
             as [[UInt8]])
     func notUTF8(bytes: [UInt8]) {
         var writer = ByteWriter()

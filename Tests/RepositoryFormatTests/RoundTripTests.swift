@@ -70,14 +70,40 @@ struct RoundTripTests {
         let bytes = try DeltaObject.encode(
             name: Sample.deltaName, identity: Sample.identity, head: Sample.head,
             inlineMap: Sample.map)
-        let mapByteCount = Sample.map.byteCount + SectionedObject.overheadByteCount
-        let prefix = Array(bytes.dropLast(mapByteCount))
-        let head = try DeltaObject.decodeHead(
-            fromPrefix: prefix, name: Sample.deltaName, identity: Sample.identity)
-        #expect(head == Sample.head)
+        // All but the map and its checksum: the length of the map is still there.
+        let prefix = Array(bytes.dropLast(Sample.map.byteCount + 8))
+        func head(_ prefix: [UInt8], _ byteCount: Int) throws(FormatError) -> DeltaHead {
+            try DeltaObject.decodeHead(
+                fromPrefix: prefix, byteCount: UInt64(byteCount), name: Sample.deltaName,
+                identity: Sample.identity)
+        }
+        #expect(try head(prefix, bytes.count) == Sample.head)
+        #expect(try head(bytes, bytes.count) == Sample.head)
+        for count in 0..<prefix.count {
+            #expect(throws: FormatError.self) { try head(Array(prefix[..<count]), bytes.count) }
+        }
+        for size in [0, bytes.count - 1, bytes.count + 1, .max] {
+            #expect(
+                throws: FormatError.truncated(
+                    expectedByteCount: bytes.count, actualByteCount: size)
+            ) {
+                try head(prefix, size)
+            }
+        }
+    }
+
+    @Test("A head before a map of an impossible length is refused")
+    func headBeforeHugeMap() throws {
+        let bytes = try DeltaObject.encode(
+            name: Sample.deltaName, identity: Sample.identity, head: Sample.head,
+            inlineMap: Sample.map)
+        let prefix =
+            Array(bytes.dropLast(Sample.map.byteCount + 16))
+            + [UInt8](repeating: 0xFF, count: 8)
         #expect(throws: FormatError.self) {
             try DeltaObject.decodeHead(
-                fromPrefix: prefix.dropLast(), name: Sample.deltaName, identity: Sample.identity)
+                fromPrefix: prefix, byteCount: .max, name: Sample.deltaName,
+                identity: Sample.identity)
         }
     }
 

@@ -21,7 +21,7 @@ enum Sample {
         return name
     }
 
-    /// The digest whose 32 bytes are `byte`, `byte + 1` …
+    /// The digest whose 32 bytes count upwards from `byte`.
     static func digest(_ byte: UInt8) -> Digest {
         let words = (0..<4).map { word in
             (0..<8).reduce(UInt64(0)) { $0 << 8 | UInt64(byte &+ UInt8(word * 8 + $1)) }
