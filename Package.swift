@@ -124,5 +124,37 @@ let package = Package(
             dependencies: ["CaptureEngine", "LinuxIO", "SimulationSupport", "varve"],
             swiftSettings: common
         ),
+        .target(
+            name: "TestKit",
+            dependencies: ["LinuxIO"],
+            path: "Tests/TestKit",
+            swiftSettings: common
+        ),
+        .testTarget(
+            name: "BlockModelTests",
+            dependencies: ["BlockModel", "TestKit"],
+            swiftSettings: common
+        ),
+        .testTarget(
+            name: "RepositoryFormatTests",
+            dependencies: ["BlockModel", "Crypto", "RepositoryFormat", "TestKit", "XXHash"],
+            exclude: ["Golden"],
+            swiftSettings: common
+        ),
+        .testTarget(
+            name: "LinuxIOTests",
+            dependencies: ["LinuxIO", "TestKit"],
+            swiftSettings: common
+        ),
+        .testTarget(
+            name: "ObjectStoreTests",
+            dependencies: ["BlockModel", "LinuxIO", "ObjectStore", "TestKit"],
+            swiftSettings: common
+        ),
+        .testTarget(
+            name: "BindingTests",
+            dependencies: ["Crypto", "LMDB", "LinuxIO", "TestKit", "XXHash", "Zstandard"],
+            swiftSettings: common
+        ),
     ]
 )
