@@ -119,5 +119,6 @@ let package = Package(
             ],
             swiftSettings: common
         ),
+        .testTarget(name: "RealDiskTests", dependencies: ["varve"], swiftSettings: common),
     ]
 )
