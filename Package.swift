@@ -156,5 +156,6 @@ let package = Package(
             dependencies: ["Crypto", "LMDB", "LinuxIO", "TestKit", "XXHash", "Zstandard"],
             swiftSettings: common
         ),
+        .testTarget(name: "RealDiskTests", dependencies: ["varve"], swiftSettings: common),
     ]
 )

@@ -1,0 +1,51 @@
+import Foundation
+import Testing
+
+/// What this machine lets the tests do, and where they find what they run.
+enum Machine {
+    static let isRoot = geteuid() == 0
+
+    /// Whether this is a continuous-integration run, where lacking something is a failure.
+    static let isContinuousIntegration = ProcessInfo.processInfo.environment["CI"] == "true"
+
+    /// Whether loop devices and mounts are to be had, or their lack is to be reported.
+    static let hasRights = isRoot || isContinuousIntegration
+
+    /// Whether a Debian disk can be built and booted, or its lack is to be reported.
+    static let hasRig = isContinuousIntegration || rigPrograms.allSatisfy(isInstalled)
+
+    private static let rigPrograms = [
+        "qemu-system-x86_64", "mmdebstrap", "sgdisk", "mkfs.vfat", "mcopy",
+    ]
+
+    /// The program as built beside the bundle that these tests are in.
+    static let program = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
+        .deletingLastPathComponent().appendingPathComponent("varve").path
+
+    /// The folder of the scripts that build, change and boot a disk.
+    static let rig = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+        .appendingPathComponent("../../tools/rig").standardized.path
+
+    /// Folders of programs; those of the system's administration are not on everyone's path.
+    static let searchPath =
+        (ProcessInfo.processInfo.environment["PATH"] ?? "/usr/bin:/bin") + ":/usr/sbin:/sbin"
+
+    private static func isInstalled(_ name: String) -> Bool {
+        searchPath.split(separator: ":").contains {
+            FileManager.default.isExecutableFile(atPath: "\($0)/\(name)")
+        }
+    }
+}
+
+extension Trait where Self == ConditionTrait {
+    static var needsRoot: Self {
+        .enabled(
+            if: Machine.hasRights, "Loop devices and mounts need root; run tools/test as root.")
+    }
+
+    static var needsRig: Self {
+        .enabled(
+            if: Machine.hasRig,
+            "Building and booting a disk needs what 'tools/install-packages rig' installs.")
+    }
+}
