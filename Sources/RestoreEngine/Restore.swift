@@ -48,7 +48,8 @@ package final class RestoreProgress: Sendable {
 /// The user asked to stop; the target is not complete.
 package struct RestoreInterrupted: Error, CustomStringConvertible {
     package var description: String {
-        "interrupted; the target is incomplete: run the restore again with --in-place to finish it"
+        "interrupted; the target is incomplete: a restore to the same file or device with --in-place "
+            + "finishes it"
     }
 }
 

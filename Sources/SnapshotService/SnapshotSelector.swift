@@ -112,16 +112,7 @@ package enum SnapshotSelector: Hashable, Sendable {
                 .failed,
                 "volume '\(volume)' has no such snapshot; 'varve snapshots \(volume)' lists them")
         }
-        // A newer snapshot that is damaged must not be passed over in silence.
-        if case .latest = self,
-            let newer = timeline.damaged.first(where: { $0.generation > snapshot.generation })
-        {
-            throw ServiceError(
-                .damaged,
-                "the latest snapshot of '\(volume)' (generation \(newer.generation)) is damaged: "
-                    + "\(newer.reason); the newest that can be restored is "
-                    + "\(volume)@\(snapshot.generation)")
-        }
+        try refusePassingOver(timeline, snapshot)
         let twins = timeline.snapshots.filter { $0.generation == snapshot.generation }
         guard twins.count == 1 else {
             throw ServiceError(
@@ -130,6 +121,27 @@ package enum SnapshotSelector: Hashable, Sendable {
                     + twins.map(\.id.short).joined(separator: " or ") + "; name it by its id")
         }
         return (timeline, snapshot)
+    }
+
+    /// A newer snapshot that is damaged must not be passed over in silence.
+    private func refusePassingOver(
+        _ timeline: Timeline,
+        _ chosen: Timeline.Snapshot
+    ) throws {
+        let newer = timeline.damaged.filter { $0.generation > chosen.generation }
+        let passedOver: Timeline.DamagedSnapshot? =
+            switch self {
+            case .latest, .before: newer.first
+            case .time(_, let time):
+                newer.first { ($0.facts?.time.seconds ?? time.seconds) <= time.seconds }
+            case .generation, .prefix: nil
+            }
+        guard let passedOver else { return }
+        throw ServiceError(
+            .damaged,
+            "generation \(passedOver.generation) of '\(timeline.volume)' is damaged "
+                + "(\(passedOver.reason)), so that it is not certain which snapshot is meant; the "
+                + "newest before it is \(timeline.volume)@\(chosen.generation), name it so")
     }
 
     private func refuseDamaged(

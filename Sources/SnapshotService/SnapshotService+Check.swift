@@ -27,6 +27,13 @@ extension SnapshotService {
     ) throws -> CheckReport {
         let hold = try holdForReading(purpose: "check")
         defer { withExtendedLifetime(hold) {} }
+        try Directory.makeAll(indexDirectory)
+        for name in try Directory.names(in: indexDirectory) ?? [] where name.hasPrefix("check.") {
+            // The scratch index of a check that was killed.
+            if let id = Int32(name.dropFirst(6)), kill(id, 0) != 0, errno == ESRCH {
+                Self.remove(indexDirectory + "/" + name)
+            }
+        }
         let directory = indexDirectory + "/check." + String(getpid())
         try Directory.makeAll(directory)
         defer { Self.remove(directory) }

@@ -25,9 +25,16 @@ package final class SnapshotService {
     /// Creates a repository at `location`.
     package static func create(location: String, blockSize: BlockSize) throws -> Repository {
         var generator = SystemRandomNumberGenerator()
+        let store = try RepositoryLocation.store(location, creating: true)
+        let found = try store.list("")
+        guard found.isEmpty || found.contains(where: { $0.name == ObjectNames.configuration })
+        else {
+            throw ServiceError(
+                .failed,
+                "\(location) is not empty and no repository; choose an empty directory")
+        }
         return try Repository(
-            creatingIn: RepositoryLocation.store(location, creating: true), blockSize: blockSize,
-            created: Moment.now(), generator: &generator)
+            creatingIn: store, blockSize: blockSize, created: Moment.now(), generator: &generator)
     }
 
     /// The index, opened when first needed.
@@ -97,16 +104,17 @@ package final class SnapshotService {
         let hold = try holdForReading(purpose: "index rebuild")
         defer { withExtendedLifetime(hold) {} }
         let index = try index()
-        try index.clear()
-        try index.synchronizePacks(with: repository) { _, error in
-            logger.warning("\(error)")
+        var timelines: [Timeline] = []
+        try index.rebuild {
+            try index.synchronizePacks(with: repository) { _, error in
+                logger.warning("\(error)")
+            }
+            timelines = try self.timelines()
+            for timeline in timelines {
+                _ = try index.synchronize(timeline, with: repository)
+            }
         }
-        var snapshots = 0
-        let timelines = try timelines()
-        for timeline in timelines {
-            _ = try index.synchronize(timeline, with: repository)
-            snapshots += timeline.snapshots.count
-        }
+        let snapshots = timelines.reduce(0) { $0 + $1.snapshots.count }
         return (timelines.count, snapshots, index.usedByteCount)
     }
 }

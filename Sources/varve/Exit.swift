@@ -22,12 +22,18 @@ enum Exit {
             Terminal.writeError(Varve.fullMessage(for: error) + "\n")
             exit(2)
         }
-        if CommandLine.arguments.contains("--json") {
-            JSONLine.writeError(ErrorMessage(code: status, message: "\(error)"))
-        } else {
-            Terminal.writeError("varve: \(error)\n")
-        }
+        report(error, about: nil)
         exit(status)
+    }
+
+    /// Says what went wrong, on standard error.
+    static func report(_ error: any Error, about subject: String?) {
+        let message = (subject.map { "\($0): " } ?? "") + "\(error)"
+        if CommandLine.arguments.contains("--json") {
+            JSONLine.writeError(ErrorMessage(code: status(of: error), message: message))
+        } else {
+            Terminal.writeError("varve: \(message)\n")
+        }
     }
 
     private static func isHelp(_ error: any Error) -> Bool {

@@ -56,6 +56,26 @@ final class PackProof {
         return damage
     }
 
+    /// The patches of a pack, with what they are patches of; those that cannot be read are left to
+    /// the reading of data.
+    func patches(
+        of pack: PackRecord
+    ) throws -> [(depth: UInt8, digest: Digest, prefix: Digest)] {
+        guard let table = try? repository.readPackTable(pack.id, byteCount: pack.byteCount) else {
+            return []
+        }
+        var patches: [(depth: UInt8, digest: Digest, prefix: Digest)] = []
+        var position = 0
+        for frame in table.frames {
+            let place = Place(pack: pack.number, frame: frame, slot: 0)
+            if frame.header.kind == .patch, let prefix = try? reader.prefix(of: place) {
+                patches.append((frame.header.depth, table.digests[position], prefix))
+            }
+            position += frame.header.blockCount
+        }
+        return patches
+    }
+
     private func hasOtherPlace(_ digest: Digest, than place: Place) -> Bool {
         guard let number = try? index.find(digest)?.number,
             let places = try? index.allPlaces(of: number)

@@ -80,6 +80,7 @@ package struct RepositoryCheck {
         let timelines = try repository.timelines()
         for timeline in timelines { try check(timeline) }
         try collectMissing()
+        if !lost.isEmpty || !damagedPacks.isEmpty { try collectPatchesOnLost() }
         if coverage != .none {
             try readData(coverage, workerCount, &generator, progress)
         }
@@ -152,6 +153,21 @@ package struct RepositoryCheck {
     private mutating func collectMissing() throws {
         for digest in try scratch.digestsWithoutPlace(limit: Self.lostLimit) {
             lost[digest] = "no pack holds it"
+        }
+    }
+
+    /// Adds the blocks that are patches of lost ones, in the order of their depth.
+    private mutating func collectPatchesOnLost() throws {
+        let proof = try PackProof(repository, scratch)
+        var patches: [(depth: UInt8, digest: Digest, prefix: Digest)] = []
+        for pack in scratch.knownPacks { patches += try proof.patches(of: pack) }
+        for patch in patches.sorted(by: { $0.depth < $1.depth }) where lost[patch.digest] == nil {
+            let isGone = try lost[patch.prefix] != nil || scratch.find(patch.prefix) == nil
+            if isGone, try scratch.find(patch.digest).map({ known in
+                try scratch.allPlaces(of: known.number).allSatisfy { $0.depth >= patch.depth }
+            }) ?? true {
+                lost[patch.digest] = "the block below its patch is lost"
+            }
         }
     }
 

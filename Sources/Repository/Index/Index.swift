@@ -19,6 +19,7 @@ package final class Index: Sendable {
     /// Fingerprints under this index's own secret.
     package let fingerprints: KeyedXXH3
     package let directory: String
+    private let use: IndexUse
     private let packsByNumber = Mutex<[UInt32: PackRecord]>([:])
 
     private static let metaKey = Key("index")
@@ -28,6 +29,7 @@ package final class Index: Sendable {
         try Directory.makeAll(directory)
         self.directory = directory
         blockSize = identity.blockSize
+        use = try IndexUse(directory: directory)
         let lock = try UpdateLock(directory: directory)
         defer { withExtendedLifetime(lock) {} }
         let path = directory + "/index.mdb"
@@ -91,22 +93,23 @@ package final class Index: Sendable {
         guard let handle = try? FileHandle(path, .read),
             let status = try? handle.status(path), status.byteCount > 0
         else { return false }
-        var bytes = [UInt8](repeating: 0, count: 8192)
+        let pageByteCount = Int(sysconf(Int32(_SC_PAGESIZE)))
+        var bytes = [UInt8](repeating: 0, count: 2 * pageByteCount)
         var span = bytes.mutableSpan
         var raw = unsafe span.mutableBytes
         guard let count = try? PositionedIO.read(handle.descriptor, into: &raw, at: 0, subject: path),
-            count == 8192
+            count == bytes.count
         else { return true }
         // Both meta pages of LMDB 0.9 on a 64-bit machine: a page header of 16 bytes, then magic,
         // version, address, map size, two tables of 48 bytes, and the last page in use.
-        let lastPages = [0, 4096].map {
+        let lastPages = [0, pageByteCount].map {
             bytes.rawSpan.littleEndian(at: $0 + 16 + 24 + 96, as: UInt64.self)
         }
-        let transactions = [0, 4096].map {
+        let transactions = [0, pageByteCount].map {
             bytes.rawSpan.littleEndian(at: $0 + 16 + 24 + 104, as: UInt64.self)
         }
         let newest = transactions[1] > transactions[0] ? lastPages[1] : lastPages[0]
-        return newest >= 1 << 40 || (newest + 1) * 4096 > status.byteCount
+        return newest >= 1 << 40 || (newest + 1) * UInt64(pageByteCount) > status.byteCount
     }
 
     private static func remove(_ path: String) throws {
@@ -116,8 +119,16 @@ package final class Index: Sendable {
     /// Bytes of the database file in use.
     package var usedByteCount: UInt64 { environment.usedByteCount }
 
-    /// Empties the index: what follows rebuilds it from the repository alone.
-    package func clear() throws {
+    /// Empties the index and runs `rebuild`, which fills it from the repository alone; nobody else
+    /// may use the index meanwhile.
+    package func rebuild(_ rebuild: () throws -> Void) throws {
+        try use.alone {
+            try clear()
+            try rebuild()
+        }
+    }
+
+    private func clear() throws {
         try environment.write { transaction in
             for table in [
                 tables.packs, tables.numbers, tables.digests, tables.places, tables.lines,
@@ -185,15 +196,55 @@ package final class Index: Sendable {
     }
 }
 
+/// Says that a process uses an index, so that none throws it away under it.
+final class IndexUse: Sendable {
+    private static let attemptLimit = 50
+    private let descriptor: Int32
+
+    /// Waits for a rebuild that is under way.
+    init(directory: String) throws {
+        let path = directory + "/use.lock"
+        descriptor = try LockFile.open(path)
+        while !FileOperation.tryLock(descriptor, exclusive: false) {
+            if Interruption.isRequested { throw SystemError(.lock, path, errno: EINTR) }
+            usleep(20_000)
+        }
+    }
+
+    deinit { close(descriptor) }
+
+    /// Runs `body` while no other process uses the index.
+    func alone(_ body: () throws -> Void) throws {
+        var attempt = 0
+        while !FileOperation.tryLock(descriptor, exclusive: true) {
+            attempt += 1
+            guard attempt < Self.attemptLimit else {
+                throw RepositoryError(
+                    .locked,
+                    "the index is in use by another command on this machine; wait for it to end")
+            }
+            usleep(20_000)
+        }
+        defer { _ = FileOperation.tryLock(descriptor, exclusive: false) }
+        try body()
+    }
+}
+
+private enum LockFile {
+    static func open(_ path: String) throws(SystemError) -> Int32 {
+        let descriptor: Int32 = unsafe Glibc.open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { throw SystemError(.open, path) }
+        return descriptor
+    }
+}
+
 /// Lets one process at a time change the lines of an index; readers need no lock.
 final class UpdateLock {
     private let descriptor: Int32
 
     init(directory: String) throws(SystemError) {
         let path = directory + "/update.lock"
-        let handle: Int32 = unsafe Glibc.open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
-        guard handle >= 0 else { throw SystemError(.open, path) }
-        descriptor = handle
+        descriptor = try LockFile.open(path)
         while !FileOperation.tryLock(descriptor, exclusive: true) {
             guard errno == EAGAIN || errno == EACCES || errno == EINTR else {
                 let code = errno

@@ -98,6 +98,11 @@ package final class BlockReader {
         }
     }
 
+    /// What a patch is a patch of.
+    func prefix(of place: Place) throws -> Digest? {
+        try window.header(of: place, try pack(of: place), repository).prefix
+    }
+
     /// The same as ``read(_:digest:into:)``; gives the chain below the bytes as a patch on top of
     /// them needs to know it.
     package func readForPatch(

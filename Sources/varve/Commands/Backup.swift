@@ -72,12 +72,12 @@ struct Backup: ParsableCommand {
                 let name = try named ?? SnapshotService.defaultVolumeName(for: source)
                 try backUp(source, as: name, service)
             } catch let error where sources.count > 1 && Exit.status(of: error) != 130 {
-                Terminal.writeError("varve: \(source): \(error)\n")
+                Exit.report(error, about: source)
                 failures.append(error)
             }
         }
         guard let last = failures.last else { return }
-        if failures.count == sources.count { throw last }
+        if failures.count == sources.count { throw ExitCode(Exit.status(of: last)) }
         throw ServiceError(
             .partial, "\(failures.count) of \(sources.count) sources were not backed up")
     }
