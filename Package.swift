@@ -10,7 +10,8 @@ let common: [SwiftSetting] = [
     .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
     .treatAllWarnings(as: .error),
 ]
-let library: [SwiftSetting] = common + [.strictMemorySafety(), .enableExperimentalFeature("Lifetimes")]
+let library: [SwiftSetting] =
+    common + [.strictMemorySafety(), .enableExperimentalFeature("Lifetimes")]
 
 /// A C library of the system, found by pkg-config and installed by apt.
 func system(_ name: String, pkgConfig: String, debianPackage: String) -> Target {

@@ -68,7 +68,8 @@ final class BlockStorer {
     }
 
     private func isReadable(_ number: BlockNumber, _ digest: Digest) -> Bool {
-        (try? earlier.withMutableBytes { try reader.read(number, digest: digest, into: &$0) }) != nil
+        (try? earlier.withMutableBytes { try reader.read(number, digest: digest, into: &$0) })
+            != nil
     }
 
     private func storePatch(_ block: ChangedBlock, _ bytes: RawSpan) throws -> Bool {

@@ -138,7 +138,8 @@ final class CaptureWorker {
         for candidate in candidates {
             let slot = firstSlot + candidate.position
             let isNewBlock = slot >= before.blockCount
-            let block = bytes.extracting(candidate.position * size..<(candidate.position + 1) * size)
+            let block = bytes.extracting(
+                candidate.position * size..<(candidate.position + 1) * size)
             result.fingerprints.append((slot, candidate.fingerprint))
             if candidate.fingerprint == context.fingerprinter.zero, block.isAllZero {
                 if isNewBlock || before.isData(slot) { result.outcomes.append((slot, .zero)) }

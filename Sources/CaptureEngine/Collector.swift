@@ -33,7 +33,7 @@ final class Collector: Sendable {
         state = Mutex(State(delta: delta))
     }
 
-    /// Takes a page whose chunks are all in. Pages may come out of order by as many as are open.
+    /// Takes a page whose chunks are all in; pages may come out of order.
     func add(_ page: FinishedPage, tree: ImageDigestTree) throws {
         let leaf = try leaf(of: page, tree)
         let tip = newTip(of: page)

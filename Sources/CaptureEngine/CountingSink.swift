@@ -3,8 +3,10 @@ internal import Repository
 internal import RepositoryFormat
 internal import Synchronization
 
-/// Counts what a capture would store. Of a very large one it remembers only the last digests, so
-/// that blocks that repeat far apart are counted each time.
+/// Counts what a capture would store.
+///
+/// Of a very large one it remembers only the last digests, so that blocks that repeat far apart are
+/// counted each time.
 final class CountingSink: FrameSink {
     private struct State {
         var pending: Set<Digest> = []

@@ -39,7 +39,7 @@ package struct Candidate: Hashable, Sendable {
 extension BlockFingerprinter {
     /// Appends every block of `blocks` that `known` does not prove unchanged.
     ///
-    /// - Parameter known: the fingerprint of the block at a position; nil where there is none.
+    /// `known` gives the fingerprint of the block at a position; nil where there is none.
     package func appendCandidates(
         in blocks: RawSpan,
         known: (Int) -> Fingerprint?,

@@ -8,7 +8,8 @@ package struct LMDBError: Error, Hashable, CustomStringConvertible {
     package var isMapFull: Bool { code == MDB_MAP_FULL }
     /// Whether the file itself is not usable, as opposed to a full disk or a missing right.
     package var isDamage: Bool {
-        [MDB_CORRUPTED, MDB_PAGE_NOTFOUND, MDB_PANIC, MDB_VERSION_MISMATCH, MDB_INVALID,
+        [
+            MDB_CORRUPTED, MDB_PAGE_NOTFOUND, MDB_PANIC, MDB_VERSION_MISMATCH, MDB_INVALID,
             MDB_INCOMPATIBLE, MDB_BAD_VALSIZE,
         ].contains(code)
     }

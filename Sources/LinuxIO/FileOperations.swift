@@ -83,7 +83,9 @@ package enum DeviceNumber {
     }
 }
 
-/// Block-device calls. Source: `ioctl(2)`, `linux/fs.h`.
+/// Block-device calls.
+///
+/// Source: `ioctl(2)`, `linux/fs.h`.
 package enum BlockDevice {
     package static func byteCount(
         _ descriptor: Int32,

@@ -25,8 +25,9 @@ package final class Ring {
         unsafe varve_ring_destroy(pointer)
     }
 
-    /// Registers `buffer`, cut into `count` equal parts, with the kernel; reads into them are
-    /// cheaper from then on. Does nothing where the limit of locked memory forbids it.
+    /// Registers `buffer`, cut into `count` equal parts: reads into them are cheaper from then on.
+    ///
+    /// Does nothing where the limit of locked memory forbids it.
     package func register(_ buffer: AlignedBuffer, partByteCount: Int, count: Int) {
         precondition(partByteCount * count <= buffer.byteCount)
         let status = unsafe varve_ring_register(

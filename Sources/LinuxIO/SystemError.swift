@@ -4,8 +4,11 @@ internal import Glibc
 package struct SystemError: Error, Hashable, CustomStringConvertible {
     package enum Operation: String, Hashable, Sendable {
         case open, close, read, write, sync, truncate, status, link, rename, remove, list, lock
-        case makeDirectory = "make directory", map, ring, ioctl, startThread = "start thread"
-        case seek, punchHole = "punch hole"
+        case makeDirectory = "make directory"
+        case map, ring, ioctl
+        case startThread = "start thread"
+        case seek
+        case punchHole = "punch hole"
     }
 
     package let operation: Operation

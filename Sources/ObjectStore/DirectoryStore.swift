@@ -28,9 +28,7 @@ package final class DirectoryStore: ObjectStore {
     }
 
     package func begin(_ name: String) throws(ObjectStoreError) -> any ObjectWriter {
-        guard ObjectNameRule.allows(name) else {
-            throw ObjectStoreError(.badName, during: .create, of: name)
-        }
+        try requireAllowed(name, .create)
         return try Self.translate(.create, name) { () throws(SystemError) in
             try makeParents(of: name)
             return try DirectoryObjectWriter(path: path(of: name), name: name)
@@ -42,6 +40,7 @@ package final class DirectoryStore: ObjectStore {
         at offset: UInt64,
         into target: inout MutableRawSpan
     ) throws(ObjectStoreError) -> Int {
+        try requireAllowed(name, .read)
         do throws(SystemError) {
             let file = try open(name)
             return try PositionedIO.read(
@@ -52,7 +51,8 @@ package final class DirectoryStore: ObjectStore {
     }
 
     package func byteCount(of name: String) throws(ObjectStoreError) -> UInt64 {
-        try Self.translate(.read, name) { () throws(SystemError) in
+        try requireAllowed(name, .read)
+        return try Self.translate(.read, name) { () throws(SystemError) in
             guard let status = try FileStatus(path: path(of: name)), status.kind == .regular else {
                 throw SystemError(.open, path(of: name), errno: ENOENT)
             }
@@ -70,10 +70,11 @@ package final class DirectoryStore: ObjectStore {
     }
 
     package func delete(_ name: String) throws(ObjectStoreError) {
+        try requireAllowed(name, .delete)
         cache.withLock { _ = $0.files.removeValue(forKey: name) }
         try Self.translate(.delete, name) { () throws(SystemError) in
             guard unsafe unlink(path(of: name)) == 0 else {
-                if errno == ENOENT { return }
+                if errno == ENOENT || errno == ENOTDIR { return }
                 throw SystemError(.remove, path(of: name))
             }
             try FileOperation.synchronizeDirectory(Directory.parent(of: path(of: name)))
@@ -84,9 +85,7 @@ package final class DirectoryStore: ObjectStore {
         _ name: String,
         _ bytes: [UInt8]
     ) throws(ObjectStoreError) -> any ObjectLock {
-        guard ObjectNameRule.allows(name) else {
-            throw ObjectStoreError(.badName, during: .lock, of: name)
-        }
+        try requireAllowed(name, .lock)
         return try Self.translate(.lock, name) { () throws(SystemError) in
             try makeParents(of: name)
             let writer = try DirectoryObjectWriter(path: path(of: name), name: name)
@@ -97,6 +96,15 @@ package final class DirectoryStore: ObjectStore {
     package func isLocked(_ name: String) -> Bool? {
         guard let handle = try? FileHandle(path(of: name), .read) else { return nil }
         return FileOperation.isLocked(handle.descriptor)
+    }
+
+    private func requireAllowed(
+        _ name: String,
+        _ operation: ObjectStoreError.Operation
+    ) throws(ObjectStoreError) {
+        guard ObjectNameRule.allows(name) else {
+            throw ObjectStoreError(.badName, during: operation, of: name)
+        }
     }
 
     private func path(of name: String) -> String { location + "/" + name }

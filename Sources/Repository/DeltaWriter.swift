@@ -73,7 +73,7 @@ package final class DeltaWriter {
         }
     }
 
-    /// Writes the delta. Everything that it names must be durable by now.
+    /// Writes the delta; everything that it names must be durable by now.
     package func commit(_ name: DeltaName, head: DeltaHead) throws -> KnownDelta {
         var head = head
         head.dataBlockCount = dataBlockCount
@@ -123,7 +123,8 @@ extension Repository {
         for entry in try store.list(ObjectNames.volume(delta.name.volume)) {
             guard case .newest(let generation, _) = ObjectNames.parse(volumeEntry: entry.name)?.1,
                 generation < delta.name.to,
-                generation == 0 || timeline.snapshots.contains(where: { $0.generation == generation })
+                generation == 0
+                    || timeline.snapshots.contains(where: { $0.generation == generation })
             else { continue }
             try store.delete(entry.name)
         }

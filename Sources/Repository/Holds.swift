@@ -15,7 +15,8 @@ package struct HoldOwner: Sendable {
     package static func current() -> HoldOwner {
         var name = [CChar](repeating: 0, count: 256)
         _ = unsafe gethostname(&name, name.count - 1)
-        let host = String(decoding: name.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
+        let host = String(
+            decoding: name.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
         let pid = UInt32(getpid())
         return HoldOwner(
             host: host, bootID: Self.currentBootID(), processID: pid,

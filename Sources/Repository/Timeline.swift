@@ -111,12 +111,18 @@ package struct Timeline: Sendable {
 
     /// The path to `id` through as many snapshots as there are: what the index follows.
     package func finestPath(to id: SnapshotID) -> [KnownDelta]? {
-        path(to: id) { _ in 1 << 40 } isBetter: { $0 > $1 }
+        path(to: id) { _ in
+            1 << 40
+        } isBetter: {
+            $0 > $1
+        }
     }
 
     /// The path to `id` that names the fewest blocks: what a single restore follows.
     package func cheapestPath(to id: SnapshotID) -> [KnownDelta]? {
-        path(to: id) { 4096 + $0.head.dataBlockCount + $0.head.zeroBlockCount } isBetter: {
+        path(to: id) {
+            4096 + $0.head.dataBlockCount + $0.head.zeroBlockCount
+        } isBetter: {
             $0 < $1
         }
     }

@@ -45,7 +45,8 @@ package enum DeltaObject {
             UInt64(next + SectionedObject.overheadByteCount))
         guard !overflow, expected == byteCount else {
             throw .truncated(
-                expectedByteCount: Int(clamping: expected), actualByteCount: Int(clamping: byteCount))
+                expectedByteCount: Int(clamping: expected),
+                actualByteCount: Int(clamping: byteCount))
         }
         try header.verify(kind: .delta, name: name.objectName, identity: identity)
         return try decodeHead(section, name: name)

@@ -50,7 +50,8 @@ package struct HoldRecord: Hashable, Sendable {
         self.expires = expires
     }
 
-    package func encoded(name: String, identity: RepositoryIdentity) throws(FormatError) -> [UInt8] {
+    package func encoded(name: String, identity: RepositoryIdentity) throws(FormatError) -> [UInt8]
+    {
         var writer = ByteWriter()
         writer.append(purpose)
         writer.append(host)
@@ -61,7 +62,14 @@ package struct HoldRecord: Hashable, Sendable {
         writer.append(created.seconds)
         writer.append(expires.seconds)
         let header = ObjectHeader(kind: .hold, name: name, identity: identity)
-        return try SectionedObject.encode(header, sections: [writer.bytes])
+        let bytes = try SectionedObject.encode(header, sections: [writer.bytes])
+        var stored = self
+        stored.created = Timestamp(seconds: created.seconds)
+        stored.expires = Timestamp(seconds: expires.seconds)
+        guard try HoldRecord(decoding: bytes, name: name, identity: identity) == stored else {
+            throw .notReproducible
+        }
+        return bytes
     }
 
     package init(

@@ -20,11 +20,12 @@ package struct Note: Hashable, Sendable {
 
     package init(kind: NoteKind, time: Timestamp, texts: [String]) {
         self.kind = kind
-        self.time = time
+        self.time = Timestamp(seconds: time.seconds)
         self.texts = texts
     }
 
-    package func encoded(name: String, identity: RepositoryIdentity) throws(FormatError) -> [UInt8] {
+    package func encoded(name: String, identity: RepositoryIdentity) throws(FormatError) -> [UInt8]
+    {
         var writer = ByteWriter()
         writer.append(kind.rawValue)
         writer.appendZeros(7)
@@ -32,7 +33,11 @@ package struct Note: Hashable, Sendable {
         writer.append(UInt16(texts.count))
         for text in texts { writer.append(text) }
         let header = ObjectHeader(kind: .note, name: name, identity: identity)
-        return try SectionedObject.encode(header, sections: [writer.bytes])
+        let bytes = try SectionedObject.encode(header, sections: [writer.bytes])
+        guard try Note(decoding: bytes, name: name, identity: identity) == self else {
+            throw .notReproducible
+        }
+        return bytes
     }
 
     package init(

@@ -114,7 +114,9 @@ package enum SectionedObject {
         var writer = ByteWriter(reserving: total)
         writer.append(try header.encoded())
         for section in sections {
-            guard section.count <= Format.sectionByteLimit else { throw .badValue("section length") }
+            guard section.count <= Format.sectionByteLimit else {
+                throw .badValue("section length")
+            }
             let start = writer.bytes.count
             writer.append(UInt64(section.count))
             writer.append(section)

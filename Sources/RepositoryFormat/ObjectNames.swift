@@ -15,7 +15,8 @@ package enum ObjectNames {
     }
 
     package static func packID(of name: String) -> ObjectID? {
-        guard let last = name.split(separator: "/").last, let id = ObjectID(hexadecimal: String(last)),
+        guard let last = name.split(separator: "/").last,
+            let id = ObjectID(hexadecimal: String(last)),
             pack(id) == name
         else { return nil }
         return id
@@ -34,7 +35,9 @@ package enum ObjectNames {
         self.volume(volume) + padded(from) + "-" + padded(to) + "." + id.hexadecimal
     }
 
-    package static func newest(of volume: VolumeName, generation: Generation, id: ObjectID) -> String {
+    package static func newest(of volume: VolumeName, generation: Generation, id: ObjectID)
+        -> String
+    {
         self.volume(volume) + "newest." + padded(generation) + "." + id.hexadecimal
     }
 

@@ -100,7 +100,9 @@ final class RestoreWorker {
             let block = bytes.bytes.extracting(start..<start + size)
             if stretch.page.blocks.isData(slot) {
                 hash.update(block)
-                if Digest(hash.finish()) != stretch.page.blocks.digests[slot] { changed.append(slot) }
+                if Digest(hash.finish()) != stretch.page.blocks.digests[slot] {
+                    changed.append(slot)
+                }
             } else if !block.isAllZero {
                 zeros.append(slot)
             }

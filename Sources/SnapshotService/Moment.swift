@@ -24,7 +24,9 @@ package enum Moment {
         if rest.hasSuffix("Z") {
             rest.removeLast()
             offsetSeconds = 0
-        } else if rest.contains("T"), rest.count > 6, let sign = rest.dropLast(5).last, sign == "+" || sign == "-" {
+        } else if rest.contains("T"), rest.count > 6, let sign = rest.dropLast(5).last,
+            sign == "+" || sign == "-"
+        {
             let zone = rest.suffix(5)
             guard let minutes = clock(zone) else { return nil }
             offsetSeconds = (sign == "-" ? -1 : 1) * minutes * 60

@@ -34,7 +34,8 @@ extension SnapshotService {
             path == "-" ? "stdin" : Directory.baseName(of: Directory.resolve(path) ?? path)
         let host = HoldOwner.current().host
         let allowed = (host + "-" + base).map { character -> Character in
-            character.isASCII && (character.isLetter || character.isNumber || "._-".contains(character))
+            character.isASCII
+                && (character.isLetter || character.isNumber || "._-".contains(character))
                 ? character : "_"
         }
         let text = String(allowed.prefix(VolumeName.maximumByteCount))
@@ -58,7 +59,7 @@ extension SnapshotService {
         try repository.requireWritable()
         let source = try VolumeSource(path: path, allowsUse: options.allowsUse)
         let shared = try hold(.repository, .shared, purpose: "backup")
-        let exclusive = try hold(.volume(volume), .exclusive, purpose: "backup \(path)")
+        let exclusive = try hold(.volume(volume), .exclusive, purpose: "backup " + String(path.prefix(200)))
         defer { withExtendedLifetime((shared, exclusive)) {} }
         let timeline = try repository.timeline(of: volume, cache: try? index())
         let identity = Self.identity(of: source)
@@ -81,10 +82,7 @@ extension SnapshotService {
         let result = try capture.run(
             generator: SystemRandomNumberGenerator(),
             elapsedNanoseconds: { Moment.monotonicNanoseconds() - start }, now: Moment.now,
-            progress: progress
-        ) {
-            report(source.byteCount)
-        }
+            progress: progress, report: { report(source.byteCount) })
         return BackupSummary(
             volume: volume, generation: result.generation,
             parentGeneration: result.parentGeneration, facts: result.facts,

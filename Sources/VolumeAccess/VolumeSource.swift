@@ -115,8 +115,9 @@ package final class VolumeSource: Sendable {
         return isUnchanged && useReason == nil
     }
 
-    /// The next stretch of data at or behind `offset`, for a file with holes; nil when only a hole
-    /// follows. A device is data throughout.
+    /// The next stretch of data at or behind `offset`; nil when only a hole of the file follows.
+    ///
+    /// A device is data throughout.
     package func nextData(from offset: UInt64) throws -> Range<UInt64>? {
         guard let byteCount, offset < byteCount else { return nil }
         guard kind == .file else { return offset..<byteCount }

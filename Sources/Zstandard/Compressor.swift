@@ -71,6 +71,7 @@ package final class Compressor {
     }
 
     private func set(_ parameter: ZSTD_cParameter, _ value: Int) throws(ZstandardError) {
-        _ = try ZstandardError.check(unsafe ZSTD_CCtx_setParameter(context, parameter, Int32(value)))
+        _ = try ZstandardError.check(
+            unsafe ZSTD_CCtx_setParameter(context, parameter, Int32(value)))
     }
 }

@@ -10,8 +10,8 @@ enum Terminal {
         var text = text
         text.withUTF8 { bytes in
             var done = 0
-            while done < bytes.count {
-                let count = Glibc.write(descriptor, bytes.baseAddress! + done, bytes.count - done)
+            while done < bytes.count, let base = bytes.baseAddress {
+                let count = Glibc.write(descriptor, base + done, bytes.count - done)
                 if count < 0 {
                     if errno == EINTR { continue }
                     return
@@ -98,7 +98,8 @@ enum Human {
         if unit == 0 { return "\(count) B" }
         let tenths = Int((value * 10).rounded())
         return value >= 100
-            ? "\(Int(value.rounded())) \(units[unit])" : "\(tenths / 10).\(tenths % 10) \(units[unit])"
+            ? "\(Int(value.rounded())) \(units[unit])"
+            : "\(tenths / 10).\(tenths % 10) \(units[unit])"
     }
 
     static func duration(_ seconds: Double) -> String {

@@ -227,9 +227,7 @@ struct ObjectStoreConformanceTests {
     func deleteBelowAnObject(kind: StoreKind) throws {
         let home = try kind.make()
         try home.store.create("config", [1])
-        withKnownIssue("DirectoryStore.delete takes ENOENT for 'not there', but not ENOTDIR") {
-            try home.store.delete("config/x")
-        }
+        try home.store.delete("config/x")
         #expect(try home.store.read("config", limit: 10) == [1])
     }
 
@@ -260,12 +258,9 @@ struct ObjectStoreConformanceTests {
         let inner = DirectoryStore(path: home.directory.path + "/inner")
         try Directory.make(home.directory.path + "/inner")
         try home.store.create("outside", [1])
-        withKnownIssue("DirectoryStore checks the names of new objects alone") {
-            #expect(throws: ObjectStoreError.self) { try inner.read("../outside", limit: 10) }
-            #expect(throws: ObjectStoreError.self) { try inner.delete("../outside") }
-            let size = try? home.store.byteCount(of: "outside")
-            #expect(size == 1)
-        }
+        #expect(throws: ObjectStoreError.self) { try inner.read("../outside", limit: 10) }
+        #expect(throws: ObjectStoreError.self) { try inner.delete("../outside") }
+        #expect(try home.store.byteCount(of: "outside") == 1)
     }
 
     @Test(

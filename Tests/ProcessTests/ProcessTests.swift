@@ -118,7 +118,8 @@ import Testing
         #expect(try Child.run(["check", "--read-data"], in: place).status == 0)
     }
 
-    @Test("A full disk gives a clear error, and the next backup succeeds once there is space",
+    @Test(
+        "A full disk gives a clear error, and the next backup succeeds once there is space",
         .enabled(if: geteuid() == 0, "mounting a small file system needs root"))
     func fullDisk() throws {
         let scratch = ScratchDirectory()

@@ -15,7 +15,7 @@ package final class ScratchDirectory: Sendable {
     package init() {
         let base = (try? FileStatus(path: "/dev/shm")) != nil ? "/dev/shm" : "/tmp"
         var template = Array("\(base)/varve-test.XXXXXX".utf8CString)
-        let made = template.withUnsafeMutableBufferPointer { mkdtemp($0.baseAddress!) }
+        let made = mkdtemp(&template)
         precondition(made != nil, "cannot make a scratch directory")
         path = String(decoding: template.dropLast().map(UInt8.init(bitPattern:)), as: UTF8.self)
     }
@@ -38,7 +38,7 @@ package final class Lab {
     package let scratch = ScratchDirectory()
     package let repository: Repository
     package var time = Timestamp(seconds: 1_700_000_000)
-    package var volume = VolumeName("disk")!
+    package var volume: VolumeName
     package var workerCount = 2
     package var packByteTarget = Format.packByteTarget
     package var partByteLimit = Format.partByteLimit
@@ -50,12 +50,16 @@ package final class Lab {
     /// Creates a repository in `store`, or opens the one that is there.
     package init(_ store: any ObjectStore, blockSize: Int = 4096) throws {
         self.store = store
+        guard let volume = VolumeName("disk"), let size = BlockSize(byteCount: blockSize) else {
+            preconditionFailure("no block size: \(blockSize)")
+        }
+        self.volume = volume
         if try !store.list("").isEmpty {
             repository = try Repository(openingIn: store)
         } else {
             var generator = SplitMix64(seed: 1)
             repository = try Repository(
-                creatingIn: store, blockSize: BlockSize(byteCount: blockSize)!, created: time,
+                creatingIn: store, blockSize: size, created: time,
                 generator: &generator)
         }
     }

@@ -36,7 +36,8 @@ import Testing
         return store.stepCount - start
     }()
 
-    @Test("After a stop at any step, what is listed restores and the next backup succeeds",
+    @Test(
+        "After a stop at any step, what is listed restores and the next backup succeeds",
         arguments: CrashEffect.allCases)
     func stop(effect: CrashEffect) throws {
         #expect(Self.stepCount > 40)

@@ -8,7 +8,8 @@ import Testing
 
 /// Random volumes with random histories, held against a model.
 @Suite struct HistoryTests {
-    @Test("Every snapshot of a random history restores to the bytes that were captured",
+    @Test(
+        "Every snapshot of a random history restores to the bytes that were captured",
         arguments: 0..<24 as Range<UInt64>)
     func history(seed: UInt64) throws {
         let lab = try Lab(MemoryStore(), blockSize: seed % 3 == 0 ? 8192 : 4096)
@@ -37,7 +38,8 @@ import Testing
         #expect(report.snapshotCount == 14)
     }
 
-    @Test("Restoring in place over any other content gives the snapshot",
+    @Test(
+        "Restoring in place over any other content gives the snapshot",
         arguments: 100..<108 as Range<UInt64>)
     func inPlace(seed: UInt64) throws {
         let lab = try Lab(MemoryStore())
@@ -80,7 +82,8 @@ import Testing
         let lab = try Lab(MemoryStore())
         let full = [UInt8](repeating: 7, count: 100_000)
         let images = [
-            full, Array(full[..<30_000]), Array(full[..<30_000]) + [UInt8](repeating: 0, count: 60_000),
+            full, Array(full[..<30_000]),
+            Array(full[..<30_000]) + [UInt8](repeating: 0, count: 60_000),
             [], full, Array(full[..<50_000]), full, Array(full[..<8_192]), full,
         ]
         for image in images { try lab.capture(image) }

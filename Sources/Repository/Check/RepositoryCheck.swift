@@ -55,7 +55,7 @@ package struct RepositoryCheck {
 
     private static let lostLimit = 1 << 20
 
-    /// - Parameter scratchDirectory: an empty directory for the scratch index.
+    /// Prepares a check with its scratch index in an empty directory.
     package init(_ repository: Repository, scratchDirectory: String) throws {
         self.repository = repository
         scratch = try Index(directory: scratchDirectory, identity: repository.identity)
@@ -163,9 +163,11 @@ package struct RepositoryCheck {
         for pack in scratch.knownPacks { patches += try proof.patches(of: pack) }
         for patch in patches.sorted(by: { $0.depth < $1.depth }) where lost[patch.digest] == nil {
             let isGone = try lost[patch.prefix] != nil || scratch.find(patch.prefix) == nil
-            if isGone, try scratch.find(patch.digest).map({ known in
-                try scratch.allPlaces(of: known.number).allSatisfy { $0.depth >= patch.depth }
-            }) ?? true {
+            if isGone,
+                try scratch.find(patch.digest).map({ known in
+                    try scratch.allPlaces(of: known.number).allSatisfy { $0.depth >= patch.depth }
+                }) ?? true
+            {
                 lost[patch.digest] = "the block below its patch is lost"
             }
         }
@@ -216,9 +218,9 @@ package struct RepositoryCheck {
         let failure = SharedFailure()
         let repository = repository
         let scratch = scratch
+        let idle = { progress(done.load(ordering: .relaxed), total) }
         try Workers.run(
-            count: min(workerCount, max(1, packs.count)), failure: failure,
-            idle: { progress(done.load(ordering: .relaxed), total) }
+            count: min(workerCount, max(1, packs.count)), failure: failure, idle: idle
         ) { _ in
             let proof = try PackProof(repository, scratch)
             while !failure.hasFailed {

@@ -145,6 +145,7 @@ final class DeltaApplication {
         try index.forEachEntry(of: numbers.span, transaction) { slot, digest, _ in
             digests[slot] = digest
         }
-        try index.putLeaf(line, page: page, tree.leaf(page: page, digests: digests.span), transaction)
+        try index.putLeaf(
+            line, page: page, tree.leaf(page: page, digests: digests.span), transaction)
     }
 }

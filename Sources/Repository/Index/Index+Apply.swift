@@ -79,10 +79,12 @@ extension Index {
         let lock = try UpdateLock(directory: directory)
         defer { withExtendedLifetime(lock) {} }
         var (number, state) = try openLine(volume, sideTarget)
-        if let pending = state.pending, let delta = path.first(where: { $0.head.to == pending.snapshot }),
+        if let pending = state.pending,
+            let delta = path.first(where: { $0.head.to == pending.snapshot }),
             delta.head.from == state.tip, delta.name.to == pending.generation
         {
-            state = try apply(delta, to: number, state, attempt: pending.attempt, repository, options)
+            state = try apply(
+                delta, to: number, state, attempt: pending.attempt, repository, options)
         }
         guard let start = Self.start(of: state, on: path) else {
             try dropLine(number)
@@ -150,8 +152,9 @@ extension Index {
 
     // MARK: One delta
 
-    /// Applies a delta that is durable: first the line says so, then page by page, last that it is
-    /// done. Doing it again changes nothing.
+    /// Applies a delta that is durable; doing it again changes nothing.
+    ///
+    /// First the line says so, then page by page, last that it is done.
     private func apply(
         _ delta: KnownDelta,
         to line: LineNumber,
@@ -228,8 +231,9 @@ extension Index {
         _ = try apply(delta, to: line, state, attempt: attempt, repository, [])
     }
 
-    /// The volume's own line as a capture needs it, made when there is none; drops what dead
-    /// attempts staged. The caller has the volume to itself.
+    /// The volume's own line as a capture needs it, made when there is none.
+    ///
+    /// Drops what dead attempts staged: the caller has the volume to itself.
     package func lineForCapture(
         of volume: VolumeName,
         line: Line?

@@ -232,7 +232,8 @@ extension Index {
     static func broken(_ why: String) -> RepositoryError {
         RepositoryError(
             .failed,
-            "the index does not fit together (\(why)); run 'varve index rebuild', which loses nothing")
+            "the index does not fit together (\(why)); run 'varve index rebuild', which loses nothing"
+        )
     }
 
     private static func bucket(of digest: Digest) -> Key {
@@ -253,6 +254,8 @@ extension Index {
         let high = value.littleEndian(at: 0, as: UInt32.self).byteSwapped
         let middle = value.littleEndian(at: 4, as: UInt32.self).byteSwapped
         let low = value.littleEndian(at: 8, as: UInt32.self).byteSwapped
-        return (UInt64(high) << 16 | UInt64(middle >> 16), UInt64(middle & 0xFFFF) << 32 | UInt64(low))
+        return (
+            UInt64(high) << 16 | UInt64(middle >> 16), UInt64(middle & 0xFFFF) << 32 | UInt64(low)
+        )
     }
 }

@@ -97,7 +97,8 @@ package final class Index: Sendable {
         var bytes = [UInt8](repeating: 0, count: 2 * pageByteCount)
         var span = bytes.mutableSpan
         var raw = unsafe span.mutableBytes
-        guard let count = try? PositionedIO.read(handle.descriptor, into: &raw, at: 0, subject: path),
+        guard
+            let count = try? PositionedIO.read(handle.descriptor, into: &raw, at: 0, subject: path),
             count == bytes.count
         else { return true }
         // Both meta pages of LMDB 0.9 on a 64-bit machine: a page header of 16 bytes, then magic,

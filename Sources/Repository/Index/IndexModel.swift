@@ -16,7 +16,7 @@ package enum SpecialBlock {
 /// Number of a line in one index: a volume's history, or the path to a single forked snapshot.
 package typealias LineNumber = UInt32
 
-/// Where a block's bytes are: a frame in a pack, and the block's slot in it. 16 bytes.
+/// Where a block's bytes are: a frame in a pack, and the block's slot in it, in 16 bytes.
 package struct Place: Hashable, Sendable {
     static let byteCount = 16
     /// The pack number of a digest that a delta names and no pack holds.

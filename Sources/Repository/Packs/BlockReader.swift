@@ -94,7 +94,8 @@ package final class BlockReader {
         let scratch = scratch
         hash.update(scratch.bytes.extracting(0..<blockSize.byteCount))
         guard Digest(hash.finish()) == digest else {
-            throw RepositoryError(.damaged, "\(name(of: place)) holds other bytes than its table says")
+            throw RepositoryError(
+                .damaged, "\(name(of: place)) holds other bytes than its table says")
         }
     }
 
@@ -172,7 +173,8 @@ package final class BlockReader {
                 // The window may have moved on to another frame meanwhile.
                 let payload = try window.payload(of: place, record, repository)
                 let count = try decompressor.decompress(
-                    payload.buffer.bytes.extracting(payload.range), prefix: prefix.bytes, into: &target)
+                    payload.buffer.bytes.extracting(payload.range), prefix: prefix.bytes,
+                    into: &target)
                 guard count == blockSize.byteCount else {
                     throw RepositoryError(.damaged, "a patch in \(name(of: place)) is too short")
                 }

@@ -17,7 +17,8 @@ struct FrameWindow {
 
     init(blockSize: BlockSize) throws {
         self.blockSize = blockSize
-        let frame = FrameHeader.patchByteCount + max(Format.framePlainByteLimit, blockSize.byteCount)
+        let frame =
+            FrameHeader.patchByteCount + max(Format.framePlainByteLimit, blockSize.byteCount)
         buffer = try AlignedBuffer(byteCount: max(Self.largeByteCount, frame))
     }
 
@@ -33,7 +34,8 @@ struct FrameWindow {
         do {
             let header = try FrameHeader(
                 decoding: buffer.bytes.extracting(offset..<byteCount), blockSize: blockSize)
-            guard header.kind == place.kind, header.byteCount + header.payloadByteCount == place.frameByteCount,
+            guard header.kind == place.kind,
+                header.byteCount + header.payloadByteCount == place.frameByteCount,
                 header.blockCount == Int(place.frameBlockCount)
             else { throw FormatError.badValue("frame header") }
             if checked?.pack != place.pack || checked?.byteOffset != place.byteOffset {
@@ -69,7 +71,8 @@ struct FrameWindow {
         let end = first + place.frameByteCount
         if pack == place.pack, first >= start, end <= start + byteCount { return }
         // Behind the last stretch: somebody reads the pack in order.
-        let isSequential = pack == place.pack && first >= start && first <= start + byteCount + 65536
+        let isSequential =
+            pack == place.pack && first >= start && first <= start + byteCount + 65536
         let wanted = max(
             place.frameByteCount, isSequential ? Self.largeByteCount : Self.smallByteCount)
         let count = min(wanted, buffer.byteCount, Int(record.byteCount) - first)

@@ -38,7 +38,8 @@ struct Check: ParsableCommand {
     private func coverage() throws -> DataCoverage {
         if readData { return .all }
         guard let readDataSubset else { return .none }
-        let digits = readDataSubset.hasSuffix("%") ? String(readDataSubset.dropLast()) : readDataSubset
+        let digits =
+            readDataSubset.hasSuffix("%") ? String(readDataSubset.dropLast()) : readDataSubset
         guard let percent = Double(digits), percent > 0, percent <= 100 else {
             throw ServiceError(
                 .usage, "'\(readDataSubset)' is no share; use a number of percent such as 5%")

@@ -1,8 +1,8 @@
 import ArgumentParser
 import BlockModel
 import Repository
-import RestoreEngine
 import RepositoryFormat
+import RestoreEngine
 import SnapshotService
 
 extension RestoreVerification: ExpressibleByArgument {}
@@ -72,8 +72,9 @@ struct RestoreCommand: ParsableCommand {
         let line = ProgressLine("restored", output)
         let summary: RestoreSummary
         do {
-            summary = try service.restore(selector, to: target, options: options, progress: progress)
-            { snapshot in
+            summary = try service.restore(
+                selector, to: target, options: options, progress: progress
+            ) { snapshot in
                 line.update(done: progress.doneByteCount, total: snapshot.facts.byteCount)
             }
         } catch {

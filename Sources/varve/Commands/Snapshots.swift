@@ -29,7 +29,9 @@ struct Snapshots: ParsableCommand {
         if let only, timelines.isEmpty {
             throw ServiceError(.failed, "the repository has no volume '\(only)'")
         }
-        var rows = [["volume", "gen", "time", "id", "size", "changed", "stored", "method", "state"]]
+        var rows = [
+            ["volume", "gen", "time", "id", "size", "changed", "stored", "method", "state"]
+        ]
         var isDamaged = false
         for timeline in timelines {
             for entry in Self.entries(of: timeline) {
@@ -118,7 +120,9 @@ struct SnapshotEntry: Encodable {
 
     var row: [String] {
         let state =
-            damaged ? "DAMAGED" : ([consistency == "at-rest" ? "" : consistency ?? ""] + (tags ?? []))
+            damaged
+            ? "DAMAGED"
+            : ([consistency == "at-rest" ? "" : consistency ?? ""] + (tags ?? []))
                 .filter { !$0.isEmpty }.joined(separator: " ")
         return [
             volume, "\(generation)", localTime ?? "?", String(snapshotId?.prefix(12) ?? "?"),
