@@ -10,7 +10,7 @@ struct DebianDiskTests {
 
     @Test(
         "Five moments of a disk come back bit for bit, sound and bootable",
-        .timeLimit(.minutes(20)))
+        .timeLimit(.minutes(30)))
     func fiveMoments() async throws {
         try #require(Machine.isRoot, "Building a disk needs root; run tools/test as root.")
         let scratch = try Scratch()
