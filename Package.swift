@@ -151,5 +151,21 @@ let package = Package(
             dependencies: ["Crypto", "LMDB", "LinuxIO", "TestKit", "XXHash", "Zstandard"],
             swiftSettings: common
         ),
+        .testTarget(
+            name: "RepositoryTests",
+            dependencies: [
+                "BlockModel", "LMDB", "LinuxIO", "ObjectStore", "Repository", "RepositoryFormat",
+                "TestKit",
+            ],
+            swiftSettings: common
+        ),
+        .testTarget(
+            name: "SnapshotServiceTests",
+            dependencies: [
+                "BlockModel", "LinuxIO", "ObjectStore", "Repository", "RepositoryFormat",
+                "SnapshotService", "TestKit",
+            ],
+            swiftSettings: common
+        ),
     ]
 )
