@@ -155,7 +155,7 @@ let package = Package(
             name: "RepositoryTests",
             dependencies: [
                 "BlockModel", "LMDB", "LinuxIO", "ObjectStore", "Repository", "RepositoryFormat",
-                "TestKit",
+                "TestKit", "XXHash",
             ],
             swiftSettings: common
         ),
