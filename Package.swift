@@ -158,5 +158,21 @@ let package = Package(
             swiftSettings: common
         ),
         .testTarget(name: "RealDiskTests", dependencies: ["varve"], swiftSettings: common),
+        .testTarget(
+            name: "RepositoryTests",
+            dependencies: [
+                "BlockModel", "LMDB", "LinuxIO", "ObjectStore", "Repository", "RepositoryFormat",
+                "TestKit", "XXHash",
+            ],
+            swiftSettings: common
+        ),
+        .testTarget(
+            name: "SnapshotServiceTests",
+            dependencies: [
+                "BlockModel", "LinuxIO", "ObjectStore", "Repository", "RepositoryFormat",
+                "SnapshotService", "TestKit",
+            ],
+            swiftSettings: common
+        ),
     ]
 )

@@ -1,0 +1,203 @@
+import BlockModel
+import ObjectStore
+import RepositoryFormat
+import TestKit
+import Testing
+
+@testable import Repository
+
+/// Fingerprints of the newest snapshot, and what an index remembers beside them.
+struct IndexTipTests {
+    private let directory: TemporaryDirectory
+
+    init() throws { directory = try TemporaryDirectory() }
+
+    private func index(_ model: HistoryModel) throws -> Index {
+        try Index(directory: directory.path + "/index", identity: model.home.repository.identity)
+    }
+
+    private static func page(_ blockCount: Int, seed: UInt64) -> TipPage {
+        var generator = SeededGenerator(seed: seed)
+        var page = TipPage(blockCount: blockCount)
+        for slot in 0..<blockCount where generator.next() % 3 != 0 {
+            page[slot] = Fingerprint(low: generator.next(), high: generator.next())
+        }
+        return page
+    }
+
+    private static func values(_ page: TipPage?) -> [Fingerprint?]? {
+        page.map { page in (0..<page.blockCount).map { page[$0] } }
+    }
+
+    @Test("A page of fingerprints comes back, whatever its length", arguments: 1...3)
+    func pages(seed: UInt64) {
+        for blockCount in Array(0...200) + [1023, 1024, 4032, 4033, 4095, 4096] {
+            let page = Self.page(blockCount, seed: seed)
+            let encoded = page.encoded()
+            let decoded = TipPage(decoding: encoded.rawSpan)
+            #expect(Self.values(decoded) == Self.values(page))
+            #expect(decoded?.isValid == page.isValid)
+        }
+    }
+
+    @Test("Bytes of a length that no page has are none")
+    func badPages() {
+        for byteCount in [1, 7, 9, 16, 23, 25, 1031, 1033, 67_000] {
+            let bytes = [UInt8](repeating: 0, count: byteCount)
+            let isNone = TipPage(decoding: bytes.rawSpan) == nil
+            #expect(isNone, "\(byteCount)")
+        }
+        let tooLong = TipPage(blockCount: 4097).encoded()
+        let isNone = TipPage(decoding: tooLong.rawSpan) == nil
+        #expect(isNone)
+    }
+
+    @Test("A page that grows knows nothing of its new blocks, one that shrinks forgets")
+    func resize() {
+        var page = Self.page(100, seed: 4)
+        let before = Self.values(page) ?? []
+        page.resize(to: 130)
+        #expect(Self.values(page) == before + [Fingerprint?](repeating: nil, count: 30))
+        page.resize(to: 40)
+        #expect(Self.values(page) == Array(before[..<40]))
+        page.resize(to: 100)
+        #expect(Self.values(page) == before[..<40] + [Fingerprint?](repeating: nil, count: 60))
+    }
+
+    @Test("What a capture staged counts once its delta is applied, and not before")
+    func staging() throws {
+        var model = try HistoryModel(seed: 1)
+        try model.begin(blockCount: 5000)
+        let index = try index(model)
+        let line = try index.lineForCapture(of: Home.volume, line: nil)
+        #expect(line.tip == .nothing)
+        let pages = [Self.page(4096, seed: 1), Self.page(904, seed: 2)]
+        try index.stage([(0, pages[0]), (1, pages[1])], line: line.number, attempt: 77)
+        let before = try index.tipPage(of: line.number, page: 0)
+        #expect(Self.values(before) == nil)
+        try index.applyCommitted(
+            model.deltas[0], line: line.number, attempt: 77, repository: model.home.repository)
+        for (number, page) in pages.enumerated() {
+            let found = try index.tipPage(of: line.number, page: UInt64(number))
+            #expect(Self.values(found) == Self.values(page))
+        }
+        let now = try #require(
+            try index.synchronize(model.timeline, with: model.home.repository))
+        #expect(now.number == line.number)
+        #expect(now.tipGeneration == 1)
+    }
+
+    @Test("What another attempt staged is dropped when the next capture begins")
+    func abandonedStaging() throws {
+        var model = try HistoryModel(seed: 2)
+        try model.begin(blockCount: 100)
+        let index = try index(model)
+        let line = try index.lineForCapture(of: Home.volume, line: nil)
+        // More pages than one transaction drops, in front of those that count.
+        let old = Self.page(1, seed: 1)
+        try index.stage(
+            (0..<600).map { ($0, old) }, line: line.number, attempt: 1)
+        let again = try index.lineForCapture(of: Home.volume, line: line)
+        let page = Self.page(100, seed: 2)
+        try index.stage([(0, page)], line: again.number, attempt: 2)
+        try index.applyCommitted(
+            model.deltas[0], line: again.number, attempt: 2, repository: model.home.repository)
+        let first = try index.tipPage(of: line.number, page: 0)
+        #expect(Self.values(first) == Self.values(page))
+        let second = try index.tipPage(of: line.number, page: 1)
+        #expect(Self.values(second) == nil)
+    }
+
+    @Test("Another machine's commit makes the fingerprints of what it changed invalid, no others")
+    func invalidation() throws {
+        var model = try HistoryModel(seed: 3)
+        let blocks = (0..<300).map { HistoryModel.Content.data(Digest(words: $0, 0, 0, 0)) }
+        try model.commit(blocks, after: nil)
+        let index = try index(model)
+        let line = try index.lineForCapture(of: Home.volume, line: nil)
+        var page = TipPage(blockCount: 300)
+        for slot in 0..<300 { page[slot] = Fingerprint(low: UInt64(slot), high: 1) }
+        try index.stage([(0, page)], line: line.number, attempt: 1)
+        try index.applyCommitted(
+            model.deltas[0], line: line.number, attempt: 1, repository: model.home.repository)
+
+        var changed = blocks
+        for slot in [0, 7, 299] { changed[slot] = .data(Digest(words: 1000, 0, 0, 0)) }
+        changed[8] = .zero
+        try model.commit(changed, after: model.states[0])
+        _ = try index.synchronize(model.timeline, with: model.home.repository)
+        for slot in [0, 7, 8, 299] { page[slot] = nil }
+        let found = try index.tipPage(of: line.number, page: 0)
+        #expect(Self.values(found) == Self.values(page))
+    }
+
+    @Test("A commit whose start is not the line's tip is not applied")
+    func notTheNext() throws {
+        var model = try HistoryModel(seed: 4)
+        try model.begin(blockCount: 100)
+        try model.step()
+        let index = try index(model)
+        let line = try index.lineForCapture(of: Home.volume, line: nil)
+        try index.applyCommitted(
+            model.deltas[1], line: line.number, attempt: 1, repository: model.home.repository)
+        let now = try #require(
+            try index.synchronize(model.timeline, with: model.home.repository))
+        #expect(now.tipGeneration == 2)
+        let contents = try HistoryModel.contents(
+            index, now, model.states[1], zeroDigest: model.zeroDigest)
+        #expect(contents == model.states[1].blocks)
+    }
+
+    @Test("The state of a line comes back", arguments: [false, true])
+    func lineStates(isPending: Bool) throws {
+        var state = LineState(
+            volume: Home.volume, sideTarget: SnapshotID(Digest(words: 1, 2, 3, 4)))
+        state.tip = SnapshotID(Digest(words: 5, 6, 7, 8))
+        state.tipGeneration = 9
+        state.tipByteCount = .max
+        if isPending {
+            state.pending = LineState.Pending(
+                snapshot: SnapshotID(Digest(words: 9, 9, 9, 9)), generation: 10, attempt: 11)
+        }
+        #expect(try LineState(decoding: state.encoded()) == state)
+        for count in 0..<state.encoded().count {
+            #expect(throws: FormatError.self) {
+                try LineState(decoding: Array(state.encoded()[..<count]))
+            }
+        }
+    }
+
+    @Test("A head is remembered under its delta's full name and size, and no other")
+    func heads() throws {
+        var model = try HistoryModel(seed: 5)
+        try model.begin(blockCount: 100)
+        let index = try index(model)
+        let delta = model.deltas[0]
+        #expect(index.head(of: delta.name, byteCount: 500) == nil)
+        index.remember([(delta, 500)])
+        #expect(index.head(of: delta.name, byteCount: 500) == delta.head)
+        #expect(index.head(of: delta.name, byteCount: 501) == nil)
+        let moved = DeltaName(
+            volume: Chain.name("other"), from: delta.name.from, to: delta.name.to,
+            id: delta.name.id)
+        #expect(index.head(of: moved, byteCount: 500) == nil)
+    }
+
+    @Test("A listing with remembered heads is the one without")
+    func cachedTimeline() throws {
+        var model = try HistoryModel(seed: 6)
+        try model.begin(blockCount: 100)
+        for _ in 0..<5 { try model.step() }
+        let index = try index(model)
+        let plain = try model.timeline
+        let learned = try model.home.repository.timeline(of: Home.volume, cache: index)
+        for delta in model.deltas {
+            let size = try model.home.store.byteCount(of: delta.name.objectName)
+            #expect(index.head(of: delta.name, byteCount: size) == delta.head)
+        }
+        let cached = try model.home.repository.timeline(of: Home.volume, cache: index)
+        #expect(learned.deltas == plain.deltas)
+        #expect(cached.deltas == plain.deltas)
+        #expect(cached.snapshots == plain.snapshots)
+    }
+}
