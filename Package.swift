@@ -10,7 +10,8 @@ let common: [SwiftSetting] = [
     .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
     .treatAllWarnings(as: .error),
 ]
-let library: [SwiftSetting] = common + [.strictMemorySafety(), .enableExperimentalFeature("Lifetimes")]
+let library: [SwiftSetting] =
+    common + [.strictMemorySafety(), .enableExperimentalFeature("Lifetimes")]
 
 /// A C library of the system, found by pkg-config and installed by apt.
 func system(_ name: String, pkgConfig: String, debianPackage: String) -> Target {
@@ -122,6 +123,19 @@ let package = Package(
         .testTarget(
             name: "ProcessTests",
             dependencies: ["CaptureEngine", "LinuxIO", "SimulationSupport", "varve"],
+            swiftSettings: common
+        ),
+
+        // What the numbers are measured with; not part of what is shipped.
+        .executableTarget(
+            name: "varve-benchmark",
+            dependencies: [
+                "BlockModel", "CaptureEngine", "LinuxIO", "RepositoryFormat", "SnapshotService",
+                "Zstandard",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            path: "Benchmarks/SideBySide",
             swiftSettings: common
         ),
     ]
