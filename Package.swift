@@ -172,6 +172,17 @@ let package = Package(
                 "BlockModel", "LinuxIO", "ObjectStore", "Repository", "RepositoryFormat",
                 "SnapshotService", "TestKit",
             ],
+
+        // What the numbers are measured with; not part of what is shipped.
+        .executableTarget(
+            name: "varve-benchmark",
+            dependencies: [
+                "BlockModel", "CaptureEngine", "LinuxIO", "RepositoryFormat", "SnapshotService",
+                "Zstandard",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            path: "Benchmarks/SideBySide",
             swiftSettings: common
         ),
     ]

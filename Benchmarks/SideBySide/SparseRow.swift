@@ -1,0 +1,118 @@
+import LinuxIO
+
+/// A thin disk of 1 TiB that holds 200 MiB: its size must cost nothing, neither time nor memory.
+extension Workbench {
+    static let sparseTimeTarget = 1.2
+    private static let largeByteCount: UInt64 = 1 << 40
+    private static let smallByteCount: UInt64 = 10 << 30
+    private static let contentByteCount: UInt64 = 200 << 20
+    private static let editsAnHour = 64
+
+    private struct SparseVolume {
+        let path: String
+        let repository: VarveRepository
+        /// Its blocks that are not zero, in order.
+        let blocks: [UInt64]
+    }
+
+    func measureSparse() throws {
+        let large = try makeSparse("large", byteCount: Self.largeByteCount)
+        let small = try makeSparse("small", byteCount: Self.smallByteCount)
+        let base = try pairs(
+            "sparse, base", count: 1,
+            varve: { try self.backUp(large.path, in: large.repository) },
+            reference: { try self.backUp(small.path, in: small.repository) })
+        let still = try pairs(
+            "sparse, unchanged", count: options.pairCount,
+            varve: { try self.backUp(large.path, in: large.repository) },
+            reference: { try self.backUp(small.path, in: small.repository) })
+        var hour = 0
+        var changedBlocks = 0
+        let changed = try pairs(
+            "sparse, changed", count: options.pairCount,
+            varve: {
+                hour += 1
+                changedBlocks += try self.change(large, hour: hour).changedBlocks
+                return try self.backUp(large.path, in: large.repository)
+            },
+            reference: {
+                _ = try self.change(small, hour: hour)
+                return try self.backUp(small.path, in: small.repository)
+            })
+        add(base, "base of 1 TiB with 200 MiB of data")
+        add(still, "unchanged 1 TiB with 200 MiB of data")
+        add(changed, "1 TiB sparse, \(Self.editsAnHour) pages changed")
+
+        let memory = (base.varve + still.varve + changed.varve).compactMap(\.peakMemoryByteCount)
+        if let most = memory.max() {
+            report.add(
+                ResultRow(
+                    row: "sparse", work: "anonymous and shared memory for 1 TiB, at most",
+                    varve: Format.bytes(most)),
+                byteCount: most, limit: Self.memoryLimit)
+        }
+        try reportIndex(
+            large.repository, row: "sparse",
+            dataByteCount: UInt64(large.blocks.count * ImageEditor.blockByteCount),
+            changedBlockCount: UInt64(changedBlocks))
+        for volume in [large, small] {
+            try volume.repository.remove()
+            try Storage.remove(volume.path)
+        }
+    }
+
+    private func add(_ pairs: Pairs, _ work: String) {
+        func text(_ series: [Measurement]) -> String {
+            Format.seconds(Statistics.median(series.map(\.wallSeconds))) + ", CPU "
+                + Format.seconds(Statistics.median(series.map(\.cpuSeconds)))
+        }
+        report.add(
+            ResultRow(
+                row: "sparse", work: work, varve: text(pairs.varve),
+                reference: "10 GiB: \(text(pairs.reference))",
+                ratio: 1 / pairs.speedRatio,
+                note: "both sides are varve; \(pairs.varve.count) pairs; the files are sparse, and "
+                    + "holes are asked of the file system; no other change tracking",
+                samples: pairs.samples),
+            atMost: Self.sparseTimeTarget)
+    }
+
+    /// An ext4 file system with files of the machine on a sparse file, as a new thin disk has it:
+    /// what it keeps of its own lies all over the disk.
+    private func makeSparse(_ name: String, byteCount: UInt64) throws -> SparseVolume {
+        let path = scratch + "/sparse-\(name).img"
+        let stage = scratch + "/stage"
+        try Directory.makeAll(stage)
+        var staged: UInt64 = 0
+        for file in MachineFiles.list(seed: options.seed, largest: 16 << 20) {
+            guard staged + file.byteCount <= Self.contentByteCount else { break }
+            try DiskImage.stage(file, below: stage)
+            staged += file.byteCount
+        }
+        try DiskImage.createEmpty(path, byteCount: byteCount)
+        _ = try runner.run(
+            Command(
+                "mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=1,lazy_journal_init=1",
+                "-d", stage, path),
+            thenSync: [path])
+        try Storage.remove(stage)
+        let blocks = try DiskImage.dataBlocks(of: path)
+        describe(
+            "sparse: \(byteCount >> 30) GiB, ext4, \(staged >> 20) MiB of files, "
+                + "\(blocks.count / 16) MiB in blocks of 64 KiB that are not zero")
+        return SparseVolume(
+            path: path, repository: try newRepository("sparse-\(name)"), blocks: blocks)
+    }
+
+    private func change(_ volume: SparseVolume, hour: Int) throws -> HourFacts {
+        let editor = try ImageEditor(volume.path)
+        var generator = SeededGenerator(seed: options.seed ^ UInt64(hour))
+        for _ in 0..<Self.editsAnHour {
+            let block = volume.blocks[generator.below(volume.blocks.count)]
+            let page = UInt64(generator.below(ImageEditor.blockByteCount / 4096) * 4096)
+            let offset = block * UInt64(ImageEditor.blockByteCount) + page
+            try editor.write(SyntheticText.record(&generator), at: offset)
+        }
+        return try editor.finish(hour: hour)
+    }
+}
