@@ -172,6 +172,8 @@ let package = Package(
                 "BlockModel", "LinuxIO", "ObjectStore", "Repository", "RepositoryFormat",
                 "SnapshotService", "TestKit",
             ],
+            swiftSettings: common
+        ),
 
         // What the numbers are measured with; not part of what is shipped.
         .executableTarget(
