@@ -129,7 +129,7 @@ package final class Index: Sendable {
         }
     }
 
-    private func clear() throws {
+    func clear() throws {
         try environment.write { transaction in
             for table in [
                 tables.packs, tables.numbers, tables.digests, tables.places, tables.lines,
