@@ -116,7 +116,7 @@ struct HoldTests {
                         processID: owner.processID, processStart: owner.processStart,
                         created: time, expires: Timestamp(seconds: 11_800))
                 ])
-            #expect(found[0].name.hasPrefix("locks/volume.disk/exclusive."))
+            #expect(found.first?.name.hasPrefix("locks/volume.disk/exclusive.") == true)
             try hold.verify()
         }
         #expect(try names() == [])
@@ -203,7 +203,7 @@ struct HoldTests {
         #expect(
             try home.repository.allHolds(now: time).map(\.record?.expires)
                 == [Timestamp(seconds: 12_100)])
-        #expect(home.store.isLocked(second[0]) == true)
+        #expect(second.map(home.store.isLocked) == [true])
         try hold.verify()
     }
 
