@@ -88,7 +88,12 @@ package final class Repository: Sendable {
     package func readDeltaHead(_ name: DeltaName, byteCount: UInt64) throws -> DeltaHead {
         let prefixByteCount = 16 << 10
         guard byteCount > UInt64(prefixByteCount) else { return try readDelta(name).head }
-        let bytes = try store.read(name.objectName, at: 0, byteCount: prefixByteCount)
+        let bytes: [UInt8]
+        do throws(ObjectStoreError) {
+            bytes = try store.read(name.objectName, at: 0, byteCount: prefixByteCount)
+        } catch {
+            throw error.isDamage ? RepositoryError.damaged(name.objectName, error) : error
+        }
         if let head = try? DeltaObject.decodeHead(
             fromPrefix: bytes, byteCount: byteCount, name: name, identity: identity)
         {

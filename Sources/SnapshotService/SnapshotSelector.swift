@@ -128,7 +128,7 @@ package enum SnapshotSelector: Hashable, Sendable {
         _ timeline: Timeline,
         _ chosen: Timeline.Snapshot
     ) throws {
-        let newer = timeline.damaged.filter { $0.generation > chosen.generation }
+        let newer = timeline.damaged.filter { $0.generation >= chosen.generation }
         let passedOver: Timeline.DamagedSnapshot? =
             switch self {
             case .latest, .before: newer.first
@@ -140,8 +140,8 @@ package enum SnapshotSelector: Hashable, Sendable {
         throw ServiceError(
             .damaged,
             "generation \(passedOver.generation) of '\(timeline.volume)' is damaged "
-                + "(\(passedOver.reason)), so that it is not certain which snapshot is meant; the "
-                + "newest before it is \(timeline.volume)@\(chosen.generation), name it so")
+                + "(\(passedOver.reason)), so that it is not certain which snapshot is meant; "
+                + "\(timeline.volume)@\(chosen.generation) can be restored, name it so")
     }
 
     private func refuseDamaged(

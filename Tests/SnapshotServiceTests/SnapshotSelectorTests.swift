@@ -176,7 +176,6 @@ struct SnapshotSelectorTests {
     func beforeTheDamage() throws {
         #expect(try resolve("web-1@2", [Self.damaged]) == "web-1 b 2")
         #expect(try resolve(Story.id("a").short, [Self.damaged]) == "web-1 a 1")
-        #expect(try resolve("web-1@1970-01-01T02:30Z", [Self.damaged]) == "web-1 b 2")
     }
 
     @Test("A volume of which all is damaged is refused as damaged")
@@ -188,11 +187,10 @@ struct SnapshotSelectorTests {
 
     @Test("Counting back, or a moment, does not pass over a damaged snapshot in silence")
     func damagedBefore() {
-        withKnownIssue("SnapshotSelector looks for damage under .latest and .generation alone") {
-            for text in ["web-1@-1", "web-1@1970-01-01T04:30Z"] {
-                let error = refusal(text, [Self.damaged])
-                #expect(error?.kind == .damaged, "\(text)")
-            }
+        // The time of a snapshot whose delta is lost is not known: it may be the one that is meant.
+        for text in ["web-1@-1", "web-1@1970-01-01T04:30Z", "web-1@1970-01-01T02:30Z"] {
+            let error = refusal(text, [Self.damaged])
+            #expect(error?.kind == .damaged, "\(text)")
         }
     }
 }

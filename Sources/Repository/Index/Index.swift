@@ -207,7 +207,12 @@ final class IndexUse: Sendable {
         let path = directory + "/use.lock"
         descriptor = try LockFile.open(path)
         while !FileOperation.tryLock(descriptor, exclusive: false) {
-            if Interruption.isRequested { throw SystemError(.lock, path, errno: EINTR) }
+            let code = errno
+            guard code == EAGAIN || code == EACCES || code == EINTR, !Interruption.isRequested
+            else {
+                close(descriptor)
+                throw SystemError(.lock, path, errno: code)
+            }
             usleep(20_000)
         }
     }
