@@ -212,6 +212,8 @@ package enum PositionedIO {
         _ operation: SystemError.Operation
     ) throws(SystemError) -> Bool {
         if Interruption.isRequested { throw SystemError(operation, subject, errno: EINTR) }
+        // A descriptor that is none is ignored by poll; the call that follows refuses it.
+        guard descriptor >= 0 else { return true }
         var entry = pollfd(fd: descriptor, events: events, revents: 0)
         let count = unsafe poll(&entry, 1, 200)
         return count > 0
