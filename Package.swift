@@ -179,8 +179,8 @@ let package = Package(
         .executableTarget(
             name: "varve-benchmark",
             dependencies: [
-                "BlockModel", "CaptureEngine", "LinuxIO", "RepositoryFormat", "SnapshotService",
-                "Zstandard",
+                "BlockModel", "CaptureEngine", "LinuxIO", "Repository", "RepositoryFormat",
+                "SnapshotService", "Zstandard",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],

@@ -2,7 +2,7 @@
 extension Workbench {
     static let limitTarget = 1.25
     static let rivalTarget = 0.1
-    static let overheadLimit: UInt64 = 200
+    static let metadataLimit: UInt64 = 200
 
     func describeHours(_ hours: [HourCost]) {
         let pages = hours.map(\.facts.changedPages).reduce(0, +)
@@ -45,18 +45,20 @@ extension Workbench {
             atMost: Self.rivalTarget)
     }
 
-    /// What each changed block costs above the limit: headers, tables, maps.
-    func reportOverhead(_ hours: [HourCost]) {
+    /// What each changed block costs beside its own bytes: headers, tables, maps.
+    func reportMetadata(_ hours: [HourCost], _ frames: StoredFrames) {
         let stored = hours.map { $0.stored(.varve) }.reduce(0, +)
-        let limit = Int64(hours.map(\.facts.limitBytes).reduce(0, +))
-        let blocks = Int64(hours.map(\.facts.changedBlocks).reduce(0, +))
-        let each = UInt64(max(0, stored - limit) / max(1, blocks))
+        let blocks = hours.map(\.facts.changedBlocks).reduce(0, +)
+        let payload = frames.patchByteCount + frames.fullByteCount
+        let each = UInt64(max(0, stored - Int64(payload)) / Int64(max(1, blocks)))
         report.add(
             ResultRow(
-                row: "hours", work: "bytes above the limit for each changed block",
+                row: "hours", work: "metadata of each changed block",
                 varve: Format.bytes(each),
-                note: "everything stored but the limit, by \(blocks) changed blocks"),
-            byteCount: each, limit: Self.overheadLimit)
+                note: "all hours: \(frames.patchCount) blocks as patches "
+                    + "(\(Format.bytes(frames.patchByteCount))), \(frames.fullCount) in full "
+                    + "(\(Format.bytes(frames.fullByteCount))); metadata is all else"),
+            byteCount: each, limit: Self.metadataLimit)
     }
 
     func reportTimes(_ hours: [HourCost], _ base: HourCost) {

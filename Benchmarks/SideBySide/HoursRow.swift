@@ -43,6 +43,7 @@ extension Workbench {
         let base = try runHour(nothing, name: "base", contestants, image)
         let still = try runHour(nothing, name: "still-first", contestants, image)
         let changes = try HourlyChanges(image: image, seed: options.seed)
+        let baseFrames = try StoredFrames(in: repository)
         var hours: [HourCost] = []
         for hour in 1...options.hours {
             let facts = try changes.apply(hour: hour)
@@ -52,7 +53,7 @@ extension Workbench {
 
         describeHours(hours)
         reportBytes(hours)
-        reportOverhead(hours)
+        reportMetadata(hours, try StoredFrames(in: repository).subtracting(baseFrames))
         reportTimes(hours, base)
         reportUnchanged([still, last])
         try reportTotals(contestants)
