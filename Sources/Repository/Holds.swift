@@ -90,9 +90,11 @@ package final class Hold {
     /// Renews the hold when it is due.
     package func renew(now: Timestamp) throws {
         guard now.seconds - record.created.seconds >= Self.renewalSeconds else { return }
-        record.created = now
-        record.expires = Timestamp(seconds: now.seconds + Self.lifetimeSeconds)
-        let successor = try Self.write(record, scope, kind, repository)
+        var renewed = record
+        renewed.created = now
+        renewed.expires = Timestamp(seconds: now.seconds + Self.lifetimeSeconds)
+        let successor = try Self.write(renewed, scope, kind, repository)
+        record = renewed
         let old = name
         (name, lock) = successor
         try repository.store.delete(old)
@@ -208,8 +210,10 @@ extension Repository {
                 let record = try? HoldRecord(
                     decoding: bytes, name: entry.name, identity: identity)
             else {
+                let isHeld = store.isLocked(entry.name) == true
                 return ForeignHold(
-                    name: entry.name, kind: kind, record: nil, state: .stale("it is damaged"))
+                    name: entry.name, kind: kind, record: nil,
+                    state: isHeld ? .live : .stale("it is damaged"))
             }
             let state = Self.state(
                 of: record, isLocked: store.isLocked(entry.name), host: host, bootID: bootID,

@@ -60,6 +60,9 @@ package struct Timeline: Sendable {
         var found: [SnapshotID: Snapshot] = [:]
         // A delta leads upwards, so that all that lead to its start come before it.
         for delta in self.deltas where reached.contains(delta.head.from) {
+            guard found[delta.head.to].map({ $0.generation == delta.name.to }) ?? true else {
+                continue
+            }
             reached.insert(delta.head.to)
             found[delta.head.to] = Snapshot(
                 id: delta.head.to, generation: delta.name.to, facts: delta.head.facts)
@@ -120,11 +123,12 @@ package struct Timeline: Sendable {
 
     /// The path to `id` that names the fewest blocks: what a single restore follows.
     package func cheapestPath(to id: SnapshotID) -> [KnownDelta]? {
-        path(to: id) {
-            4096 + $0.head.dataBlockCount + $0.head.zeroBlockCount
-        } isBetter: {
-            $0 < $1
+        // Counts come from the repository: they are bounded before they are added up.
+        let limit = UInt64(1) << 44
+        let cost = { (delta: KnownDelta) in
+            4096 + min(delta.head.dataBlockCount, limit) + min(delta.head.zeroBlockCount, limit)
         }
+        return path(to: id, cost: cost, isBetter: <)
     }
 
     private func path(
@@ -134,8 +138,14 @@ package struct Timeline: Sendable {
     ) -> [KnownDelta]? {
         var best: [SnapshotID: (cost: UInt64, last: KnownDelta?)] = [.nothing: (0, nil)]
         for delta in deltas {
-            guard let start = best[delta.head.from] else { continue }
-            let total = start.cost &+ cost(delta)
+            // A delta leads from the generation that its start was reached with, upwards; whatever
+            // the repository says, no path goes in a circle.
+            guard let start = best[delta.head.from],
+                (start.last?.name.to ?? 0) == delta.name.from,
+                best[delta.head.to].map({ $0.last?.name.to == delta.name.to }) ?? true
+            else { continue }
+            let (total, isTooMuch) = start.cost.addingReportingOverflow(cost(delta))
+            if isTooMuch { continue }
             if let known = best[delta.head.to], !isBetter(total, known.cost) { continue }
             best[delta.head.to] = (total, delta)
         }

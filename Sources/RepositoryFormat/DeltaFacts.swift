@@ -176,8 +176,8 @@ package struct SnapshotFacts: Hashable, Sendable {
         writer.append(bytesChanged)
         writer.append(bytesStored)
         appendSource(to: &writer)
-        writer.append(UInt16(tags.count))
-        for tag in tags { writer.append(tag) }
+        writer.append(UInt16(clamping: tags.count))
+        for tag in tags.prefix(Int(UInt16.max)) { writer.append(tag) }
     }
 
     init(decoding reader: inout ByteReader) throws(FormatError) {

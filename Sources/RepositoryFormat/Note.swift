@@ -30,8 +30,8 @@ package struct Note: Hashable, Sendable {
         writer.append(kind.rawValue)
         writer.appendZeros(7)
         writer.append(time.seconds)
-        writer.append(UInt16(texts.count))
-        for text in texts { writer.append(text) }
+        writer.append(UInt16(clamping: texts.count))
+        for text in texts.prefix(Int(UInt16.max)) { writer.append(text) }
         let header = ObjectHeader(kind: .note, name: name, identity: identity)
         let bytes = try SectionedObject.encode(header, sections: [writer.bytes])
         guard try Note(decoding: bytes, name: name, identity: identity) == self else {

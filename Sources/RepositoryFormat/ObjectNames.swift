@@ -88,7 +88,10 @@ package enum ObjectNames {
     }
 
     private static func generation(_ text: Substring) -> Generation? {
-        guard let value = UInt64(text), padded(value) == text else { return nil }
+        // Twelve digits keep listings in order, and leave a number to follow.
+        guard text.utf8.count == 12, let value = UInt64(text), padded(value) == text else {
+            return nil
+        }
         return value
     }
 }

@@ -34,7 +34,7 @@ package enum Moment {
         }
         let halves = rest.split(separator: "T", omittingEmptySubsequences: false)
         guard halves.count <= 2, let date = halves.first else { return nil }
-        let days = date.split(separator: "-", omittingEmptySubsequences: false).map { Int32($0) }
+        let days = date.split(separator: "-", omittingEmptySubsequences: false).map(number)
         guard days.count == 3, let year = days[0], let month = days[1], let day = days[2],
             (1...12).contains(month), (1...31).contains(day), (1970...9999).contains(year)
         else { return nil }
@@ -43,16 +43,31 @@ package enum Moment {
             guard let given = timeOfDay(halves[1]) else { return nil }
             time = given
         }
+        guard day <= daysInMonth(month, year) else { return nil }
         let seconds = SystemClock.seconds(
             ofDate: (year, month, day), time: time, isUTC: offsetSeconds != nil)
         return Timestamp(seconds: seconds - Int64(offsetSeconds ?? 0))
+    }
+
+    private static func daysInMonth(_ month: Int32, _ year: Int32) -> Int32 {
+        switch month {
+        case 2: (year % 4 == 0 && year % 100 != 0) || year % 400 == 0 ? 29 : 28
+        case 4, 6, 9, 11: 30
+        default: 31
+        }
+    }
+
+    /// A number of digits alone.
+    private static func number(_ text: Substring) -> Int32? {
+        text.utf8.allSatisfy { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }
+            ? Int32(text) : nil
     }
 
     /// `HH:MM` or `HH:MM:SS`.
     private static func timeOfDay(
         _ text: Substring
     ) -> (hour: Int32, minute: Int32, second: Int32)? {
-        let parts = text.split(separator: ":", omittingEmptySubsequences: false).map { Int32($0) }
+        let parts = text.split(separator: ":", omittingEmptySubsequences: false).map(number)
         guard (2...3).contains(parts.count), let hour = parts[0], let minute = parts[1],
             (0...23).contains(hour), (0...59).contains(minute)
         else { return nil }
@@ -63,7 +78,9 @@ package enum Moment {
 
     /// `HH:MM` in minutes.
     private static func clock(_ text: Substring) -> Int? {
-        let parts = text.split(separator: ":", omittingEmptySubsequences: false).map { Int($0) }
+        let parts = text.split(separator: ":", omittingEmptySubsequences: false).map {
+            number($0).map(Int.init)
+        }
         guard parts.count == 2, let hours = parts[0], let minutes = parts[1],
             (0...14).contains(hours), (0...59).contains(minutes)
         else { return nil }

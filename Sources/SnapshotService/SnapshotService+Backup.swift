@@ -59,7 +59,8 @@ extension SnapshotService {
         try repository.requireWritable()
         let source = try VolumeSource(path: path, allowsUse: options.allowsUse)
         let shared = try hold(.repository, .shared, purpose: "backup")
-        let exclusive = try hold(.volume(volume), .exclusive, purpose: "backup " + String(path.prefix(200)))
+        let purpose = "backup " + String(path.prefix(200))
+        let exclusive = try hold(.volume(volume), .exclusive, purpose: purpose)
         defer { withExtendedLifetime((shared, exclusive)) {} }
         let timeline = try repository.timeline(of: volume, cache: try? index())
         let identity = Self.identity(of: source)

@@ -209,12 +209,8 @@ struct HoldTests {
     func unreadableButLocked() throws {
         let name = ObjectNames.hold(scope: .repository, kind: .exclusive, id: .zero)
         let lock = try home.store.createLocked(name, [1, 2, 3])
-        withKnownIssue(
-            "Repository.holds(below:) calls a damaged hold stale without asking the lock"
-        ) {
-            let states = try home.repository.holds(on: .repository, now: time).map(\.state)
-            #expect(states == [.live])
-        }
+        let states = try home.repository.holds(on: .repository, now: time).map(\.state)
+        #expect(states == [.live])
         withExtendedLifetime(lock) {}
     }
 }
