@@ -33,6 +33,17 @@ enum PageCache {
         return share
     }
 
+    /// The same for every file below a directory; gives the smallest share.
+    static func warm(filesBelow directory: String) throws -> Double {
+        var least = 1.0
+        for name in try Directory.names(in: directory) ?? [] {
+            let path = directory + "/" + name
+            let isDirectory = try FileStatus(path: path)?.kind == .directory
+            least = min(least, try isDirectory ? warm(filesBelow: path) : warm(path))
+        }
+        return least
+    }
+
     /// Makes everything written so far durable, so that no run pays for the one before it.
     static func settle() { sync() }
 

@@ -15,8 +15,12 @@ extension Workbench {
             varve: {
                 try Storage.remove(target)
                 PageCache.settle()
-                return try self.varve(
+                // As the other side's input is; whether varve reads it from there is its own affair.
+                let share = try PageCache.warm(filesBelow: repository.path + "/packs")
+                var measured = try self.varve(
                     repository.command("restore", "--quiet", "disk@1", target), "restore")
+                measured.residentShareBefore = share
+                return measured
             },
             reference: {
                 try self.warm(compressed) {
