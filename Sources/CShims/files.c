@@ -137,6 +137,13 @@ void varve_set_interrupt_handler(void) {
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGHUP, &action, NULL);
+    /* A parent may have started us with these blocked. */
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGHUP);
+    sigprocmask(SIG_UNBLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
 }
 
