@@ -71,6 +71,20 @@ struct BlockDeviceTests {
         }
     }
 
+    @Test("One that is mounted where this program cannot see the mount is not captured either")
+    func mountedElsewhere() async throws {
+        let scratch = try Scratch()
+        try await withSource(scratch) { source in
+            let place = scratch.file("mounted")
+            try FileManager.default.createDirectory(
+                atPath: place, withIntermediateDirectories: false)
+            let ending = try await scratch.runWhileMountedElsewhere(
+                source, at: place, ["backup", source.path, "--volume", "loop"])
+            #expect(ending.status == 1, "\(ending)")
+            #expect(ending.errors.contains("\(source.path) is in use"), "\(ending)")
+        }
+    }
+
     @Test("Its image file is refused as well while the device exists")
     func backingFile() async throws {
         let scratch = try Scratch()
@@ -135,5 +149,22 @@ extension Scratch {
         return try await run(
             ["unshare", "--mount", "bash", "-c", script, "bash", device.path, place]
                 + [Machine.program] + arguments)
+    }
+
+    /// The same, but the program runs in the mount namespace of before, as a container's mounts
+    /// are elsewhere.
+    fileprivate func runWhileMountedElsewhere(
+        _ device: LoopDevice,
+        at place: String,
+        _ arguments: [String]
+    ) async throws -> Ending {
+        let script = """
+            outside=/proc/$$/ns/mnt device=$1 place=$2; shift 2
+            export outside device place
+            unshare --mount bash -c 'mount -o ro,noload "$device" "$place" || exit 99
+            nsenter --mount="$outside" "$@"' bash "$@"
+            """
+        return try await run(
+            ["bash", "-c", script, "bash", device.path, place] + [Machine.program] + arguments)
     }
 }
