@@ -159,10 +159,10 @@ extension Scratch {
         _ arguments: [String]
     ) async throws -> Ending {
         let script = """
-            outside=/proc/$$/ns/mnt device=$1 place=$2; shift 2
+            outside=/proc/$$ device=$1 place=$2; shift 2
             export outside device place
             unshare --mount bash -c 'mount -o ro,noload "$device" "$place" || exit 99
-            nsenter --mount="$outside" "$@"' bash "$@"
+            nsenter --mount="$outside/ns/mnt" --root="$outside/root" "$@"' bash "$@"
             """
         return try await run(
             ["bash", "-c", script, "bash", device.path, place] + [Machine.program] + arguments)
