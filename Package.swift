@@ -107,7 +107,7 @@ let package = Package(
             name: "SimulationSupport",
             dependencies: [
                 "BlockModel", "CaptureEngine", "LinuxIO", "ObjectStore", "Repository",
-                "RepositoryFormat", "RestoreEngine", "VolumeAccess",
+                "RepositoryFormat", "RestoreEngine", "TestKit", "VolumeAccess",
             ],
             path: "Tests/SimulationSupport",
             swiftSettings: common
@@ -116,18 +116,18 @@ let package = Package(
             name: "SimulationTests",
             dependencies: [
                 "BlockModel", "CaptureEngine", "ObjectStore", "Repository", "RepositoryFormat",
-                "SimulationSupport",
+                "SimulationSupport", "TestKit",
             ],
             swiftSettings: common
         ),
         .testTarget(
             name: "ProcessTests",
-            dependencies: ["CaptureEngine", "LinuxIO", "SimulationSupport", "varve"],
+            dependencies: ["LinuxIO", "SimulationSupport", "TestKit", "varve"],
             swiftSettings: common
         ),
         .target(
             name: "TestKit",
-            dependencies: ["LinuxIO"],
+            dependencies: ["BlockModel", "LinuxIO"],
             path: "Tests/TestKit",
             swiftSettings: common
         ),

@@ -32,6 +32,21 @@ package struct ObjectID: Hashable, Sendable, BitwiseCopyable, Comparable {
     }
 }
 
+/// Where the ids of new objects come from; asked from several threads.
+package protocol IdentifierSource: Sendable {
+    func next() -> ObjectID
+}
+
+/// Ids of 128 bits from the system's random numbers.
+package struct RandomIdentifiers: IdentifierSource {
+    package init() {}
+
+    package func next() -> ObjectID {
+        var generator = SystemRandomNumberGenerator()
+        return ObjectID(from: &generator)
+    }
+}
+
 /// Identity of a snapshot: a digest over what was captured, fixed at capture.
 package struct SnapshotID: Hashable, Sendable, BitwiseCopyable, Comparable {
     /// The state before the first snapshot of a volume: nothing at all.

@@ -75,28 +75,27 @@ package struct Capture {
     }
 
     package func run(
-        generator: any RandomNumberGenerator & Sendable,
+        identifiers: any IdentifierSource,
         elapsedNanoseconds: () -> UInt64,
         now: () -> Timestamp,
         progress: CaptureProgress,
         report: () -> Void
     ) throws -> CaptureResult {
-        var generator = generator
         let line = try prepare()
         let context = CaptureContext(
-            repository: repository, index: index, line: line, attempt: generator.next() | 1,
+            repository: repository, index: index, line: line, attempt: identifiers.next().low | 1,
             level: request.level, isDryRun: request.isDryRun)
         let packs: any FrameSink =
             request.isDryRun
             ? CountingSink()
             : PackWriter(
                 repository: repository, index: index, targetByteCount: request.packByteTarget,
-                generator: generator.split())
+                identifiers: identifiers)
         let collector = Collector(
             context: context,
             delta: DeltaWriter(
                 repository: repository, partByteLimit: request.partByteLimit,
-                generator: generator.split()))
+                identifiers: identifiers))
         let byteCount = try read(context, collector, packs, progress) {
             report()
             // A failure to renew shows when the hold is verified before the commit.
@@ -108,7 +107,7 @@ package struct Capture {
         let facts = makeFacts(
             context, isAtRest, leaves, counts, byteCount, elapsedNanoseconds(),
             progress.readByteCount, packs.storedByteCount + collector.partByteCount)
-        let delta = try commit(facts, context, collector, &generator)
+        let delta = try commit(facts, context, collector, identifiers)
         return CaptureResult(
             facts: delta?.head.facts ?? facts, generation: timeline.highestGeneration + 1,
             parentGeneration: facts.parentGeneration)
@@ -210,7 +209,7 @@ package struct Capture {
         _ facts: SnapshotFacts,
         _ context: CaptureContext,
         _ collector: Collector,
-        _ generator: inout any RandomNumberGenerator & Sendable
+        _ identifiers: any IdentifierSource
     ) throws -> KnownDelta? {
         guard !request.isDryRun else { return nil }
         if Interruption.isRequested { throw InterruptedError() }
@@ -220,7 +219,7 @@ package struct Capture {
         let name = DeltaName(
             volume: timeline.volume, from: tip?.generation ?? 0,
             to: timeline.highestGeneration + 1,
-            id: ObjectID(high: generator.next(), low: generator.next()))
+            id: identifiers.next())
         let head = DeltaHead(
             from: tip?.id ?? .nothing, fromGeneration: tip?.generation ?? 0,
             fromByteCount: tip?.facts.byteCount ?? 0, toGeneration: name.to, facts: facts)
@@ -238,27 +237,5 @@ package struct Capture {
             .locked,
             "a prune is under way (\(list.name)) and nothing was committed; run the backup again "
                 + "when it has ended: what was stored will be used again")
-    }
-}
-
-extension RandomNumberGenerator where Self: Sendable {
-    /// A generator of its own for a part of the work.
-    fileprivate mutating func split() -> any RandomNumberGenerator & Sendable {
-        SplitMix64(seed: next())
-    }
-}
-
-/// A small generator with a seed; good enough for names, which need to differ, not to be secret.
-package struct SplitMix64: RandomNumberGenerator, Sendable {
-    private var state: UInt64
-
-    package init(seed: UInt64) { state = seed }
-
-    package mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
     }
 }

@@ -10,7 +10,7 @@ package final class DeltaWriter {
     private var map = DeltaMap()
     private var parts: [PartReference] = []
     private let partByteLimit: Int
-    private var generator: any RandomNumberGenerator & Sendable
+    private let identifiers: any IdentifierSource
 
     package private(set) var dataBlockCount: UInt64 = 0
     package private(set) var zeroBlockCount: UInt64 = 0
@@ -20,11 +20,11 @@ package final class DeltaWriter {
     package init(
         repository: Repository,
         partByteLimit: Int = Format.partByteLimit,
-        generator: any RandomNumberGenerator & Sendable
+        identifiers: any IdentifierSource
     ) {
         self.repository = repository
         self.partByteLimit = min(partByteLimit, Format.partByteLimit)
-        self.generator = generator
+        self.identifiers = identifiers
     }
 
     package func append(_ kind: RunKind, firstBlock: UInt64, blockCount: UInt64) throws {
@@ -50,7 +50,7 @@ package final class DeltaWriter {
 
     private func flushPart() throws {
         guard let first = map.runs.first?.firstBlock else { return }
-        let id = ObjectID(high: generator.next(), low: generator.next())
+        let id = identifiers.next()
         let encoded = map.encoded()
         let reference = PartReference(
             id: id, firstBlock: first, endBlock: map.endBlock,

@@ -205,7 +205,14 @@ extension Repository {
             guard let file = entry.name.split(separator: "/").last,
                 let kind = HoldKind(rawValue: String(file.prefix { $0 != "." }))
             else { return nil }
-            guard let bytes = try? store.read(entry.name, limit: 1 << 16) else { return nil }
+            let bytes: [UInt8]
+            do throws(ObjectStoreError) {
+                bytes = try store.read(entry.name, limit: 1 << 16)
+            } catch {
+                if error.reason == .notFound { return nil }
+                // What cannot be read cannot be called dead.
+                return ForeignHold(name: entry.name, kind: kind, record: nil, state: .live)
+            }
             guard
                 let record = try? HoldRecord(
                     decoding: bytes, name: entry.name, identity: identity)

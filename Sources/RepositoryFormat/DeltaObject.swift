@@ -23,7 +23,7 @@ package enum DeltaObject {
     ) throws(FormatError) -> (head: DeltaHead, inlineMap: DeltaMap) {
         let (header, sections) = try SectionedObject.decode(bytes, sectionCount: 2)
         try header.verify(kind: .delta, name: name.objectName, identity: identity)
-        let head = try decodeHead(sections[0], name: name)
+        let head = try decodeHead(sections[0], name: name, blockSize: identity.blockSize)
         guard !sections[1].isEmpty else { return (head, DeltaMap()) }
         guard head.parts.isEmpty else { throw .badValue("inline map beside parts") }
         let map = try DeltaMap(
@@ -49,16 +49,22 @@ package enum DeltaObject {
                 actualByteCount: Int(clamping: byteCount))
         }
         try header.verify(kind: .delta, name: name.objectName, identity: identity)
-        return try decodeHead(section, name: name)
+        return try decodeHead(section, name: name, blockSize: identity.blockSize)
     }
 
     private static func decodeHead(
         _ section: ArraySlice<UInt8>,
-        name: DeltaName
+        name: DeltaName,
+        blockSize: BlockSize
     ) throws(FormatError) -> DeltaHead {
         let head = try DeltaHead(decoding: section)
         guard head.fromGeneration == name.from, head.toGeneration == name.to else {
             throw .badValue("generations")
+        }
+        // A map could not name the blocks of a larger volume.
+        for byteCount in [head.fromByteCount, head.toByteCount] {
+            guard blockSize.blockCount(coveringByteCount: byteCount) <= Format.blockIndexLimit
+            else { throw .badValue("volume size") }
         }
         return head
     }
@@ -67,7 +73,7 @@ package enum DeltaObject {
 extension DeltaHead {
     /// Blocks that the map may name: those of the newer end.
     package func mapBlockLimit(_ blockSize: BlockSize) -> UInt64 {
-        min(blockSize.blockCount(coveringByteCount: toByteCount), Format.blockIndexLimit)
+        blockSize.blockCount(coveringByteCount: toByteCount)
     }
 }
 

@@ -81,7 +81,7 @@ extension SnapshotService {
             repository: repository, index: try currentIndex(), timeline: timeline, source: source,
             request: request, holds: [shared, exclusive])
         let result = try capture.run(
-            generator: SystemRandomNumberGenerator(),
+            identifiers: RandomIdentifiers(),
             elapsedNanoseconds: { Moment.monotonicNanoseconds() - start }, now: Moment.now,
             progress: progress, report: { report(source.byteCount) })
         return BackupSummary(

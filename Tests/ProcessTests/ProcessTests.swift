@@ -1,7 +1,7 @@
-import CaptureEngine
 import Foundation
 import Glibc
 import SimulationSupport
+import TestKit
 import Testing
 
 /// The program as users run it: killed, twice at once, on a full disk.
@@ -131,7 +131,7 @@ import Testing
         defer { umount2(mount, Int32(MNT_DETACH)) }
         let place = Place(scratch, path: mount)
         #expect(try Child.run(["init", "--block-size", "4K"], in: place).status == 0)
-        var generator = SplitMix64(seed: 8)
+        var generator = SeededGenerator(seed: 8)
         let small = Data((0..<200_000).map { _ in UInt8.random(in: 0...255, using: &generator) })
         let large = Data((0..<8_000_000).map { _ in UInt8.random(in: 0...255, using: &generator) })
         let file = scratch.path + "/disk.img"

@@ -122,7 +122,7 @@ struct HistoryModel {
         let seed = generator.next()
         let writer = DeltaWriter(
             repository: home.repository, partByteLimit: partByteLimit,
-            generator: SeededGenerator(seed: seed))
+            identifiers: SeededIdentifiers(seed: seed))
         let old = before?.blocks ?? []
         for (block, content) in state.blocks.enumerated() {
             if block < old.count, old[block] == content { continue }

@@ -1,12 +1,12 @@
-import CaptureEngine
+import TestKit
 
 /// A volume in memory that changes as disks do: the reference that every restore is held against.
 package struct ImageModel: Sendable {
     package private(set) var bytes: [UInt8]
-    private var generator: SplitMix64
+    private var generator: SeededGenerator
 
     package init(byteCount: Int, seed: UInt64) {
-        generator = SplitMix64(seed: seed)
+        generator = SeededGenerator(seed: seed)
         bytes = [UInt8](repeating: 0, count: byteCount)
         for _ in 0..<8 { write() }
     }

@@ -6,6 +6,7 @@ package import ObjectStore
 package import Repository
 import RepositoryFormat
 package import RestoreEngine
+import TestKit
 import VolumeAccess
 
 /// A directory that is removed with its owner; in memory where the system has such a place.
@@ -57,7 +58,7 @@ package final class Lab {
         if try !store.list("").isEmpty {
             repository = try Repository(openingIn: store)
         } else {
-            var generator = SplitMix64(seed: 1)
+            var generator = SeededGenerator(seed: 1)
             repository = try Repository(
                 creatingIn: store, blockSize: size, created: time,
                 generator: &generator)
@@ -122,7 +123,7 @@ package final class Lab {
             repository: repository, index: try index(), timeline: try timeline(), source: source,
             request: request, holds: [hold])
         return try capture.run(
-            generator: SplitMix64(seed: seed << 32 | captureCount),
+            identifiers: SeededIdentifiers(seed: seed << 32 | captureCount),
             elapsedNanoseconds: { 1 }, now: { self.time }, progress: CaptureProgress(),
             report: {})
     }
@@ -169,7 +170,7 @@ package final class Lab {
         let directory = scratch.path + "/check"
         defer { ScratchDirectory.remove(directory) }
         var check = try RepositoryCheck(repository, scratchDirectory: directory)
-        var generator = SplitMix64(seed: 7)
+        var generator = SeededGenerator(seed: 7)
         return try check.run(
             coverage, workerCount: workerCount, generator: &generator, progress: { _, _ in })
     }

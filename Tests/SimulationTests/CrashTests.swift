@@ -4,6 +4,7 @@ import ObjectStore
 import Repository
 import RepositoryFormat
 import SimulationSupport
+import TestKit
 import Testing
 
 /// The machine stops at every single call that changes the repository.
@@ -78,7 +79,7 @@ import Testing
         let store = MemoryStore()
         let lab = try Self.makeLab(store)
         lab.packByteTarget = 8_000
-        var generator = SplitMix64(seed: 4)
+        var generator = SeededGenerator(seed: 4)
         let image = (0..<400_000).map { _ in UInt8.random(in: 0...255, using: &generator) }
         let whole = MemoryStore()
         let reference = try Self.makeLab(whole)
@@ -109,7 +110,7 @@ import Testing
         let store = MemoryStore()
         let lab = try Self.makeLab(store)
         try lab.capture(Self.images[0])
-        var generator = SplitMix64(seed: 3)
+        var generator = SeededGenerator(seed: 3)
         let noise = (0..<200_000).map { _ in UInt8.random(in: 0...255, using: &generator) }
         for room in [0, 100, 5_000, 40_000, 100_000] {
             store.limit(freeByteCount: room)

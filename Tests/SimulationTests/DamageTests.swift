@@ -153,4 +153,19 @@ import Testing
         let error = #expect(throws: RepositoryError.self) { try lab.restore(snapshots[2]) }
         #expect(error?.kind == .damaged)
     }
+
+    @Test("Without reading data, a check names the snapshots whose patches lost what is below them")
+    func lostPack() throws {
+        let store = try Self.makeStore()
+        let lab = try Lab(store)
+        let packs = store.objects.keys.filter { $0.hasPrefix("packs/") }
+        let original = store.objects
+        var found: [[String]] = []
+        for pack in packs {
+            store.objects[pack] = nil
+            found.append(try lab.check(.none).findings.map(\.subject).sorted())
+            store.objects = original
+        }
+        #expect(found.contains(["disk@1", "disk@2", "disk@3"]))
+    }
 }

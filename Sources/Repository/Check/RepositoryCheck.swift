@@ -161,13 +161,16 @@ package struct RepositoryCheck {
         let proof = try PackProof(repository, scratch)
         var patches: [(depth: UInt8, digest: Digest, prefix: Digest)] = []
         for pack in scratch.knownPacks { patches += try proof.patches(of: pack) }
+        // A block is lost when each of its places is a patch of something lost.
+        var lostPlaceCounts: [Digest: Int] = [:]
         for patch in patches.sorted(by: { $0.depth < $1.depth }) where lost[patch.digest] == nil {
-            let isGone = try lost[patch.prefix] != nil || scratch.find(patch.prefix) == nil
-            if isGone,
-                try scratch.find(patch.digest).map({ known in
-                    try scratch.allPlaces(of: known.number).allSatisfy { $0.depth >= patch.depth }
-                }) ?? true
-            {
+            guard try lost[patch.prefix] != nil || scratch.find(patch.prefix) == nil else {
+                continue
+            }
+            lostPlaceCounts[patch.digest, default: 0] += 1
+            let known = try scratch.find(patch.digest)
+            let placeCount = try known.map { try scratch.allPlaces(of: $0.number).count } ?? 0
+            if lostPlaceCounts[patch.digest, default: 0] >= placeCount {
                 lost[patch.digest] = "the block below its patch is lost"
             }
         }

@@ -21,24 +21,25 @@ package final class PackWriter: Sendable {
         var pending: Set<Digest> = []
         var finished: [ObjectID] = []
         var storedByteCount: UInt64 = 0
-        var generator: any RandomNumberGenerator & Sendable
     }
 
     private let repository: Repository
     private let index: Index
     private let targetByteCount: Int
+    private let identifiers: any IdentifierSource
     private let state: Mutex<State>
 
     package init(
         repository: Repository,
         index: Index,
         targetByteCount: Int = Format.packByteTarget,
-        generator: any RandomNumberGenerator & Sendable
+        identifiers: any IdentifierSource
     ) {
         self.repository = repository
         self.index = index
+        self.identifiers = identifiers
         self.targetByteCount = min(targetByteCount, Format.packByteTarget)
-        state = Mutex(State(generator: generator))
+        state = Mutex(State())
     }
 
     /// Reserves `digest` for the caller, who must then either store it or give it back; false when
@@ -64,7 +65,7 @@ package final class PackWriter: Sendable {
         digests: ArraySlice<Digest>
     ) throws {
         let full = try state.withLock { state -> OpenPack? in
-            if state.pack == nil { state.pack = try begin(&state.generator) }
+            if state.pack == nil { state.pack = try begin() }
             let offset = UInt32(state.pack?.byteCount ?? 0)
             try state.pack?.writer.append(frame)
             state.pack?.table.append(
@@ -86,10 +87,8 @@ package final class PackWriter: Sendable {
         if let last { try finish(last) }
     }
 
-    private func begin(
-        _ generator: inout any RandomNumberGenerator & Sendable
-    ) throws -> OpenPack {
-        let id = ObjectID(high: generator.next(), low: generator.next())
+    private func begin() throws -> OpenPack {
+        let id = identifiers.next()
         let name = ObjectNames.pack(id)
         let writer = try repository.store.begin(name)
         let header = try ObjectHeader(
