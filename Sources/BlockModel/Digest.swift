@@ -61,8 +61,11 @@ package struct Fingerprint: Hashable, Sendable, BitwiseCopyable {
 extension UInt64 {
     /// Sixteen lower-case hexadecimal digits.
     package var hexadecimal: String {
-        let digits = String(self, radix: 16)
-        return String(repeating: "0", count: 16 - digits.utf8.count) + digits
+        let digits = stride(from: 60, through: 0, by: -4).map { shift in
+            let digit = UInt8(truncatingIfNeeded: self >> UInt64(shift)) & 15
+            return digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") + digit - 10
+        }
+        return String(decoding: digits, as: UTF8.self)
     }
 
     /// Reads exactly the lower-case digits that `hexadecimal` writes.

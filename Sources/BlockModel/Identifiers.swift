@@ -20,9 +20,13 @@ package struct ObjectID: Hashable, Sendable, BitwiseCopyable, Comparable {
     package var hexadecimal: String { high.hexadecimal + low.hexadecimal }
 
     package init?(hexadecimal: String) {
-        let digits = Array(hexadecimal.utf8)
-        guard digits.count == 32, let high = UInt64(hexadecimalDigits: digits[..<16]),
-            let low = UInt64(hexadecimalDigits: digits[16...])
+        self.init(hexadecimalDigits: Array(hexadecimal.utf8)[...])
+    }
+
+    /// Reads exactly the lower-case digits that `hexadecimal` writes.
+    package init?(hexadecimalDigits digits: ArraySlice<UInt8>) {
+        guard digits.count == 32, let high = UInt64(hexadecimalDigits: digits.prefix(16)),
+            let low = UInt64(hexadecimalDigits: digits.suffix(16))
         else { return nil }
         self.init(high: high, low: low)
     }

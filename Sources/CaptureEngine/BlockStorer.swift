@@ -72,20 +72,32 @@ final class BlockStorer {
             != nil
     }
 
+    /// Stores the block as a patch of the version before; where the chain of patches below that is
+    /// too long, of one half as deep, or of the one at the chain's end.
     private func storePatch(_ block: ChangedBlock, _ bytes: RawSpan) throws -> Bool {
         guard block.before >= SpecialBlock.firstDigest,
-            let chain = try? earlier.withMutableBytes({
+            let bases = try? earlier.withMutableBytes({
                 try reader.readForPatch(block.before, digest: block.beforeDigest, into: &$0)
-            }), chain.depth < Format.patchDepthLimit
+            }), let nearest = bases.first
         else { return false }
-        let earlier = earlier
-        return try encoder.encodePatch(
-            bytes, prefix: earlier.bytes.extracting(0..<context.blockSize.byteCount),
-            prefixDigest: block.beforeDigest, prefixDepth: chain.depth,
-            prefixChainByteCount: chain.chainByteCount
-        ) { frame, header in
-            try packs.append(frame: frame, header: header, digests: [block.digest])
+        var next: PatchBase? = nearest
+        while let base = next {
+            guard let prefix = base.digest == nearest.digest ? earlier : reader.bytes(of: base)
+            else { return false }
+            let result = try encoder.encodePatch(
+                bytes, prefix: prefix.bytes.extracting(0..<context.blockSize.byteCount),
+                base: base
+            ) { frame, header in
+                try packs.append(frame: frame, header: header, digests: [block.digest])
+            }
+            switch result {
+            case .done: return true
+            case .tooLarge: return false
+            case .chainTooLong: break
+            }
+            next = base.depth == 0 ? nil : bases.first { $0.depth <= base.depth / 2 }
         }
+        return false
     }
 
     private func storeRun(_ plain: RawSpan) throws {

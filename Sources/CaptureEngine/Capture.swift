@@ -82,6 +82,7 @@ package struct Capture {
         report: () -> Void
     ) throws -> CaptureResult {
         let line = try prepare()
+        let markers = request.isDryRun ? [] : try repository.prepareMarkers(timeline)
         let context = CaptureContext(
             repository: repository, index: index, line: line, attempt: identifiers.next().low | 1,
             level: request.level, isDryRun: request.isDryRun)
@@ -107,7 +108,7 @@ package struct Capture {
         let facts = makeFacts(
             context, isAtRest, leaves, counts, byteCount, elapsedNanoseconds(),
             progress.readByteCount, packs.storedByteCount + collector.partByteCount)
-        let delta = try commit(facts, context, collector, identifiers)
+        let delta = try commit(facts, context, collector, identifiers, markers: markers)
         return CaptureResult(
             facts: delta?.head.facts ?? facts, generation: timeline.highestGeneration + 1,
             parentGeneration: facts.parentGeneration)
@@ -125,8 +126,6 @@ package struct Capture {
         if request.isDryRun {
             return line ?? Line.none
         }
-        try repository.prepareVolume(timeline)
-        try repository.completeNewestMarker(timeline)
         return try index.lineForCapture(of: timeline.volume, line: line)
     }
 
@@ -209,7 +208,8 @@ package struct Capture {
         _ facts: SnapshotFacts,
         _ context: CaptureContext,
         _ collector: Collector,
-        _ identifiers: any IdentifierSource
+        _ identifiers: any IdentifierSource,
+        markers: [String]
     ) throws -> KnownDelta? {
         guard !request.isDryRun else { return nil }
         if Interruption.isRequested { throw InterruptedError() }
@@ -223,10 +223,10 @@ package struct Capture {
         let head = DeltaHead(
             from: tip?.id ?? .nothing, fromGeneration: tip?.generation ?? 0,
             fromByteCount: tip?.facts.byteCount ?? 0, toGeneration: name.to, facts: facts)
-        let delta = try collector.commit(name, head: head)
-        try repository.markNewest(delta, timeline)
+        let (delta, findings) = try collector.commit(name, head: head)
+        _ = try repository.markNewest(delta, timeline, markers: markers)
         try index.applyCommitted(
-            delta, line: context.line.number, attempt: context.attempt, repository: repository)
+            delta, line: context.line.number, findings: findings, repository: repository)
         return delta
     }
 

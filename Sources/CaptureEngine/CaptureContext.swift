@@ -47,6 +47,11 @@ final class CaptureContext: Sendable {
         return tip
     }
 
+    /// Whether the page was all zeros for as long as there is a history of it.
+    func isUntouched(_ page: UInt64) throws -> Bool {
+        try !index.hasHistory(of: line.number, page: page)
+    }
+
     /// Numbers and digests of the page in the snapshot before.
     func loadBefore(_ page: UInt64) throws -> PageBlocks {
         try index.blocks(

@@ -142,14 +142,16 @@ final class CaptureWorker {
                 candidate.position * size..<(candidate.position + 1) * size)
             result.fingerprints.append((slot, candidate.fingerprint))
             if candidate.fingerprint == context.fingerprinter.zero, block.isAllZero {
-                if isNewBlock || before.isData(slot) { result.outcomes.append((slot, .zero)) }
+                if isNewBlock || before.isData(slot) {
+                    result.outcomes.append(OutcomeRun(slot, .zero))
+                }
                 continue
             }
             hash.update(block)
             let digest = Digest(hash.finish())
             let isKept = !isNewBlock && before.isData(slot) && before.digests[slot] == digest
             if isKept { continue }
-            result.outcomes.append((slot, .data(digest)))
+            result.outcomes.append(OutcomeRun(slot, .data(digest)))
             changed.append(
                 ChangedBlock(
                     slot: slot, byteOffset: candidate.position * size, digest: digest,
@@ -163,20 +165,37 @@ final class CaptureWorker {
     private func captureHole(_ blocks: Range<UInt64>) throws {
         let page = try board.page(ofBlock: blocks.lowerBound)
         let firstSlot = Page.slot(ofBlock: blocks.lowerBound)
-        let zero = context.fingerprinter.zero
+        let slots = firstSlot..<firstSlot + blocks.count
         var result = ChunkResult(blockCount: blocks.count)
+        let oldCount = Page.blockCount(
+            ofPage: page.number, volumeBlockCount: context.oldBlockCount)
+        if page.tip == nil, try context.isUntouched(page.number) {
+            // All zeros before as well, as far as the volume went.
+            let new = max(slots.lowerBound, oldCount)..<max(slots.upperBound, oldCount)
+            if !new.isEmpty { result.outcomes.append(OutcomeRun(new, .zero)) }
+        } else {
+            try compareHole(slots, page, &result)
+        }
+        progress.add(skippedByteCount: blocks.count * context.blockSize.byteCount)
+        try finish(page, result)
+    }
+
+    private func compareHole(
+        _ slots: Range<Int>,
+        _ page: OpenPage,
+        _ result: inout ChunkResult
+    ) throws {
+        let zero = context.fingerprinter.zero
         var before: PageBlocks?
-        for slot in firstSlot..<firstSlot + blocks.count {
+        for slot in slots {
             if let tip = page.tip, slot < tip.blockCount, tip[slot] == zero { continue }
             let known = try before ?? page.before { try context.loadBefore(page.number) }
             before = known
             result.fingerprints.append((slot, zero))
             if slot >= known.blockCount || known.isData(slot) {
-                result.outcomes.append((slot, .zero))
+                result.outcomes.append(OutcomeRun(slot, .zero))
             }
         }
-        progress.add(skippedByteCount: blocks.count * context.blockSize.byteCount)
-        try finish(page, result)
     }
 
     private func finish(_ page: OpenPage, _ result: ChunkResult) throws {

@@ -14,7 +14,9 @@ final class ChunkReader {
     private let blockSize: BlockSize
     private let chunkByteCount: Int
     let buffer: AlignedBuffer
-    private let ring: Ring?
+    /// Made when the first chunk is not in the page cache: its buffers are pinned then.
+    private var ring: Ring?
+    private var hasTriedRing = false
     private var freeSlots: [Int]
     private var inFlight: [Int: Range<UInt64>] = [:]
 
@@ -30,8 +32,6 @@ final class ChunkReader {
         self.blockSize = blockSize
         self.chunkByteCount = chunkByteCount
         buffer = try AlignedBuffer(byteCount: chunkByteCount * chunkCount)
-        ring = source.direct == nil ? nil : Ring(entryCount: chunkCount)
-        ring?.register(buffer, partByteCount: chunkByteCount, count: chunkCount)
         freeSlots = Array((0..<chunkCount).reversed())
     }
 
@@ -61,7 +61,7 @@ final class ChunkReader {
         }
         // Direct reads end on a boundary; behind the end of the source they come back short.
         let aligned = (wanted + AlignedBuffer.alignment - 1) & ~(AlignedBuffer.alignment - 1)
-        guard let ring else {
+        guard let ring = openRing() else {
             let received = try PositionedIO.read(
                 direct, into: buffer, range: start..<start + aligned, at: offset,
                 subject: source.path)
@@ -71,6 +71,16 @@ final class ChunkReader {
             direct, into: buffer, range: start..<start + aligned, at: offset, tag: UInt64(slot))
         inFlight[slot] = blocks
         return nil
+    }
+
+    private func openRing() -> Ring? {
+        if !hasTriedRing {
+            hasTriedRing = true
+            let count = buffer.byteCount / chunkByteCount
+            ring = Ring(entryCount: count)
+            ring?.register(buffer, partByteCount: chunkByteCount, count: count)
+        }
+        return ring
     }
 
     /// Waits for any chunk that is in flight.

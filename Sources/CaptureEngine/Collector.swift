@@ -17,12 +17,13 @@ final class Collector: Sendable {
         var waiting: [UInt64: (page: FinishedPage, leaf: Digest?)] = [:]
         var staged: [(page: UInt64, tip: TipPage)] = []
         var stagedByteCount = 0
+        var hasSpilled = false
         var leaves: [UInt64: Digest] = [:]
         var counts = Counts()
         var delta: DeltaWriter
     }
 
-    /// Staged pages that are kept in memory before they go to the index.
+    /// Fingerprints that are kept in memory; those of a large capture wait in the index.
     private static let stagedByteLimit = 8 << 20
 
     private let context: CaptureContext
@@ -47,16 +48,17 @@ final class Collector: Sendable {
                 try append(next, leaf, &state)
                 state.nextPage += 1
             }
-            if state.stagedByteCount > Self.stagedByteLimit { try flushStaged(&state) }
+            if state.stagedByteCount > Self.stagedByteLimit { try spill(&state) }
         }
     }
 
     private func append(_ page: FinishedPage, _ leaf: Digest?, _ state: inout State) throws {
         if let leaf { state.leaves[page.number] = leaf }
         let first = page.number * UInt64(Page.blockCount)
-        for (slot, outcome) in page.outcomes {
-            let block = first + UInt64(slot)
-            switch outcome {
+        for run in page.outcomes {
+            let block = first + UInt64(run.slots.lowerBound)
+            let count = UInt64(run.slots.count)
+            switch run.outcome {
             case .data(let digest):
                 state.counts.blocksChanged += 1
                 state.counts.dataBlockCount += 1
@@ -65,9 +67,11 @@ final class Collector: Sendable {
                 }
             case .zero:
                 // A new block of zeros is named, but nothing that reads otherwise changed.
-                if block < context.oldBlockCount { state.counts.blocksChanged += 1 }
+                if block < context.oldBlockCount {
+                    state.counts.blocksChanged += min(count, context.oldBlockCount - block)
+                }
                 if !context.isDryRun {
-                    try state.delta.append(.zero, firstBlock: block, blockCount: 1)
+                    try state.delta.append(.zero, firstBlock: block, blockCount: count)
                 }
             }
         }
@@ -86,10 +90,10 @@ final class Collector: Sendable {
         for slot in 0..<min(before.digests.count, page.blockCount) {
             digests[slot] = before.digests[slot]
         }
-        for (slot, outcome) in page.outcomes {
-            switch outcome {
-            case .data(let digest): digests[slot] = digest
-            case .zero: digests[slot] = tree.zeroBlock
+        for run in page.outcomes {
+            switch run.outcome {
+            case .data(let digest): digests[run.slots.lowerBound] = digest
+            case .zero: for slot in run.slots { digests[slot] = tree.zeroBlock }
             }
         }
         return tree.leaf(page: page.number, digests: digests.span)
@@ -105,11 +109,15 @@ final class Collector: Sendable {
         }
         var tip = page.tip ?? TipPage(blockCount: page.blockCount)
         tip.resize(to: page.blockCount)
+        for run in page.outcomes where run.outcome == .zero {
+            for slot in run.slots { tip[slot] = zero }
+        }
         for (slot, fingerprint) in page.fingerprints { tip[slot] = fingerprint }
         return tip
     }
 
-    private func flushStaged(_ state: inout State) throws {
+    private func spill(_ state: inout State) throws {
+        state.hasSpilled = true
         if !context.isDryRun {
             try context.index.stage(
                 state.staged, line: context.line.number, attempt: context.attempt)
@@ -118,13 +126,12 @@ final class Collector: Sendable {
         state.stagedByteCount = 0
     }
 
-    /// Stages the last fingerprints, ends the map, and gives the image's leaves.
+    /// Ends the map, and gives the image's leaves.
     func finish(byteCount: UInt64) throws -> (leaves: [Digest], counts: Counts) {
         let pageCount = Page.count(
             forBlockCount: context.blockSize.blockCount(coveringByteCount: byteCount))
         return try state.withLock { state in
             precondition(state.nextPage == pageCount && state.waiting.isEmpty)
-            if !state.staged.isEmpty { try flushStaged(&state) }
             if !context.isDryRun { try state.delta.finishMap() }
             let leaves = try (0..<pageCount).map { page in
                 if let leaf = state.leaves[page] { return leaf }
@@ -135,8 +142,17 @@ final class Collector: Sendable {
     }
 
     /// Commits the delta.
-    func commit(_ name: DeltaName, head: DeltaHead) throws -> KnownDelta {
-        try state.withLock { try $0.delta.commit(name, head: head) }
+    func commit(
+        _ name: DeltaName,
+        head: DeltaHead
+    ) throws -> (delta: KnownDelta, findings: CaptureFindings) {
+        try state.withLock { state in
+            let (delta, byteCount) = try state.delta.commit(name, head: head)
+            let findings = CaptureFindings(
+                tips: state.staged, attempt: state.hasSpilled ? context.attempt : nil,
+                leaves: state.leaves, deltaByteCount: byteCount)
+            return (delta, findings)
+        }
     }
 
     var partByteCount: UInt64 { state.withLock { $0.delta.partByteCount } }

@@ -8,10 +8,23 @@ enum Outcome: Hashable, Sendable {
     case zero
 }
 
+/// Neighbours that turned out to be the same thing: one block of data, or some of zeros.
+struct OutcomeRun: Sendable {
+    let slots: Range<Int>
+    let outcome: Outcome
+
+    init(_ slots: Range<Int>, _ outcome: Outcome) {
+        self.slots = slots
+        self.outcome = outcome
+    }
+
+    init(_ slot: Int, _ outcome: Outcome) { self.init(slot..<slot + 1, outcome) }
+}
+
 /// What workers learned of one chunk of a page.
 struct ChunkResult {
     var blockCount = 0
-    var outcomes: [(slot: Int, outcome: Outcome)] = []
+    var outcomes: [OutcomeRun] = []
     /// Fingerprints that the index does not have yet.
     var fingerprints: [(slot: Int, fingerprint: Fingerprint)] = []
 }
@@ -21,7 +34,7 @@ final class OpenPage: Sendable {
     private struct State {
         var remaining: Int
         var blockCount: Int
-        var outcomes: [(slot: Int, outcome: Outcome)] = []
+        var outcomes: [OutcomeRun] = []
         var fingerprints: [(slot: Int, fingerprint: Fingerprint)] = []
         var before: PageBlocks?
     }
@@ -71,7 +84,9 @@ final class OpenPage: Sendable {
         state.withLock { state in
             FinishedPage(
                 number: number, blockCount: state.blockCount, tip: tip,
-                outcomes: state.outcomes.sorted { $0.slot < $1.slot },
+                outcomes: state.outcomes.sorted {
+                    $0.slots.lowerBound < $1.slots.lowerBound
+                },
                 fingerprints: state.fingerprints, before: state.before)
         }
     }
@@ -81,7 +96,7 @@ struct FinishedPage: Sendable {
     let number: UInt64
     let blockCount: Int
     let tip: TipPage?
-    let outcomes: [(slot: Int, outcome: Outcome)]
+    let outcomes: [OutcomeRun]
     let fingerprints: [(slot: Int, fingerprint: Fingerprint)]
     let before: PageBlocks?
 }

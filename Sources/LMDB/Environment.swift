@@ -22,13 +22,25 @@ package final class Environment: @unchecked Sendable {
     // Safe to share: LMDB's environment is thread-safe, and the pointer is set once.
     private let pointer: OpaquePointer
 
+    /// What a crash of the machine may take; a crash of the process takes nothing that was committed.
+    package enum Durability: Sendable {
+        /// The last transaction at most: one sync each, of data, which the next one's makes lasting.
+        case lastTransaction
+        /// Everything: for files that do not outlive their process.
+        case everything
+    }
+
     /// The address space that is set aside for the file; costs no memory until the file grows.
     private static let largestMapByteCount = 1 << 40
     private static let smallestMapByteCount = 1 << 28
     private static let readerLimit: UInt32 = 510
 
     /// Opens or creates the file at `path` and its lock file beside it.
-    package init(path: String, tableLimit: Int) throws(LMDBError) {
+    package init(
+        path: String,
+        tableLimit: Int,
+        durability: Durability = .lastTransaction
+    ) throws(LMDBError) {
         var pointer: OpaquePointer?
         try LMDBError.check(unsafe mdb_env_create(&pointer), "create")
         guard let created = unsafe pointer else {
@@ -41,7 +53,8 @@ package final class Environment: @unchecked Sendable {
             unsafe mdb_env_set_maxreaders(created, Self.readerLimit), "set reader limit")
         // NOTLS: a reader belongs to its transaction, not to its thread. NORDAHEAD: look-ups are
         // random. A map as large as the address space allows is never outgrown.
-        let flags = UInt32(MDB_NOSUBDIR | MDB_NOTLS | MDB_NORDAHEAD)
+        let synchronization = durability == .everything ? MDB_NOSYNC : MDB_NOMETASYNC
+        let flags = UInt32(MDB_NOSUBDIR | MDB_NOTLS | MDB_NORDAHEAD | synchronization)
         var mapByteCount = Self.largestMapByteCount
         while true {
             try LMDBError.check(unsafe mdb_env_set_mapsize(created, mapByteCount), "set map size")
@@ -60,7 +73,7 @@ package final class Environment: @unchecked Sendable {
 
     deinit { unsafe mdb_env_close(pointer) }
 
-    /// Runs `body` in a write transaction: committed and synced on return, aborted on a throw.
+    /// Runs `body` in a write transaction: committed on return, aborted on a throw.
     package func write<Result>(_ body: (borrowing Transaction) throws -> Result) throws -> Result {
         let pointer = unsafe try begin(flags: 0)
         let result: Result

@@ -21,24 +21,51 @@ package enum Directory {
 
     /// Names in a directory, unsorted; nil when it does not exist.
     package static func names(in path: String) throws(SystemError) -> [String]? {
+        var names: [String] = []
+        let isThere = try forEachName(in: path) { name, _ in names.append(name) }
+        return isThere ? names : nil
+    }
+
+    /// Names in a directory that `isWanted` likes, and what they stand for; nil when it is not there.
+    ///
+    /// Unsorted, symbolic links followed; what vanishes meanwhile is left out.
+    package static func entries(
+        in path: String,
+        where isWanted: (String) -> Bool
+    ) throws(SystemError) -> [(name: String, status: FileStatus)]? {
+        var entries: [(name: String, status: FileStatus)] = []
+        let isThere = try forEachName(in: path) { name, directory throws(SystemError) in
+            guard isWanted(name), let status = try FileStatus(name, below: directory) else {
+                return
+            }
+            entries.append((name, status))
+        }
+        return isThere ? entries : nil
+    }
+
+    /// Calls `body` with each name and the directory's descriptor; false when it does not exist.
+    private static func forEachName(
+        in path: String,
+        _ body: (String, Int32) throws(SystemError) -> Void
+    ) throws(SystemError) -> Bool {
         guard let stream = unsafe opendir(path) else {
-            if errno == ENOENT || errno == ENOTDIR { return nil }
+            if errno == ENOENT || errno == ENOTDIR { return false }
             throw SystemError(.list, path)
         }
         defer { _ = unsafe closedir(stream) }
-        var names: [String] = []
+        let descriptor = unsafe dirfd(stream)
         while true {
             errno = 0
             guard let entry = unsafe readdir(stream) else {
                 guard errno == 0 else { throw SystemError(.list, path) }
-                return names
+                return true
             }
             let name = unsafe withUnsafePointer(to: &entry.pointee.d_name) {
                 unsafe $0.withMemoryRebound(to: CChar.self, capacity: 256) {
                     unsafe String(cString: $0)
                 }
             }
-            if name != "." && name != ".." { names.append(name) }
+            if name != "." && name != ".." { try body(name, descriptor) }
         }
     }
 

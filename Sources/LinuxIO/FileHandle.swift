@@ -58,8 +58,13 @@ extension FileStatus {
 
     /// Follows symbolic links; nil when nothing is there.
     package init?(path: String) throws(SystemError) {
+        try self.init(path, below: AT_FDCWD)
+    }
+
+    /// The same for a path that starts at an open directory.
+    package init?(_ path: String, below directory: Int32) throws(SystemError) {
         var raw = Glibc.stat()
-        guard unsafe fstatat(AT_FDCWD, path, &raw, 0) == 0 else {
+        guard unsafe fstatat(directory, path, &raw, 0) == 0 else {
             if errno == ENOENT || errno == ENOTDIR { return nil }
             throw SystemError(.status, path)
         }

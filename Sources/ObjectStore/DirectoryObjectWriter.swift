@@ -66,19 +66,27 @@ final class DirectoryObjectWriter: ObjectWriter, @unchecked Sendable {
     func finish() throws(ObjectStoreError) {
         do throws(SystemError) {
             try writeRest()
+            try FileOperation.synchronizeData(file.descriptor, subject: path)
             try publish()
+            try FileOperation.synchronizeDirectory(Directory.parent(of: path))
         } catch {
             throw ObjectStoreError(error, during: .create, of: name)
         }
     }
 
     /// Writes `bytes` and publishes them already locked.
+    ///
+    /// A file system without unnamed files may be a network's, whose other machines see what was
+    /// synced; on a local one everybody sees what was written.
     func finishLocked(_ bytes: [UInt8]) throws(SystemError) -> any ObjectLock {
         pending = bytes
         guard FileOperation.tryLock(file.descriptor, exclusive: true) else {
             throw SystemError(.lock, path)
         }
         try writeRest()
+        if temporaryPath != nil {
+            try FileOperation.synchronizeData(file.descriptor, subject: path)
+        }
         try publish()
         return file
     }
@@ -91,7 +99,6 @@ final class DirectoryObjectWriter: ObjectWriter, @unchecked Sendable {
             try unsafe PositionedIO.write(
                 file.descriptor, bytes.span.bytes, at: 0, subject: path)
         }
-        try FileOperation.synchronizeData(file.descriptor, subject: path)
     }
 
     private func publish() throws(SystemError) {
@@ -102,7 +109,6 @@ final class DirectoryObjectWriter: ObjectWriter, @unchecked Sendable {
             status = unsafe varve_link_unnamed(file.descriptor, path)
         }
         guard status == 0 else { throw SystemError(.link, path) }
-        try FileOperation.synchronizeDirectory(Directory.parent(of: path))
     }
 }
 

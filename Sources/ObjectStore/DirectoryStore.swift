@@ -69,7 +69,10 @@ package final class DirectoryStore: ObjectStore {
         return entries.sorted { $0.name < $1.name }
     }
 
-    package func delete(_ name: String) throws(ObjectStoreError) {
+    package func delete(
+        _ name: String,
+        _ durability: DeletionDurability
+    ) throws(ObjectStoreError) {
         try requireAllowed(name, .delete)
         cache.withLock { _ = $0.files.removeValue(forKey: name) }
         try Self.translate(.delete, name) { () throws(SystemError) in
@@ -77,7 +80,9 @@ package final class DirectoryStore: ObjectStore {
                 if errno == ENOENT || errno == ENOTDIR { return }
                 throw SystemError(.remove, path(of: name))
             }
-            try FileOperation.synchronizeDirectory(Directory.parent(of: path(of: name)))
+            if durability == .durable {
+                try FileOperation.synchronizeDirectory(Directory.parent(of: path(of: name)))
+            }
         }
     }
 
@@ -145,11 +150,13 @@ package final class DirectoryStore: ObjectStore {
         into entries: inout [ObjectEntry],
         depth: Int
     ) throws(SystemError) {
-        guard depth < 8, let names = try Directory.names(in: path(of: directory)) else { return }
         // What no object can be called, such as lost+found, is none of ours.
-        for name in names where ObjectNameRule.allows(name) {
+        guard depth < 8,
+            let found = try Directory.entries(
+                in: path(of: directory), where: ObjectNameRule.allows)
+        else { return }
+        for (name, status) in found {
             let full = directory.isEmpty ? name : directory + "/" + name
-            guard let status = try FileStatus(path: path(of: full)) else { continue }
             switch status.kind {
             case .directory: try collect(full, into: &entries, depth: depth + 1)
             case .regular: entries.append(ObjectEntry(name: full, byteCount: status.byteCount))

@@ -20,11 +20,12 @@ package protocol ObjectStore: Sendable {
     /// All objects whose name begins with `prefix`, a directory's name with its slash, in order.
     func list(_ prefix: String) throws(ObjectStoreError) -> [ObjectEntry]
 
-    /// Deletes one object, durably; an object that is not there is no error.
-    func delete(_ name: String) throws(ObjectStoreError)
+    /// Deletes one object; an object that is not there is no error.
+    func delete(_ name: String, _ durability: DeletionDurability) throws(ObjectStoreError)
 
     /// Creates a small object and keeps it locked for as long as the result lives, so that others
-    /// see at once when its owner died.
+    /// see at once when its owner died. Everybody sees it at once; it need not outlive a crash of
+    /// the machine, which its owner does not outlive either.
     func createLocked(_ name: String, _ bytes: [UInt8]) throws(ObjectStoreError) -> any ObjectLock
 
     /// Whether the owner of a locked object lives; nil when this store cannot tell.
@@ -32,6 +33,14 @@ package protocol ObjectStore: Sendable {
 
     /// How people know the store: a path or an address.
     var location: String { get }
+}
+
+/// What a machine that stops may do to a deletion.
+package enum DeletionDurability: Hashable, Sendable {
+    /// The object is gone for good when the call returns.
+    case durable
+    /// A crash may bring the object back, until something was created in its directory.
+    case eventual
 }
 
 /// One entry of a listing.
@@ -56,6 +65,11 @@ package protocol ObjectWriter: AnyObject, Sendable {
 package protocol ObjectLock: AnyObject, Sendable {}
 
 extension ObjectStore {
+    /// Deletes one object, durably; an object that is not there is no error.
+    package func delete(_ name: String) throws(ObjectStoreError) {
+        try delete(name, .durable)
+    }
+
     /// Stores `bytes` under `name`, durably or not at all; fails if `name` exists.
     package func create(_ name: String, _ bytes: [UInt8]) throws(ObjectStoreError) {
         let writer = try begin(name)

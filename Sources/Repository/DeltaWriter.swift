@@ -73,8 +73,12 @@ package final class DeltaWriter {
         }
     }
 
-    /// Writes the delta; everything that it names must be durable by now.
-    package func commit(_ name: DeltaName, head: DeltaHead) throws -> KnownDelta {
+    /// Writes the delta and gives the size of its object; everything that it names must be durable
+    /// by now.
+    package func commit(
+        _ name: DeltaName,
+        head: DeltaHead
+    ) throws -> (delta: KnownDelta, byteCount: UInt64) {
         var head = head
         head.dataBlockCount = dataBlockCount
         head.zeroBlockCount = zeroBlockCount
@@ -90,53 +94,64 @@ package final class DeltaWriter {
         let bytes = try DeltaObject.encode(
             name: name, identity: repository.identity, head: head, inlineMap: map)
         try repository.store.create(name.objectName, bytes)
-        return KnownDelta(name: name, head: head)
+        return (KnownDelta(name: name, head: head), UInt64(bytes.count))
     }
 }
 
 extension Repository {
-    /// Puts the first marker of a volume in place, before its first delta: from then on the loss
-    /// of any marker shows.
-    package func prepareVolume(_ timeline: Timeline) throws {
-        guard timeline.newest == nil, timeline.deltas.isEmpty else { return }
-        let marker = NewestMarker(
-            volume: timeline.volume, generation: 0, snapshot: .nothing, delta: .zero)
-        do throws(ObjectStoreError) {
-            try store.create(
-                marker.objectName, Self.encode(marker, identity))
-        } catch {
-            guard error.reason == .alreadyExists else { throw error }
+    /// Brings the markers of a volume in order before a commit, and gives their names.
+    ///
+    /// The first marker is there before the first delta, so that from then on the loss of any shows;
+    /// that of a finished commit is written now if its writer died before it could. The volume is held exclusively since `timeline` was listed.
+    package func prepareMarkers(_ timeline: Timeline) throws -> [String] {
+        guard let newest = timeline.newest else {
+            guard timeline.deltas.isEmpty else { return timeline.markerNames }
+            let marker = NewestMarker(
+                volume: timeline.volume, generation: 0, snapshot: .nothing, delta: .zero)
+            try create(marker)
+            return timeline.markerNames + [marker.objectName]
         }
+        guard let tip = timeline.tip, tip.generation > newest.generation,
+            let delta = timeline.deltas.last(where: { $0.head.to == tip.id })
+        else { return timeline.markerNames }
+        return try markNewest(delta, timeline, markers: timeline.markerNames)
     }
 
-    /// Names `delta` as the newest commit of its volume, then drops the markers of older ones; those
-    /// of snapshots that are lost stay, and keep the loss in sight.
-    package func markNewest(_ delta: KnownDelta, _ timeline: Timeline) throws {
+    /// Names `delta` as the newest commit of its volume, and drops older `markers`.
+    ///
+    /// Those of snapshots that are lost stay, and keep the loss in sight. Gives the names of what is
+    /// left.
+    package func markNewest(
+        _ delta: KnownDelta,
+        _ timeline: Timeline,
+        markers: [String]
+    ) throws -> [String] {
         let marker = NewestMarker(
             volume: delta.name.volume, generation: delta.name.to, snapshot: delta.head.to,
             delta: delta.name.id)
+        try create(marker)
+        var left = [marker.objectName]
+        for name in markers where name != marker.objectName {
+            guard case .newest(let generation, _) = ObjectNames.parse(volumeEntry: name)?.1,
+                generation < delta.name.to,
+                generation == 0
+                    || timeline.snapshots.contains(where: { $0.generation == generation })
+            else {
+                left.append(name)
+                continue
+            }
+            // An old marker that a crash brings back says nothing that is not so.
+            try store.delete(name, .eventual)
+        }
+        return left
+    }
+
+    private func create(_ marker: NewestMarker) throws {
         do throws(ObjectStoreError) {
             try store.create(marker.objectName, Self.encode(marker, identity))
         } catch {
             guard error.reason == .alreadyExists else { throw error }
         }
-        for entry in try store.list(ObjectNames.volume(delta.name.volume)) {
-            guard case .newest(let generation, _) = ObjectNames.parse(volumeEntry: entry.name)?.1,
-                generation < delta.name.to,
-                generation == 0
-                    || timeline.snapshots.contains(where: { $0.generation == generation })
-            else { continue }
-            try store.delete(entry.name)
-        }
-    }
-
-    /// Adds the marker of a finished commit whose writer died before it could.
-    package func completeNewestMarker(_ timeline: Timeline) throws {
-        guard let newest = timeline.newest, let tip = timeline.tip,
-            tip.generation > newest.generation,
-            let delta = timeline.deltas.last(where: { $0.head.to == tip.id })
-        else { return }
-        try markNewest(delta, timeline)
     }
 
     private static func encode(

@@ -73,7 +73,8 @@ package final class Hold {
         (name, lock) = try Self.write(record, scope, kind, repository)
     }
 
-    deinit { try? repository.store.delete(name) }
+    // One that a crash brings back has an owner that is seen to be dead.
+    deinit { try? repository.store.delete(name, .eventual) }
 
     private static func write(
         _ record: HoldRecord,
@@ -97,7 +98,7 @@ package final class Hold {
         record = renewed
         let old = name
         (name, lock) = successor
-        try repository.store.delete(old)
+        try repository.store.delete(old, .eventual)
     }
 
     /// Refuses to go on when somebody removed the hold: what it protected may be gone.
@@ -253,5 +254,5 @@ extension Repository {
     }
 
     /// Removes a hold whose owner is gone.
-    package func remove(_ hold: ForeignHold) throws { try store.delete(hold.name) }
+    package func remove(_ hold: ForeignHold) throws { try store.delete(hold.name, .eventual) }
 }

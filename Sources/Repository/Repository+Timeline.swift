@@ -4,7 +4,8 @@ package import RepositoryFormat
 
 /// Remembers the heads of deltas, so that a listing need not read thousands of objects.
 package protocol DeltaHeadCache {
-    func head(of name: DeltaName, byteCount: UInt64) -> DeltaHead?
+    /// One for each of `deltas`, whose objects have that size; nil for those it does not know.
+    func heads(of deltas: [(name: DeltaName, byteCount: UInt64)]) -> [DeltaHead?]
     func remember(_ heads: [(delta: KnownDelta, byteCount: UInt64)])
 }
 
@@ -55,8 +56,9 @@ private struct VolumeListing {
         var known: [KnownDelta] = []
         var unreadable: [(name: DeltaName, reason: String)] = []
         var learned: [(delta: KnownDelta, byteCount: UInt64)] = []
-        for (name, byteCount) in deltas {
-            if let head = cache?.head(of: name, byteCount: byteCount) {
+        let cached = cache?.heads(of: deltas) ?? []
+        for (position, (name, byteCount)) in deltas.enumerated() {
+            if position < cached.count, let head = cached[position] {
                 known.append(KnownDelta(name: name, head: head))
                 continue
             }

@@ -35,6 +35,8 @@ package struct Timeline: Sendable {
     package let volume: VolumeName
     package let deltas: [KnownDelta]
     package let newest: NewestMarker?
+    /// Names of all marker objects, readable or not.
+    package let markerNames: [String]
     /// Restorable snapshots, oldest first.
     package let snapshots: [Snapshot]
     package let damaged: [DamagedSnapshot]
@@ -55,6 +57,7 @@ package struct Timeline: Sendable {
             ($0.name.to, $0.name.from, $0.name.id) < ($1.name.to, $1.name.from, $1.name.id)
         }
         newest = markers.max { $0.generation < $1.generation }
+        markerNames = markers.map(\.objectName) + unreadableMarkers
 
         var reached: Set<SnapshotID> = [.nothing]
         var found: [SnapshotID: Snapshot] = [:]

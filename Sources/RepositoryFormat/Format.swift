@@ -24,6 +24,9 @@ package enum Format {
     package static let packBlockLimit = 131_072
     /// Longest chain of patches below a block.
     package static let patchDepthLimit: UInt8 = 8
+    /// The patches of a chain together take at most this many times what the block takes
+    /// compressed alone.
+    package static let patchChainFactor = 4
 
     /// Largest map inside a delta object; a larger one goes to parts.
     package static let inlineMapByteLimit = 1 << 20

@@ -15,9 +15,13 @@ package enum ObjectNames {
     }
 
     package static func packID(of name: String) -> ObjectID? {
-        guard let last = name.split(separator: "/").last,
-            let id = ObjectID(hexadecimal: String(last)),
-            pack(id) == name
+        let bytes = Array(name.utf8)
+        let shard = packs.utf8.count
+        let start = shard + 3
+        guard bytes.starts(with: packs.utf8), bytes.count > start,
+            let id = ObjectID(hexadecimalDigits: bytes[start...]),
+            bytes[shard..<shard + 2] == bytes[start..<start + 2],
+            bytes[shard + 2] == UInt8(ascii: "/")
         else { return nil }
         return id
     }
@@ -49,21 +53,24 @@ package enum ObjectNames {
 
     /// The volume and the meaning of a name under `volumes/`; nil when it has neither.
     package static func parse(volumeEntry name: String) -> (VolumeName, VolumeEntry)? {
-        let path = name.split(separator: "/", omittingEmptySubsequences: false)
-        guard path.count == 3, path[0] + "/" == volumes, let volume = VolumeName(String(path[1]))
+        let bytes = Array(name.utf8)
+        guard bytes.starts(with: volumes.utf8),
+            let slash = bytes.lastIndex(of: UInt8(ascii: "/")), slash >= volumes.utf8.count,
+            let volume = VolumeName(
+                String(decoding: bytes[volumes.utf8.count..<slash], as: UTF8.self)),
+            let dot = bytes.lastIndex(of: UInt8(ascii: ".")), dot > slash,
+            let id = ObjectID(hexadecimalDigits: bytes[(dot + 1)...])
         else { return nil }
-        let fields = path[2].split(separator: ".", omittingEmptySubsequences: false)
-        if fields.count == 3, fields[0] == "newest", let generation = generation(fields[1]),
-            let id = ObjectID(hexadecimal: String(fields[2]))
-        {
+        let field = bytes[(slash + 1)..<dot]
+        let newest = "newest.".utf8
+        if field.starts(with: newest) {
+            guard let generation = generation(field.dropFirst(newest.count)) else { return nil }
             return (volume, .newest(generation: generation, id: id))
         }
-        guard fields.count == 2, let id = ObjectID(hexadecimal: String(fields[1])) else {
-            return nil
-        }
-        let ends = fields[0].split(separator: "-", omittingEmptySubsequences: false)
-        guard ends.count == 2, let from = generation(ends[0]), let to = generation(ends[1]),
-            from < to
+        guard field.count == 2 * generationDigitCount + 1,
+            field.dropFirst(generationDigitCount).first == UInt8(ascii: "-"),
+            let from = generation(field.prefix(generationDigitCount)),
+            let to = generation(field.suffix(generationDigitCount)), from < to
         else { return nil }
         return (volume, .delta(DeltaName(volume: volume, from: from, to: to, id: id)))
     }
@@ -82,15 +89,21 @@ package enum ObjectNames {
         locks + scope.directory + "/" + kind.rawValue + "." + id.hexadecimal
     }
 
+    /// Twelve digits keep listings in order, and leave a number to follow.
+    private static let generationDigitCount = 12
+
     private static func padded(_ generation: Generation) -> String {
         let digits = String(generation)
-        return String(repeating: "0", count: max(0, 12 - digits.utf8.count)) + digits
+        let missing = max(0, generationDigitCount - digits.utf8.count)
+        return String(repeating: "0", count: missing) + digits
     }
 
-    private static func generation(_ text: Substring) -> Generation? {
-        // Twelve digits keep listings in order, and leave a number to follow.
-        guard text.utf8.count == 12, let value = UInt64(text), padded(value) == text else {
-            return nil
+    private static func generation(_ digits: ArraySlice<UInt8>) -> Generation? {
+        guard digits.count == generationDigitCount else { return nil }
+        var value: Generation = 0
+        for digit in digits {
+            guard (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(digit) else { return nil }
+            value = value * 10 + Generation(digit - UInt8(ascii: "0"))
         }
         return value
     }

@@ -140,7 +140,7 @@ struct HistoryModel {
         let name = DeltaName(
             volume: Home.volume, from: head.fromGeneration, to: state.generation,
             id: ObjectID(from: &generator))
-        return try writer.commit(name, head: head)
+        return try writer.commit(name, head: head).delta
     }
 
     // MARK: What must be found

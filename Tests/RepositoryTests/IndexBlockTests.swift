@@ -51,7 +51,7 @@ struct IndexBlockTests {
     func finding(count: Int) throws {
         let index = try index()
         let numbers = Array(0..<UInt64(count))
-        try index.addOwnPack(Self.pack(1), byteCount: 99, table: Self.table(numbers))
+        try index.addOwnPacks([(Self.pack(1), 99, Self.table(numbers))])
         #expect(index.blockCount == count)
         #expect(index.packCount == 1)
         let found = try Set(numbers.compactMap { try index.find(Self.digest($0)) })
@@ -73,7 +73,7 @@ struct IndexBlockTests {
             table.append(
                 FrameEntry(byteOffset: UInt32(position), header: header), digests: [digest])
         }
-        try index.addOwnPack(Self.pack(1), byteCount: 99, table: table)
+        try index.addOwnPacks([(Self.pack(1), 99, table)])
         let offsets = try digests.map { digest in
             try index.allPlaces(of: #require(try index.find(digest)).number).map(\.byteOffset)
         }
@@ -85,11 +85,9 @@ struct IndexBlockTests {
     @Test("A digest in several packs has a place in each, the shallowest first")
     func places() throws {
         let index = try index()
-        try index.addOwnPack(
-            Self.pack(1), byteCount: 10, table: Self.table([5, 6], kind: .patch, depth: 4))
-        try index.addOwnPack(
-            Self.pack(2), byteCount: 10, table: Self.table([6], kind: .patch, depth: 2))
-        try index.addOwnPack(Self.pack(3), byteCount: 10, table: Self.table([7, 6]))
+        try index.addOwnPacks([(Self.pack(1), 10, Self.table([5, 6], kind: .patch, depth: 4))])
+        try index.addOwnPacks([(Self.pack(2), 10, Self.table([6], kind: .patch, depth: 2))])
+        try index.addOwnPacks([(Self.pack(3), 10, Self.table([7, 6]))])
         let number = try #require(try index.find(Self.digest(6))).number
         let places = try index.allPlaces(of: number)
         #expect(places.map(\.depth) == [0, 2, 4])
@@ -109,7 +107,7 @@ struct IndexBlockTests {
                 byteOffset: 96,
                 header: FrameHeader(kind: .zstd, blockCount: 64, payloadByteCount: 500)),
             digests: (0..<64).map(Self.digest)[...])
-        try index.addOwnPack(Self.pack(1), byteCount: 10, table: table)
+        try index.addOwnPacks([(Self.pack(1), 10, table)])
         let slots = try (0..<64 as Range<UInt64>).map { number in
             try index.allPlaces(of: #require(try index.find(Self.digest(number))).number)
                 .map(\.slot)
@@ -136,14 +134,14 @@ struct IndexBlockTests {
     @Test("Packs that are gone from the repository are dropped, and their blocks with them")
     func droppedPacks() throws {
         let index = try index()
-        try index.addOwnPack(Self.pack(1), byteCount: 10, table: Self.table([1, 2]))
-        try index.addOwnPack(Self.pack(2), byteCount: 10, table: Self.table([2, 3]))
+        try index.addOwnPacks([(Self.pack(1), 10, Self.table([1, 2]))])
+        try index.addOwnPacks([(Self.pack(2), 10, Self.table([2, 3]))])
         // The repository has neither of them.
         try index.synchronizePacks(with: home.repository)
         #expect(index.packCount == 0)
         #expect(try index.find(Self.digest(2)) == nil)
         // A block that comes back keeps its number and gets the new place.
-        try index.addOwnPack(Self.pack(3), byteCount: 10, table: Self.table([9, 2]))
+        try index.addOwnPacks([(Self.pack(3), 10, Self.table([9, 2]))])
         let number = try #require(try index.find(Self.digest(2))).number
         #expect(
             try index.allPlaces(of: number).map { index.pack($0.pack)?.id } == [Self.pack(3)])
@@ -164,7 +162,7 @@ struct IndexBlockTests {
 
     @Test("What the index knows is there when it is opened again")
     func reopening() throws {
-        try index().addOwnPack(Self.pack(1), byteCount: 10, table: Self.table([1]))
+        try index().addOwnPacks([(Self.pack(1), 10, Self.table([1]))])
         let index = try index()
         #expect(index.packCount == 1)
         #expect(try index.find(Self.digest(1))?.isOwn == true)
@@ -195,7 +193,7 @@ struct IndexBlockTests {
             RepositoryIdentity(id: ObjectID(high: 1, low: 2), blockSize: own.blockSize),
             RepositoryIdentity(id: own.id, blockSize: .standard),
         ] {
-            try index(own).addOwnPack(Self.pack(1), byteCount: 10, table: Self.table([1]))
+            try index(own).addOwnPacks([(Self.pack(1), 10, Self.table([1]))])
             #expect(try index(other).packCount == 0)
             #expect(try index(own).packCount == 0)
         }
@@ -216,7 +214,7 @@ struct IndexBlockTests {
             try PositionedIO.write(file.descriptor, bytes.rawSpan, at: 0, subject: path)
             let index = try Index(directory: directory.path, identity: home.repository.identity)
             #expect(index.packCount == 0)
-            try index.addOwnPack(Self.pack(1), byteCount: 10, table: Self.table([1]))
+            try index.addOwnPacks([(Self.pack(1), 10, Self.table([1]))])
             #expect(try index.find(Self.digest(1)) != nil)
         }
     }
@@ -226,8 +224,7 @@ struct IndexBlockTests {
         let path = directory.path + "/index/index.mdb"
         do {
             let index = try index()
-            try index.addOwnPack(
-                Self.pack(1), byteCount: 10, table: Self.table(Array(0..<3000)))
+            try index.addOwnPacks([(Self.pack(1), 10, Self.table(Array(0..<3000)))])
         }
         let file = try FileHandle(path, .readWrite)
         let byteCount = try file.status(path).byteCount
@@ -235,7 +232,7 @@ struct IndexBlockTests {
             file.descriptor, to: byteCount * UInt64(tenths) / 10, subject: path)
         let index = try index()
         #expect(index.packCount == 0)
-        try index.addOwnPack(Self.pack(1), byteCount: 10, table: Self.table([1]))
+        try index.addOwnPacks([(Self.pack(1), 10, Self.table([1]))])
         #expect(try index.find(Self.digest(1)) != nil)
     }
 }

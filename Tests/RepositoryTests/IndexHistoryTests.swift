@@ -211,7 +211,7 @@ struct IndexHistoryTests {
         // All pages of the last delta are there, and the line says that it is not finished.
         let before = model.states[2]
         let pending = LineState.Pending(
-            snapshot: model.states[3].facts.snapshotID, generation: 4, attempt: 0)
+            snapshot: model.states[3].facts.snapshotID, generation: 4)
         try index.environment.write { transaction in
             var state = try #require(try index.lineState(line.number, transaction))
             state.tip = before.facts.snapshotID
@@ -238,7 +238,7 @@ struct IndexHistoryTests {
         try index.environment.write { transaction in
             var state = try #require(try index.lineState(line.number, transaction))
             state.pending = LineState.Pending(
-                snapshot: SnapshotID(Digest(words: 9, 9, 9, 9)), generation: 3, attempt: 0)
+                snapshot: SnapshotID(Digest(words: 9, 9, 9, 9)), generation: 3)
             try index.putLine(line.number, state, transaction)
         }
         let again = try #require(

@@ -1,4 +1,5 @@
 import BlockModel
+import LMDB
 import ObjectStore
 import RepositoryFormat
 import TestKit
@@ -76,7 +77,9 @@ struct IndexTipTests {
         let before = try index.tipPage(of: line.number, page: 0)
         #expect(Self.values(before) == nil)
         try index.applyCommitted(
-            model.deltas[0], line: line.number, attempt: 77, repository: model.home.repository)
+            model.deltas[0], line: line.number,
+            findings: CaptureFindings(attempt: 77, deltaByteCount: 1),
+            repository: model.home.repository)
         for (number, page) in pages.enumerated() {
             let found = try index.tipPage(of: line.number, page: UInt64(number))
             #expect(Self.values(found) == Self.values(page))
@@ -101,7 +104,9 @@ struct IndexTipTests {
         let page = Self.page(100, seed: 2)
         try index.stage([(0, page)], line: again.number, attempt: 2)
         try index.applyCommitted(
-            model.deltas[0], line: again.number, attempt: 2, repository: model.home.repository)
+            model.deltas[0], line: again.number,
+            findings: CaptureFindings(attempt: 2, deltaByteCount: 1),
+            repository: model.home.repository)
         let first = try index.tipPage(of: line.number, page: 0)
         #expect(Self.values(first) == Self.values(page))
         let second = try index.tipPage(of: line.number, page: 1)
@@ -117,9 +122,10 @@ struct IndexTipTests {
         let line = try index.lineForCapture(of: Home.volume, line: nil)
         var page = TipPage(blockCount: 300)
         for slot in 0..<300 { page[slot] = Fingerprint(low: UInt64(slot), high: 1) }
-        try index.stage([(0, page)], line: line.number, attempt: 1)
         try index.applyCommitted(
-            model.deltas[0], line: line.number, attempt: 1, repository: model.home.repository)
+            model.deltas[0], line: line.number,
+            findings: CaptureFindings(tips: [(0, page)], deltaByteCount: 1),
+            repository: model.home.repository)
 
         var changed = blocks
         for slot in [0, 7, 299] { changed[slot] = .data(Digest(words: 1000, 0, 0, 0)) }
@@ -127,6 +133,39 @@ struct IndexTipTests {
         try model.commit(changed, after: model.states[0])
         _ = try index.synchronize(model.timeline, with: model.home.repository)
         for slot in [0, 7, 8, 299] { page[slot] = nil }
+        let found = try index.tipPage(of: line.number, page: 0)
+        #expect(Self.values(found) == Self.values(page))
+    }
+
+    @Test("A delta that a crash left half applied leaves no fingerprint of what it changed")
+    func halfApplied() throws {
+        var model = try HistoryModel(seed: 8)
+        let blocks = (0..<300).map { HistoryModel.Content.data(Digest(words: $0, 0, 0, 0)) }
+        try model.commit(blocks, after: nil)
+        let index = try index(model)
+        let line = try index.lineForCapture(of: Home.volume, line: nil)
+        var page = TipPage(blockCount: 300)
+        for slot in 0..<300 { page[slot] = Fingerprint(low: UInt64(slot), high: 1) }
+        try index.applyCommitted(
+            model.deltas[0], line: line.number,
+            findings: CaptureFindings(tips: [(0, page)], deltaByteCount: 1),
+            repository: model.home.repository)
+        var changed = blocks
+        changed[5] = .data(Digest(words: 1000, 0, 0, 0))
+        try model.commit(changed, after: model.states[0])
+        try index.environment.write { transaction in
+            var state = try #require(try index.lineState(line.number, transaction))
+            state.pending = LineState.Pending(of: model.deltas[1])
+            try index.putLine(line.number, state, transaction)
+            // The capture's own fingerprints came as far as this page, or did not.
+            page[5] = Fingerprint(low: 77, high: 77)
+            try index.putTip(page, line.number, page: 0, transaction)
+        }
+        let now = try #require(
+            try index.synchronize(model.timeline, with: model.home.repository))
+        #expect(now.number == line.number)
+        #expect(now.tipGeneration == 2)
+        page[5] = nil
         let found = try index.tipPage(of: line.number, page: 0)
         #expect(Self.values(found) == Self.values(page))
     }
@@ -139,7 +178,8 @@ struct IndexTipTests {
         let index = try index(model)
         let line = try index.lineForCapture(of: Home.volume, line: nil)
         try index.applyCommitted(
-            model.deltas[1], line: line.number, attempt: 1, repository: model.home.repository)
+            model.deltas[1], line: line.number, findings: CaptureFindings(deltaByteCount: 1),
+            repository: model.home.repository)
         let now = try #require(
             try index.synchronize(model.timeline, with: model.home.repository))
         #expect(now.tipGeneration == 2)
@@ -157,7 +197,7 @@ struct IndexTipTests {
         state.tipByteCount = .max
         if isPending {
             state.pending = LineState.Pending(
-                snapshot: SnapshotID(Digest(words: 9, 9, 9, 9)), generation: 10, attempt: 11)
+                snapshot: SnapshotID(Digest(words: 9, 9, 9, 9)), generation: 10)
         }
         #expect(try LineState(decoding: state.encoded()) == state)
         for count in 0..<state.encoded().count {
@@ -173,14 +213,14 @@ struct IndexTipTests {
         try model.begin(blockCount: 100)
         let index = try index(model)
         let delta = model.deltas[0]
-        #expect(index.head(of: delta.name, byteCount: 500) == nil)
+        #expect(index.heads(of: [(delta.name, 500)]) == [nil])
         index.remember([(delta, 500)])
-        #expect(index.head(of: delta.name, byteCount: 500) == delta.head)
-        #expect(index.head(of: delta.name, byteCount: 501) == nil)
+        #expect(index.heads(of: [(delta.name, 500)]) == [delta.head])
+        #expect(index.heads(of: [(delta.name, 501)]) == [nil])
         let moved = DeltaName(
             volume: Chain.name("other"), from: delta.name.from, to: delta.name.to,
             id: delta.name.id)
-        #expect(index.head(of: moved, byteCount: 500) == nil)
+        #expect(index.heads(of: [(moved, 500)]) == [nil])
     }
 
     @Test("A listing with remembered heads is the one without")
@@ -193,7 +233,7 @@ struct IndexTipTests {
         let learned = try model.home.repository.timeline(of: Home.volume, cache: index)
         for delta in model.deltas {
             let size = try model.home.store.byteCount(of: delta.name.objectName)
-            #expect(index.head(of: delta.name, byteCount: size) == delta.head)
+            #expect(index.heads(of: [(delta.name, size)]) == [delta.head])
         }
         let cached = try model.home.repository.timeline(of: Home.volume, cache: index)
         #expect(learned.deltas == plain.deltas)

@@ -7,7 +7,8 @@ package enum CrashEffect: CaseIterable, Sendable {
     case lost
     /// The call took effect, but its caller never learned of it.
     case applied
-    /// The call had no effect, and the deletions since the last creation come undone.
+    /// The call had no effect, and deletions come undone unless something was created in their
+    /// directory since.
     case deletionsUndone
 }
 
@@ -15,7 +16,7 @@ package enum CrashEffect: CaseIterable, Sendable {
 package final class MemoryStore: ObjectStore {
     private struct State {
         var objects: [String: [UInt8]] = [:]
-        var deletedSinceCreation: [String: [UInt8]] = [:]
+        var undoableDeletions: [String: [UInt8]] = [:]
         var locked: Set<String> = []
         var stepCount = 0
         var crashStep: Int?
@@ -55,7 +56,7 @@ package final class MemoryStore: ObjectStore {
             state.hasCrashed = false
             state.crashStep = nil
             state.locked.removeAll()
-            state.deletedSinceCreation.removeAll()
+            state.undoableDeletions.removeAll()
         }
     }
 
@@ -101,10 +102,13 @@ package final class MemoryStore: ObjectStore {
         }.sorted { $0.name < $1.name }
     }
 
-    package func delete(_ name: String) throws(ObjectStoreError) {
+    package func delete(
+        _ name: String,
+        _ durability: DeletionDurability
+    ) throws(ObjectStoreError) {
         try step(.delete, name) { state in
             if let bytes = state.objects.removeValue(forKey: name) {
-                state.deletedSinceCreation[name] = bytes
+                state.undoableDeletions[name] = bytes
             }
             state.locked.remove(name)
         }
@@ -132,8 +136,15 @@ package final class MemoryStore: ObjectStore {
         if exists { throw ObjectStoreError(.alreadyExists, during: .create, of: name) }
         try step(.create, name) { state in
             state.objects[name] = bytes
-            state.deletedSinceCreation.removeAll()
+            let directory = Self.directory(of: name)
+            state.undoableDeletions = state.undoableDeletions.filter {
+                Self.directory(of: $0.key) != directory
+            }
         }
+    }
+
+    private static func directory(of name: String) -> Substring {
+        name[..<(name.lastIndex(of: "/") ?? name.startIndex)]
     }
 
     fileprivate func reserve(_ count: Int, _ name: String) throws(ObjectStoreError) {
@@ -174,7 +185,7 @@ package final class MemoryStore: ObjectStore {
                 case .lost: break
                 case .applied: body(&state)
                 case .deletionsUndone:
-                    state.objects.merge(state.deletedSinceCreation) { current, _ in current }
+                    state.objects.merge(state.undoableDeletions) { current, _ in current }
                 }
                 return false
             }

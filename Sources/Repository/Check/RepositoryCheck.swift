@@ -58,7 +58,8 @@ package struct RepositoryCheck {
     /// Prepares a check with its scratch index in an empty directory.
     package init(_ repository: Repository, scratchDirectory: String) throws {
         self.repository = repository
-        scratch = try Index(directory: scratchDirectory, identity: repository.identity)
+        scratch = try Index(
+            directory: scratchDirectory, identity: repository.identity, isScratch: true)
     }
 
     package mutating func run(

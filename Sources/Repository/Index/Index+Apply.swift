@@ -21,9 +21,12 @@ extension Index {
         with repository: Repository,
         options: Set<ApplyOption> = []
     ) throws -> Line? {
-        guard let tip = timeline.tip, let path = timeline.finestPath(to: tip.id) else {
-            return nil
+        guard let tip = timeline.tip else { return nil }
+        let known = try environment.read { try findLine(timeline.volume, .nothing, $0) }
+        if let (number, state) = known, state.isAt(tip.id, tip.generation) {
+            return Self.line(number, state)
         }
+        guard let path = timeline.finestPath(to: tip.id) else { return nil }
         return try follow(
             path, volume: timeline.volume, sideTarget: .nothing, repository, options)
     }
@@ -70,46 +73,40 @@ extension Index {
     ) throws -> Line? {
         guard let last = path.last else { return nil }
         let known = try environment.read { try findLine(volume, sideTarget, $0) }
-        if let (number, state) = known, state.tip == last.head.to, state.pending == nil,
-            state.tipGeneration == last.name.to
-        {
+        if let (number, state) = known, state.isAt(last.head.to, last.name.to) {
             return Self.line(number, state)
         }
 
         let lock = try UpdateLock(directory: directory)
         defer { withExtendedLifetime(lock) {} }
         var (number, state) = try openLine(volume, sideTarget)
-        if let pending = state.pending,
-            let delta = path.first(where: { $0.head.to == pending.snapshot }),
-            delta.head.from == state.tip, delta.name.to == pending.generation
-        {
-            state = try apply(
-                delta, to: number, state, attempt: pending.attempt, repository, options)
-        }
-        guard let start = Self.start(of: state, on: path) else {
+        var start = Self.start(of: state, on: path)
+        if start == nil {
             try dropLine(number)
             (number, state) = try openLine(volume, sideTarget)
-            for delta in path {
-                state = try apply(delta, to: number, state, attempt: 0, repository, options)
-            }
-            return Self.line(number, state)
+            start = path.startIndex
         }
-        for delta in path[start...] {
-            state = try apply(delta, to: number, state, attempt: 0, repository, options)
-        }
-        return Self.line(number, state)
+        let rest = path[(start ?? path.endIndex)...]
+        return Self.line(number, try apply(rest, to: number, state, repository, options))
     }
 
     /// Where on `path` the line stands: the index of the next delta; nil when it is not on it.
+    ///
+    /// A delta that was half applied is the next one, and no other may take its place.
     private static func start(of state: LineState, on path: [KnownDelta]) -> Int? {
-        guard state.pending == nil else { return nil }
-        if state.tip == .nothing { return 0 }
-        guard
-            let position = path.firstIndex(where: {
+        let position: Int?
+        if state.tip == .nothing {
+            position = path.startIndex
+        } else {
+            position = path.firstIndex(where: {
                 $0.head.to == state.tip && $0.name.to == state.tipGeneration
-            })
-        else { return nil }
-        return position + 1
+            }).map { $0 + 1 }
+        }
+        guard let position, let pending = state.pending else { return position }
+        guard position < path.endIndex, LineState.Pending(of: path[position]) == pending else {
+            return nil
+        }
+        return position
     }
 
     private static func line(_ number: LineNumber, _ state: LineState) -> Line {
@@ -150,44 +147,34 @@ extension Index {
         }
     }
 
-    // MARK: One delta
+    // MARK: Deltas
 
-    /// Applies a delta that is durable; doing it again changes nothing.
-    ///
-    /// First the line says so, then page by page, last that it is done.
+    /// Applies deltas that are durable, the first one at the line's tip; doing it again changes
+    /// nothing.
     private func apply(
-        _ delta: KnownDelta,
+        _ path: ArraySlice<KnownDelta>,
         to line: LineNumber,
-        _ old: LineState,
-        attempt: UInt64,
+        _ state: LineState,
         _ repository: Repository,
         _ options: Set<ApplyOption>
     ) throws -> LineState {
-        var state = old
-        state.pending = LineState.Pending(
-            snapshot: delta.head.to, generation: delta.name.to, attempt: attempt)
-        try environment.write { try putLine(line, state, $0) }
-
-        let job = DeltaApplication(
-            index: self, line: line, delta: delta, oldByteCount: old.tipByteCount,
-            keepsTips: attempt != 0)
-        try repository.forEachMap(of: delta.name) { map, _ in try job.add(map) }
-        try job.finish()
-        if attempt != 0 { try applyStaged(line, attempt: attempt) }
-        if options.contains(.verifyingImageDigests) {
-            try verifyImageDigest(delta, line)
+        let writer = LineWriter(index: self, line: line, state: state)
+        do {
+            for delta in path {
+                writer.begin(delta)
+                try repository.forEachMap(of: delta.name) { map, _ in try writer.add(map) }
+                try writer.end()
+                guard options.contains(.verifyingImageDigests) else { continue }
+                try writer.flush()
+                try verifyImageDigest(delta, line)
+            }
+        } catch {
+            // What comes before the damage is as good as ever.
+            try? writer.abandon()
+            throw error
         }
-
-        state.tip = delta.head.to
-        state.tipGeneration = delta.name.to
-        state.tipByteCount = delta.head.toByteCount
-        state.pending = nil
-        try environment.write { transaction in
-            try putSnapshot(
-                line, delta.name.to, delta.head.to, byteCount: delta.head.toByteCount, transaction)
-            try putLine(line, state, transaction)
-        }
-        return state
+        try writer.flush()
+        return writer.state
     }
 
     private func verifyImageDigest(_ delta: KnownDelta, _ line: LineNumber) throws {
@@ -216,19 +203,27 @@ extension Index {
         }
     }
 
-    /// Applies the delta of a capture that has just committed, with what it staged.
+    /// Applies the delta of a capture that has just committed, with what it found out.
     package func applyCommitted(
         _ delta: KnownDelta,
         line: LineNumber,
-        attempt: UInt64,
+        findings: CaptureFindings,
         repository: Repository
     ) throws {
         let lock = try UpdateLock(directory: directory)
         defer { withExtendedLifetime(lock) {} }
         let known = try environment.read { try lineState(line, $0) }
         // Another process caught up already, or began the line anew: nothing is lost.
-        guard let state = known, state.tip == delta.head.from else { return }
-        _ = try apply(delta, to: line, state, attempt: attempt, repository, [])
+        guard let state = known, state.tip == delta.head.from, state.pending == nil else { return }
+        let writer = LineWriter(index: self, line: line, state: state, findings: findings)
+        writer.begin(delta)
+        try repository.forEachMap(of: delta.name) { map, _ in try writer.add(map) }
+        if let attempt = findings.attempt {
+            try writer.flush()
+            try applyStaged(line, attempt: attempt)
+        }
+        try writer.end()
+        try writer.flush()
     }
 
     /// The volume's own line as a capture needs it, made when there is none.

@@ -5,12 +5,14 @@ internal import RepositoryFormat
 /// Digests, their numbers, and where their bytes are.
 ///
 /// `numbers` maps page *n* to 85 entries of 48 bytes (digest, place), which fill one LMDB overflow
-/// page. `digests` maps a digest's first two bytes to values of 12: six more bytes of the digest
-/// and the number; the full digest in `numbers` decides.
+/// page. `digests` is a sorted set of 14 bytes: the first eight of a digest and its number; the
+/// full digest in `numbers` decides.
 extension Index {
     static let entriesPerPage = 85
     static let entryByteCount = Digest.byteCount + Place.byteCount
-    private static let valueByteCount = 12
+    private static let digestRowByteCount = 14
+    /// All rows of `digests` are values of one key: LMDB packs them without a header each.
+    private static let digestsKey = Key("d")
     private static let numberLimit: UInt64 = 1 << 48
     static let nextNumberKey = Key("next number")
     static let nextPackKey = Key("next pack")
@@ -32,14 +34,12 @@ extension Index {
         _ cursor: borrowing Cursor,
         _ transaction: borrowing Transaction
     ) throws -> BlockNumber? {
-        let key = Self.bucket(of: digest)
-        let tag = Self.tag(of: digest)
-        var found = try Self.value(tag: tag, number: 0).withBytes { sought in
-            try cursor.seek(key, atLeast: sought) { Self.split($0) }
+        var found = try Self.digestRow(digest, number: 0).withBytes { sought in
+            try cursor.seek(Self.digestsKey, atLeast: sought, Self.splitDigestRow)
         }
-        while let (foundTag, number) = found, foundTag == tag {
+        while let (start, number) = found, start == digest.word0 {
             if try entry(of: number, transaction)?.digest == digest { return number }
-            found = try cursor.nextDuplicate { _, value in Self.split(value) }
+            found = try cursor.nextDuplicate { _, row in try Self.splitDigestRow(row) }
         }
         return nil
     }
@@ -163,9 +163,8 @@ extension Index {
             var raw = unsafe span.mutableBytes
             raw.store(digest, at: offset)
             place.store(at: offset + Digest.byteCount, in: &raw)
-            let value = Index.value(tag: Index.tag(of: digest), number: number)
-            try value.withBytes {
-                try transaction.put($0, in: index.tables.digests, for: Index.bucket(of: digest))
+            try Index.digestRow(digest, number: number).withBytes {
+                try transaction.put($0, in: index.tables.digests, for: Index.digestsKey)
             }
             if next % UInt64(Index.entriesPerPage) == 0 {
                 try flush(transaction)
@@ -236,26 +235,23 @@ extension Index {
         )
     }
 
-    private static func bucket(of digest: Digest) -> Key {
-        Key().appending(UInt16(truncatingIfNeeded: digest.word0 >> 48))
-    }
-
-    private static func tag(of digest: Digest) -> UInt64 { digest.word0 & 0xFFFF_FFFF_FFFF }
-
-    private static func value(tag: UInt64, number: BlockNumber) -> Key {
-        Key().appending(UInt32(truncatingIfNeeded: tag >> 16))
-            .appending(UInt16(truncatingIfNeeded: tag))
+    private static func digestRow(_ digest: Digest, number: BlockNumber) -> Key {
+        Key().appending(digest.word0)
             .appending(UInt16(truncatingIfNeeded: number >> 32))
             .appending(UInt32(truncatingIfNeeded: number))
     }
 
-    private static func split(_ value: RawSpan) -> (tag: UInt64, number: BlockNumber) {
-        guard value.byteCount == valueByteCount else { return (.max, 0) }
-        let high = value.littleEndian(at: 0, as: UInt32.self).byteSwapped
-        let middle = value.littleEndian(at: 4, as: UInt32.self).byteSwapped
-        let low = value.littleEndian(at: 8, as: UInt32.self).byteSwapped
+    private static func splitDigestRow(
+        _ row: RawSpan
+    ) throws -> (start: UInt64, number: BlockNumber) {
+        guard row.byteCount == digestRowByteCount else {
+            throw broken("a digest has a row of a wrong length")
+        }
+        let high = row.littleEndian(at: 8, as: UInt16.self).byteSwapped
+        let low = row.littleEndian(at: 10, as: UInt32.self).byteSwapped
         return (
-            UInt64(high) << 16 | UInt64(middle >> 16), UInt64(middle & 0xFFFF) << 32 | UInt64(low)
+            row.littleEndian(at: 0, as: UInt64.self).byteSwapped,
+            UInt64(high) << 32 | UInt64(low)
         )
     }
 }

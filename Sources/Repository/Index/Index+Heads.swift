@@ -4,21 +4,34 @@ package import RepositoryFormat
 
 /// Heads of deltas, kept so that listing thousands of snapshots reads no objects.
 ///
-/// `heads` maps a delta's id to its object's full name and size, and its encoded head; an entry
-/// whose name or size is not that of the listing is not used.
+/// `heads` maps a delta's id to its object's size, its volume and its encoded head; an entry that
+/// does not fit the name and size of the listing is not used.
 extension Index: DeltaHeadCache {
-    package func head(of name: DeltaName, byteCount: UInt64) -> DeltaHead? {
-        let key = Key().appending(name.id.high).appending(name.id.low)
-        let found = try? environment.read { transaction in
-            try transaction.value(in: tables.heads, for: key) { [UInt8](copying: $0) }
+    package func heads(of deltas: [(name: DeltaName, byteCount: UInt64)]) -> [DeltaHead?] {
+        let heads = try? environment.read { transaction in
+            try deltas.map { name, byteCount in
+                let key = Key().appending(name.id.high).appending(name.id.low)
+                return try transaction.value(in: tables.heads, for: key) {
+                    Self.head($0, name, byteCount)
+                } ?? nil
+            }
         }
-        guard let bytes = found ?? nil else { return nil }
-        var reader = ByteReader(bytes)
-        guard (try? reader.text()) == name.objectName,
-            (try? reader.integer(UInt64.self)) == byteCount,
-            let rest = try? reader.take(reader.remaining)
+        return heads ?? Array(repeating: nil, count: deltas.count)
+    }
+
+    private static func head(
+        _ row: RawSpan,
+        _ name: DeltaName,
+        _ byteCount: UInt64
+    ) -> DeltaHead? {
+        var reader = ByteReader([UInt8](copying: row))
+        guard (try? reader.integer(UInt64.self)) == byteCount,
+            (try? reader.text()) == name.volume.rawValue,
+            let rest = try? reader.take(reader.remaining),
+            let head = try? DeltaHead(decoding: rest), head.fromGeneration == name.from,
+            head.toGeneration == name.to
         else { return nil }
-        return try? DeltaHead(decoding: rest)
+        return head
     }
 
     package func remember(_ heads: [(delta: KnownDelta, byteCount: UInt64)]) {
@@ -26,13 +39,21 @@ extension Index: DeltaHeadCache {
         // A cache of a cache: a failure here costs time only.
         try? environment.write { transaction in
             for (delta, byteCount) in heads {
-                var writer = ByteWriter()
-                writer.append(delta.name.objectName)
-                writer.append(byteCount)
-                writer.append(try delta.head.encoded())
-                let key = Key().appending(delta.name.id.high).appending(delta.name.id.low)
-                try transaction.put(writer.bytes.rawSpan, in: tables.heads, for: key)
+                try putHead(delta, byteCount: byteCount, transaction)
             }
         }
+    }
+
+    func putHead(
+        _ delta: KnownDelta,
+        byteCount: UInt64,
+        _ transaction: borrowing Transaction
+    ) throws {
+        var writer = ByteWriter()
+        writer.append(byteCount)
+        writer.append(delta.name.volume.rawValue)
+        writer.append(try delta.head.encoded())
+        let key = Key().appending(delta.name.id.high).appending(delta.name.id.low)
+        try transaction.put(writer.bytes.rawSpan, in: tables.heads, for: key)
     }
 }

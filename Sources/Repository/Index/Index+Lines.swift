@@ -14,6 +14,22 @@ package struct Line: Hashable, Sendable {
         number: 0, tip: .nothing, tipGeneration: 0, tipByteCount: 0)
 }
 
+/// A block of a page and its number.
+struct PageEntry {
+    let slot: Int
+    let number: BlockNumber
+}
+
+/// Blocks of a page that all are zero, or free.
+struct PageFill {
+    let slots: Range<Int>
+    let number: BlockNumber
+
+    var entries: some Sequence<PageEntry> {
+        slots.lazy.map { PageEntry(slot: $0, number: number) }
+    }
+}
+
 /// Lines and their history: which block numbers stood in a page at a generation.
 ///
 /// `history` has a row for each (line, page, generation) in which the page changed: a patch, words
@@ -143,6 +159,19 @@ extension Index {
         }
     }
 
+    /// Whether the page has any row.
+    func hasHistory(
+        _ line: LineNumber,
+        page: UInt64,
+        _ transaction: borrowing Transaction
+    ) throws -> Bool {
+        try transaction.withCursor(over: tables.history) { cursor in
+            try cursor.seek(atLeast: Self.historyKey(line, page, 0)) { key, _ in
+                Self.isRow(key, of: line, page)
+            } ?? false
+        }
+    }
+
     /// Moves to the newest row of the page that is not above `generation`; true when there is none.
     private func startAtOrBefore(
         _ cursor: borrowing Cursor,
@@ -217,28 +246,56 @@ extension Index {
 
     // MARK: Writing history
 
-    /// Records that the page's `changes` (slot, number) happened in `generation`.
+    /// Records that blocks of the page changed in `generation`: `data` to what they say, `fills` to
+    /// zeros or free ones.
     func putHistory(
         _ line: LineNumber,
         page: UInt64,
         generation: Generation,
-        changes: [(slot: Int, number: BlockNumber)],
+        data: [PageEntry],
+        fills: [PageFill],
         blockCount: Int,
         _ transaction: borrowing Transaction
     ) throws {
+        var entries = data
         guard let weightBefore = try weightBefore(line, page, generation, transaction) else {
-            return try putFirstHistory(
-                line, page: page, generation: generation, changes: changes, blockCount: blockCount,
-                transaction)
+            // The first row of a page: what it does not name is zero, so that zeros need no entry.
+            for fill in fills where fill.number != SpecialBlock.zero { entries += fill.entries }
+            let numbers = [BlockNumber](repeating: SpecialBlock.zero, count: blockCount)
+            guard !entries.isEmpty else { return }
+            return try putRow(
+                line, page, generation, entries, weight: entries.count, blockCount: blockCount,
+                full: { numbers }, transaction)
         }
-        let weight = weightBefore + changes.count
-        var writer = ByteWriter(reserving: 8 + 8 * min(changes.count, blockCount))
-        if weight > Page.blockCount || changes.count * 2 > blockCount {
-            var numbers = [BlockNumber](repeating: SpecialBlock.zero, count: blockCount)
-            try loadNumbers(
-                line, page: page, generation: generation - 1, into: &numbers, transaction)
-            for change in changes where change.slot < blockCount {
-                numbers[change.slot] = change.number
+        for fill in fills { entries += fill.entries }
+        try putRow(
+            line, page, generation, entries, weight: weightBefore + entries.count,
+            blockCount: blockCount,
+            full: {
+                var numbers = [BlockNumber](repeating: SpecialBlock.zero, count: blockCount)
+                try loadNumbers(
+                    line, page: page, generation: generation - 1, into: &numbers, transaction)
+                return numbers
+            }, transaction)
+    }
+
+    /// Writes a patch of `entries`, or the full page where that is no larger or reads better;
+    /// `full` gives the page as it was before.
+    private func putRow(
+        _ line: LineNumber,
+        _ page: UInt64,
+        _ generation: Generation,
+        _ entries: [PageEntry],
+        weight: Int,
+        blockCount: Int,
+        full: () throws -> [BlockNumber],
+        _ transaction: borrowing Transaction
+    ) throws {
+        var writer = ByteWriter(reserving: 8 + 8 * entries.count)
+        if weight > Page.blockCount || entries.count * 2 > blockCount {
+            var numbers = try full()
+            for entry in entries where entry.slot < numbers.count {
+                numbers[entry.slot] = entry.number
             }
             writer.append(HistoryKind.full.rawValue)
             writer.append(UInt32(0))
@@ -246,38 +303,8 @@ extension Index {
         } else {
             writer.append(HistoryKind.patch.rawValue)
             writer.append(UInt32(weight))
-            for change in changes {
-                writer.append(UInt64(change.slot) << Self.slotShift | change.number)
-            }
-        }
-        try transaction.put(
-            writer.bytes.rawSpan, in: tables.history,
-            for: Self.historyKey(line, page, generation))
-    }
-
-    /// The first row of a page: what it does not name is zero, so that zeros need no entry.
-    private func putFirstHistory(
-        _ line: LineNumber,
-        page: UInt64,
-        generation: Generation,
-        changes: [(slot: Int, number: BlockNumber)],
-        blockCount: Int,
-        _ transaction: borrowing Transaction
-    ) throws {
-        let named = changes.filter { $0.number != SpecialBlock.zero }
-        guard !named.isEmpty else { return }
-        var writer = ByteWriter(reserving: 8 + 8 * blockCount)
-        if named.count * 2 > blockCount {
-            var numbers = [BlockNumber](repeating: SpecialBlock.zero, count: blockCount)
-            for change in named { numbers[change.slot] = change.number }
-            writer.append(HistoryKind.full.rawValue)
-            writer.append(UInt32(0))
-            for number in numbers { writer.append(number) }
-        } else {
-            writer.append(HistoryKind.patch.rawValue)
-            writer.append(UInt32(named.count))
-            for change in named {
-                writer.append(UInt64(change.slot) << Self.slotShift | change.number)
+            for entry in entries {
+                writer.append(UInt64(entry.slot) << Self.slotShift | entry.number)
             }
         }
         try transaction.put(

@@ -4,8 +4,15 @@ package import RepositoryFormat
 
 /// Keeping the index's packs in step with those of the repository.
 extension Index {
-    /// New blocks that one transaction adds at most: each may dirty a page of 4 KiB.
-    private static let blocksPerTransaction = 4096
+    /// New blocks that one transaction adds at most.
+    ///
+    /// Each may dirty a page of digests of its own, 4 KiB. While there are few such pages, as for
+    /// volumes up to some 20 GiB, many blocks share them: then fewer transactions leave fewer old
+    /// pages behind, and a smaller file.
+    private func blocksPerTransaction() throws -> Int {
+        let known = try environment.read { try $0.entryCount(of: tables.digests) }
+        return known <= 400_000 ? 1 << 16 : 1 << 12
+    }
 
     /// Adds the packs that the index does not know and drops those that are gone; those that
     /// cannot be read are given to `damaged` and left out.
@@ -18,7 +25,7 @@ extension Index {
         try loadPacks()
         var known: [ObjectID: PackRecord] = [:]
         for record in knownPacks { known[record.id] = record }
-        var batch = PackBatch(self)
+        var batch = try PackBatch(self)
         for (id, byteCount) in try repository.listPacks() {
             if let record = known.removeValue(forKey: id) {
                 if record.byteCount == byteCount { continue }
@@ -35,15 +42,19 @@ extension Index {
         for record in known.values { try drop(record) }
     }
 
-    /// Adds a pack that this process has just made durable.
-    package func addOwnPack(_ id: ObjectID, byteCount: UInt64, table: PackTable) throws {
+    /// Adds packs that this process has just made durable.
+    package func addOwnPacks(
+        _ packs: [(id: ObjectID, byteCount: UInt64, table: PackTable)]
+    ) throws {
         let lock = try UpdateLock(directory: directory)
         defer { withExtendedLifetime(lock) {} }
-        // Another process may have listed the pack meanwhile.
+        // Another process may have listed them meanwhile.
         try loadPacks()
-        if knownPacks.contains(where: { $0.id == id }) { return }
-        var batch = PackBatch(self)
-        try batch.add(id, byteCount: byteCount, table: table, isOwn: true)
+        let known = Set(knownPacks.map(\.id))
+        var batch = try PackBatch(self)
+        for pack in packs where !known.contains(pack.id) {
+            try batch.add(pack.id, byteCount: pack.byteCount, table: pack.table, isOwn: true)
+        }
         try batch.flush()
     }
 
@@ -68,8 +79,12 @@ extension Index {
         private let index: Index
         private var items: [Item] = []
         private var blockCount = 0
+        private var limit: Int
 
-        init(_ index: Index) { self.index = index }
+        init(_ index: Index) throws {
+            self.index = index
+            limit = try index.blocksPerTransaction()
+        }
 
         mutating func add(
             _ id: ObjectID,
@@ -79,7 +94,7 @@ extension Index {
         ) throws {
             items.append(Item(id: id, byteCount: byteCount, table: table, isOwn: isOwn))
             blockCount += table.digests.count
-            if blockCount >= Index.blocksPerTransaction { try flush() }
+            if blockCount >= limit { try flush() }
         }
 
         mutating func flush() throws {
@@ -88,12 +103,12 @@ extension Index {
                 var end = start + 1
                 var blocks = items[start].table.digests.count
                 while end < items.count,
-                    blocks + items[end].table.digests.count <= Index.blocksPerTransaction
+                    blocks + items[end].table.digests.count <= limit
                 {
                     blocks += items[end].table.digests.count
                     end += 1
                 }
-                if end == start + 1, blocks > Index.blocksPerTransaction {
+                if end == start + 1, blocks > limit {
                     try addLarge(items[start])
                 } else {
                     try addTogether(items[start..<end])
@@ -102,6 +117,7 @@ extension Index {
             }
             items.removeAll()
             blockCount = 0
+            limit = try index.blocksPerTransaction()
         }
 
         private func addTogether(_ items: ArraySlice<Item>) throws {
@@ -127,8 +143,8 @@ extension Index {
                 try index.newRecord(item.id, item.byteCount, item.isOwn, $0)
             }
             let places = index.places(of: item.table, in: record.number)
-            for start in stride(from: 0, to: places.count, by: Index.blocksPerTransaction) {
-                let end = min(start + Index.blocksPerTransaction, places.count)
+            for start in stride(from: 0, to: places.count, by: limit) {
+                let end = min(start + limit, places.count)
                 try index.environment.write { transaction in
                     try index.add(places[start..<end], transaction)
                     if end == places.count { try index.putPack(record, transaction) }

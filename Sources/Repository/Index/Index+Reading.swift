@@ -48,6 +48,11 @@ extension Index {
         return PageBlocks(numbers: numbers, digests: digests)
     }
 
+    /// Whether the page ever held anything but zeros.
+    package func hasHistory(of line: LineNumber, page: UInt64) throws -> Bool {
+        try environment.read { try hasHistory(line, page: page, $0) }
+    }
+
     /// Where the blocks of a page are, for reading them in the order of their packs; nil for those
     /// that need none.
     package func firstPlaces(of blocks: PageBlocks) throws -> [Place?] {

@@ -87,6 +87,16 @@ extension Index {
         } ?? nil
     }
 
+    func putTip(
+        _ tip: TipPage,
+        _ line: LineNumber,
+        page: UInt64,
+        _ transaction: borrowing Transaction
+    ) throws {
+        try transaction.put(
+            tip.encoded().rawSpan, in: tables.tips, for: Self.pageKey(line, page))
+    }
+
     /// Keeps pages of an attempt aside until its delta is durable.
     package func stage(
         _ pages: [(page: UInt64, tip: TipPage)],
@@ -149,8 +159,7 @@ extension Index {
     ) throws {
         guard var tip = try tipPage(line, page: page, transaction) else { return }
         for slot in slots where slot < tip.blockCount { tip[slot] = nil }
-        try transaction.put(
-            tip.encoded().rawSpan, in: tables.tips, for: Self.pageKey(line, page))
+        try putTip(tip, line, page: page, transaction)
     }
 
     private func stagedPages(

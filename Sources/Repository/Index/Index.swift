@@ -11,7 +11,7 @@ package import XXHash
 /// It is bound to the repository's id; one that belongs elsewhere, or that LMDB refuses, is thrown
 /// away. Nothing in it is the only copy of anything.
 package final class Index: Sendable {
-    static let formatVersion: UInt32 = 1
+    static let formatVersion: UInt32 = 2
 
     let environment: Environment
     let tables: IndexTables
@@ -25,7 +25,13 @@ package final class Index: Sendable {
     private static let metaKey = Key("index")
 
     /// Opens the index of `identity` in `directory`, making both where they are missing.
-    package init(directory: String, identity: RepositoryIdentity) throws {
+    ///
+    /// A scratch index is not kept, and nothing of it is synced.
+    package init(
+        directory: String,
+        identity: RepositoryIdentity,
+        isScratch: Bool = false
+    ) throws {
         try Directory.makeAll(directory)
         self.directory = directory
         blockSize = identity.blockSize
@@ -33,16 +39,17 @@ package final class Index: Sendable {
         let lock = try UpdateLock(directory: directory)
         defer { withExtendedLifetime(lock) {} }
         let path = directory + "/index.mdb"
+        let durability: Environment.Durability = isScratch ? .everything : .lastTransaction
         if Self.isCutShort(path) { try Self.remove(path) }
         do {
-            (environment, tables, fingerprints) = try Self.open(path, identity)
+            (environment, tables, fingerprints) = try Self.open(path, identity, durability)
         } catch let error as IndexMismatch {
             _ = error
             try Self.remove(path)
-            (environment, tables, fingerprints) = try Self.open(path, identity)
+            (environment, tables, fingerprints) = try Self.open(path, identity, durability)
         } catch let error as LMDBError where error.isDamage {
             try Self.remove(path)
-            (environment, tables, fingerprints) = try Self.open(path, identity)
+            (environment, tables, fingerprints) = try Self.open(path, identity, durability)
         }
         try loadPacks()
     }
@@ -52,9 +59,11 @@ package final class Index: Sendable {
 
     private static func open(
         _ path: String,
-        _ identity: RepositoryIdentity
+        _ identity: RepositoryIdentity,
+        _ durability: Environment.Durability
     ) throws -> (Environment, IndexTables, KeyedXXH3) {
-        let environment = try Environment(path: path, tableLimit: IndexTables.count)
+        let environment = try Environment(
+            path: path, tableLimit: IndexTables.count, durability: durability)
         return try environment.write { transaction in
             let tables = try IndexTables(transaction)
             let known = try transaction.value(in: tables.meta, for: metaKey) {

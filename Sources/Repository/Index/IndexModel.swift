@@ -101,7 +101,15 @@ struct LineState: Hashable {
     struct Pending: Hashable {
         var snapshot: SnapshotID
         var generation: Generation
-        var attempt: UInt64
+
+        init(snapshot: SnapshotID, generation: Generation) {
+            self.snapshot = snapshot
+            self.generation = generation
+        }
+
+        init(of delta: KnownDelta) {
+            self.init(snapshot: delta.head.to, generation: delta.name.to)
+        }
     }
 
     var volume: VolumeName
@@ -120,6 +128,11 @@ struct LineState: Hashable {
         tipByteCount = 0
     }
 
+    /// Whether the line shows exactly that snapshot.
+    func isAt(_ snapshot: SnapshotID, _ generation: Generation) -> Bool {
+        pending == nil && tip == snapshot && tipGeneration == generation
+    }
+
     func encoded() -> [UInt8] {
         var writer = ByteWriter()
         writer.append(volume.rawValue)
@@ -130,7 +143,6 @@ struct LineState: Hashable {
         writer.append(UInt8(pending == nil ? 0 : 1))
         writer.append(pending?.snapshot ?? .nothing)
         writer.append(pending?.generation ?? 0)
-        writer.append(pending?.attempt ?? 0)
         return writer.bytes
     }
 
@@ -144,10 +156,7 @@ struct LineState: Hashable {
         let hasPending = try reader.integer(UInt8.self) == 1
         let snapshot = SnapshotID(try reader.digest())
         let generation = try reader.integer(UInt64.self)
-        let attempt = try reader.integer(UInt64.self)
-        if hasPending {
-            pending = Pending(snapshot: snapshot, generation: generation, attempt: attempt)
-        }
+        if hasPending { pending = Pending(snapshot: snapshot, generation: generation) }
         try reader.end()
     }
 }

@@ -1,10 +1,20 @@
 package import BlockModel
 internal import Crypto
 internal import LMDB
-internal import LinuxIO
+package import LinuxIO
 internal import ObjectStore
 internal import RepositoryFormat
 internal import Zstandard
+
+/// A version of a block that a patch may be made against.
+package struct PatchBase: Sendable {
+    package let digest: Digest
+    package let depth: UInt8
+    /// Payloads of the patches that it takes to read it.
+    package let chainByteCount: Int
+    /// Where a reader keeps its bytes; nil for the block that was asked for.
+    let level: Int?
+}
 
 /// Reads blocks by their number in the index; belongs to one thread.
 ///
@@ -30,7 +40,10 @@ package final class BlockReader {
     private var cache: [CachedFrame] = []
     private let cacheCount: Int
     private var clock: UInt64 = 0
+    /// The prefixes of the patches that were decoded last, the nearest first.
     private var scratch: [AlignedBuffer] = []
+    /// What lies in `scratch`, the nearest last.
+    private var trail: [PatchBase] = []
     private var window: FrameWindow
     private let isVerifying: Bool
 
@@ -104,17 +117,32 @@ package final class BlockReader {
         try window.header(of: place, try pack(of: place), repository).prefix
     }
 
-    /// The same as ``read(_:digest:into:)``; gives the chain below the bytes as a patch on top of
-    /// them needs to know it.
+    /// The same as ``read(_:digest:into:)``; gives what a patch may be made against: the block
+    /// itself, then the earlier versions that it is patched from, nearest first.
     package func readForPatch(
         _ number: BlockNumber,
         digest: Digest,
         into target: inout MutableRawSpan
-    ) throws -> (depth: UInt8, chainByteCount: Int) {
+    ) throws -> [PatchBase] {
+        trail.removeAll(keepingCapacity: true)
         let place = try readPlace(number, digest: digest, into: &target)
-        guard place.kind == .patch else { return (0, 0) }
-        let header = try window.header(of: place, try pack(of: place), repository)
-        return (place.depth, header.chainByteCount)
+        var chainByteCount = 0
+        if place.kind == .patch {
+            let header = try window.header(of: place, try pack(of: place), repository)
+            chainByteCount = header.chainByteCount
+        }
+        let block = PatchBase(
+            digest: digest, depth: place.depth, chainByteCount: chainByteCount, level: nil)
+        return [block] + trail.reversed()
+    }
+
+    /// The bytes of an earlier version that the last ``readForPatch(_:digest:into:)`` gave, proved
+    /// by their digest; nil for the block itself, and where the proof fails.
+    package func bytes(of base: PatchBase) -> AlignedBuffer? {
+        guard let level = base.level, level < scratch.count else { return nil }
+        let bytes = scratch[level]
+        hash.update(bytes.bytes.extracting(0..<blockSize.byteCount))
+        return Digest(hash.finish()) == base.digest ? bytes : nil
     }
 
     private func pack(of place: Place) throws -> PackRecord {
@@ -163,6 +191,7 @@ package final class BlockReader {
             scratch.append(try AlignedBuffer(byteCount: blockSize.byteCount))
         }
         let prefix = scratch[level]
+        let trailCount = trail.count
         var cause: any Error = RepositoryError(
             .damaged,
             "the block \(prefixDigest.hexadecimal.prefix(12)) below a patch in "
@@ -178,8 +207,14 @@ package final class BlockReader {
                 guard count == blockSize.byteCount else {
                     throw RepositoryError(.damaged, "a patch in \(name(of: place)) is too short")
                 }
+                trail.append(
+                    PatchBase(
+                        digest: prefixDigest, depth: candidate.depth,
+                        chainByteCount: max(0, header.chainByteCount - header.payloadByteCount),
+                        level: level))
                 return
             } catch {
+                trail.removeLast(trail.count - trailCount)
                 cause = error
             }
         }

@@ -38,41 +38,47 @@ package final class FrameEncoder {
         try seal(header, body)
     }
 
-    /// Lends the frame of one block as a patch of `prefix`, its earlier version; false when a
-    /// patch does not pay and the block should be stored in full.
+    package enum PatchResult: Hashable, Sendable {
+        case done
+        /// The chain below is too long to go on; one from an earlier version may do.
+        case chainTooLong
+        /// A patch saves too little.
+        case tooLarge
+    }
+
+    /// Lends the frame of one block as a patch of `prefix`, its version `base`, where that pays.
     ///
     /// It pays while it is well below the block's own compressed size, and the patches of the
-    /// chain together do not exceed that size.
+    /// chain together are a small multiple of that size.
     package func encodePatch(
         _ plain: RawSpan,
         prefix: RawSpan,
-        prefixDigest: Digest,
-        prefixDepth: UInt8,
-        prefixChainByteCount: Int,
+        base: PatchBase,
         _ body: (RawSpan, FrameHeader) throws -> Void
-    ) throws -> Bool {
-        guard prefixDepth < Format.patchDepthLimit else { return false }
-        let limit = plain.byteCount / 2
+    ) throws -> PatchResult {
+        guard base.depth < Format.patchDepthLimit else { return .chainTooLong }
+        let limit = plain.byteCount / 4 * 3
         let patch = try frame.withMutableBytes { bytes throws(ZstandardError) -> Int? in
             let start = FrameHeader.patchByteCount
             var payload = bytes._mutatingExtracting(start..<start + limit)
             return try compressor.compress(plain, prefix: prefix, into: &payload)
         }
-        guard let patch else { return false }
-        let chain = prefixChainByteCount + patch
+        guard let patch else { return .tooLarge }
+        let chain = base.chainByteCount + patch
         // Below a thirty-second of the block no compression of the whole could compete.
         if chain > plain.byteCount / 32 {
             let whole = try trial.withMutableBytes { bytes throws(ZstandardError) -> Int? in
                 try compressor.compress(plain, into: &bytes)
             }
             let full = whole ?? plain.byteCount
-            guard patch <= full / 4 * 3, chain <= full else { return false }
+            guard patch <= full / 4 * 3 else { return .tooLarge }
+            guard chain <= full * Format.patchChainFactor else { return .chainTooLong }
         }
         let header = FrameHeader(
-            kind: .patch, depth: prefixDepth + 1, blockCount: 1, payloadByteCount: patch,
-            chainByteCount: chain, prefix: prefixDigest)
+            kind: .patch, depth: base.depth + 1, blockCount: 1, payloadByteCount: patch,
+            chainByteCount: chain, prefix: base.digest)
         try seal(header, body)
-        return true
+        return .done
     }
 
     private func seal(_ header: FrameHeader, _ body: (RawSpan, FrameHeader) throws -> Void) throws {

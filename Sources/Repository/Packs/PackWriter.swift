@@ -6,8 +6,8 @@ internal import Synchronization
 /// Collects the frames of a capture into packs; shared by its worker threads.
 ///
 /// A pack that is full is finished by the thread that filled it while the others go on with the
-/// next. Once durable it enters the index, so that its blocks are found there; until then their
-/// digests are in the book of pending ones.
+/// next. Durable packs enter the index, some together, so that their blocks are found there; until
+/// then their digests are in the book of pending ones.
 package final class PackWriter: Sendable {
     private struct OpenPack {
         let id: ObjectID
@@ -20,8 +20,13 @@ package final class PackWriter: Sendable {
         var pack: OpenPack?
         var pending: Set<Digest> = []
         var finished: [ObjectID] = []
+        /// Durable packs that the index does not have yet.
+        var unindexed: [(id: ObjectID, byteCount: UInt64, table: PackTable)] = []
         var storedByteCount: UInt64 = 0
     }
+
+    /// Blocks that enter the index together: every transaction leaves old pages behind.
+    private static let indexedTogetherCount = 1 << 15
 
     private let repository: Repository
     private let index: Index
@@ -85,6 +90,7 @@ package final class PackWriter: Sendable {
             return state.pack
         }
         if let last { try finish(last) }
+        try indexPacks(atLeast: 1)
     }
 
     private func begin() throws -> OpenPack {
@@ -115,11 +121,28 @@ package final class PackWriter: Sendable {
         try pack.writer.append(table.rawSpan)
         try pack.writer.append(encodedFooter.rawSpan)
         try pack.writer.finish()
-        try index.addOwnPack(pack.id, byteCount: UInt64(byteCount), table: pack.table)
         state.withLock { state in
-            state.pending.subtract(pack.table.digests)
+            state.unindexed.append((pack.id, UInt64(byteCount), pack.table))
             state.finished.append(pack.id)
             state.storedByteCount += UInt64(byteCount)
+        }
+        try indexPacks(atLeast: Self.indexedTogetherCount)
+    }
+
+    /// Gives the packs to the index that wait for it, when they hold so many blocks.
+    private func indexPacks(atLeast blockCount: Int) throws {
+        let packs = state.withLock { state in
+            let waiting = state.unindexed
+            guard waiting.reduce(0, { $0 + $1.table.digests.count }) >= blockCount else {
+                return Array(waiting[..<0])
+            }
+            state.unindexed.removeAll()
+            return waiting
+        }
+        guard !packs.isEmpty else { return }
+        try index.addOwnPacks(packs)
+        state.withLock { state in
+            for pack in packs { state.pending.subtract(pack.table.digests) }
         }
     }
 }

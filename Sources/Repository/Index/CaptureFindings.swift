@@ -1,0 +1,24 @@
+package import BlockModel
+
+/// What a capture knows beside its delta, so that applying it need not find out again.
+package struct CaptureFindings: Sendable {
+    /// Fingerprints of pages at the new tip.
+    package var tips: [(page: UInt64, tip: TipPage)]
+    /// Whether more fingerprints were staged, and under which attempt.
+    package var attempt: UInt64?
+    /// New leaves of the image digest: of every page that changed.
+    package var leaves: [UInt64: Digest]
+    package var deltaByteCount: UInt64
+
+    package init(
+        tips: [(page: UInt64, tip: TipPage)] = [],
+        attempt: UInt64? = nil,
+        leaves: [UInt64: Digest] = [:],
+        deltaByteCount: UInt64
+    ) {
+        self.tips = tips
+        self.attempt = attempt
+        self.leaves = leaves
+        self.deltaByteCount = deltaByteCount
+    }
+}

@@ -1,0 +1,249 @@
+internal import BlockModel
+internal import LMDB
+internal import RepositoryFormat
+
+/// Brings a line forward: the pages that deltas change go in, a bounded number to a transaction.
+///
+/// Each transaction leaves the line in a state that it can name: at the end of a delta, or with one
+/// *pending* that is applied again from its start. Small deltas share a transaction.
+final class LineWriter {
+    /// A page as one delta changes it.
+    private struct PageChange {
+        let page: UInt64
+        let generation: Generation
+        /// Blocks of the page in the volume after the delta.
+        let blockCount: Int
+        var slots: [UInt16] = []
+        /// One for each of `slots`.
+        var digests: [Digest] = []
+        var fills: [PageFill] = []
+
+        var isEmpty: Bool { slots.isEmpty && fills.isEmpty }
+    }
+
+    private let index: Index
+    private let line: LineNumber
+    private let tree: ImageDigestTree
+    private let findings: CaptureFindings?
+    /// The line after the deltas that ended.
+    private(set) var state: LineState
+    /// Whether the line had no rows at all when the writer was made.
+    private let isNew: Bool
+
+    private var open: KnownDelta?
+    private var blockCount: UInt64 = 0
+    private var current: PageChange?
+    /// Whether pages of the open delta are in the index already.
+    private var hasOpenPages = false
+
+    private var waiting: [PageChange] = []
+    private var ended: [KnownDelta] = []
+    private var waitingByteCount = 0
+
+    /// `findings` are those of the capture that made the only delta to be added.
+    init(
+        index: Index,
+        line: LineNumber,
+        state: LineState,
+        findings: CaptureFindings? = nil
+    ) {
+        self.index = index
+        self.line = line
+        self.state = state
+        self.findings = findings
+        isNew = state.tip == .nothing && state.pending == nil
+        self.state.pending = nil
+        tree = ImageDigestTree(blockSize: index.blockSize)
+    }
+
+    // MARK: Taking a delta
+
+    /// Begins a delta that starts where the line is.
+    func begin(_ delta: KnownDelta) {
+        precondition(open == nil && delta.head.from == state.tip)
+        open = delta
+        hasOpenPages = false
+        blockCount = index.blockSize.blockCount(coveringByteCount: delta.head.toByteCount)
+    }
+
+    /// Adds a piece of the delta's map; pieces come in block order.
+    func add(_ map: DeltaMap) throws {
+        var data = 0
+        for run in map.runs {
+            var first = run.firstBlock
+            while first < run.endBlock {
+                let page = Page.index(ofBlock: first)
+                let end = min(run.endBlock, (page + 1) * UInt64(Page.blockCount))
+                if current?.page != page { try beginPage(page) }
+                let slot = Page.slot(ofBlock: first)
+                let slots = slot..<slot + Int(end - first)
+                switch run.kind {
+                case .data:
+                    current?.slots.append(contentsOf: slots.lazy.map(UInt16.init))
+                    current?.digests.append(contentsOf: map.digests[data..<data + slots.count])
+                    data += slots.count
+                case .zero:
+                    current?.fills.append(PageFill(slots: slots, number: SpecialBlock.zero))
+                case .free:
+                    current?.fills.append(PageFill(slots: slots, number: SpecialBlock.free))
+                }
+                first = end
+            }
+        }
+    }
+
+    /// Ends the delta; what it says is written with the next ``flush()`` at the latest.
+    func end() throws {
+        guard let delta = open else { preconditionFailure("no delta was begun") }
+        let oldBlockCount = index.blockSize.blockCount(coveringByteCount: state.tipByteCount)
+        try endPage()
+        // A new size changes the leaf of the last page even where no block changed.
+        if blockCount != oldBlockCount, blockCount > 0 {
+            let last = Page.index(ofBlock: blockCount - 1)
+            let oldLast = oldBlockCount == 0 ? last : Page.index(ofBlock: oldBlockCount - 1)
+            for page in Set([last, min(last, oldLast)]) {
+                try beginPage(page)
+                try endPage()
+            }
+        }
+        open = nil
+        state.tip = delta.head.to
+        state.tipGeneration = delta.name.to
+        state.tipByteCount = delta.head.toByteCount
+        ended.append(delta)
+        waitingByteCount += 512
+    }
+
+    /// Gives up a delta that cannot be read to its end, and writes those before it.
+    func abandon() throws {
+        current = nil
+        guard let delta = open, !hasOpenPages else { return }
+        waiting.removeAll { $0.generation == delta.name.to }
+        open = nil
+        try flush()
+    }
+
+    private func beginPage(_ page: UInt64) throws {
+        guard let open else { preconditionFailure("no delta was begun") }
+        try endPage()
+        current = PageChange(
+            page: page, generation: open.name.to,
+            blockCount: Page.blockCount(ofPage: page, volumeBlockCount: blockCount))
+    }
+
+    private func endPage() throws {
+        guard let page = current else { return }
+        current = nil
+        waiting.append(page)
+        // Zeros on a page without rows leave a leaf; else there may be a full page of history, a
+        // leaf and a page of fingerprints.
+        let isEmpty = page.slots.isEmpty && isNew && open?.head.from == .nothing
+        waitingByteCount += isEmpty ? 512 : 128 << 10
+        if waitingByteCount >= Index.transactionByteLimit { try flush() }
+    }
+
+    // MARK: Writing
+
+    /// Writes what is waiting, and with it the state that the line is in then.
+    func flush() throws {
+        guard !waiting.isEmpty || !ended.isEmpty else { return }
+        try index.environment.write { transaction in
+            try putPages(transaction)
+            for delta in ended {
+                try index.putSnapshot(
+                    line, delta.name.to, delta.head.to, byteCount: delta.head.toByteCount,
+                    transaction)
+            }
+            if open == nil, let findings {
+                for (page, tip) in findings.tips {
+                    try index.putTip(tip, line, page: page, transaction)
+                }
+                for delta in ended {
+                    try index.putHead(delta, byteCount: findings.deltaByteCount, transaction)
+                }
+            }
+            if let open, let last = waiting.last {
+                hasOpenPages = hasOpenPages || last.generation == open.name.to
+            }
+            var written = state
+            written.pending = hasOpenPages ? open.map(LineState.Pending.init(of:)) : nil
+            try index.putLine(line, written, transaction)
+        }
+        waiting.removeAll(keepingCapacity: true)
+        ended.removeAll(keepingCapacity: true)
+        waitingByteCount = 0
+    }
+
+    private func putPages(_ transaction: borrowing Transaction) throws {
+        let numbers = try resolve(transaction)
+        var next = 0
+        var last: [UInt64: PageChange] = [:]
+        var invalid: [UInt64: Set<Int>] = [:]
+        for change in waiting {
+            let data = change.slots.indices.map {
+                PageEntry(slot: Int(change.slots[$0]), number: numbers[next + $0])
+            }
+            next += change.slots.count
+            if !change.isEmpty {
+                try index.putHistory(
+                    line, page: change.page, generation: change.generation, data: data,
+                    fills: change.fills, blockCount: change.blockCount, transaction)
+            }
+            last[change.page] = change
+            // What the capture itself learned of the changed blocks follows.
+            guard findings == nil, !isNew else { continue }
+            for entry in data { invalid[change.page, default: []].insert(entry.slot) }
+            for fill in change.fills { invalid[change.page, default: []].formUnion(fill.slots) }
+        }
+        for (page, slots) in invalid {
+            try index.invalidateTip(line, page: page, slots: slots, transaction)
+        }
+        for (page, change) in last {
+            let leaf = try findings?.leaves[page] ?? leaf(after: change, transaction)
+            try index.putLeaf(line, page: page, leaf, transaction)
+        }
+    }
+
+    /// The numbers of all waiting digests; one that no pack holds gets a number without a place.
+    private func resolve(_ transaction: borrowing Transaction) throws -> [BlockNumber] {
+        let digests = waiting.flatMap(\.digests)
+        var numbers = [BlockNumber](repeating: 0, count: digests.count)
+        let order = digests.indices.sorted { digests[$0] < digests[$1] }
+        var missing: [Int] = []
+        try transaction.withCursor(over: index.tables.digests) { cursor in
+            for position in order {
+                let number = try index.number(of: digests[position], cursor, transaction)
+                if let number { numbers[position] = number } else { missing.append(position) }
+            }
+        }
+        guard !missing.isEmpty else { return numbers }
+        var adder = try Index.Adder(index, transaction)
+        var added: [Digest: BlockNumber] = [:]
+        for position in missing {
+            let digest = digests[position]
+            let number = try added[digest] ?? adder.add(digest, .missing, transaction)
+            added[digest] = number
+            numbers[position] = number
+        }
+        try adder.flush(transaction)
+        return numbers
+    }
+
+    private func leaf(
+        after change: PageChange,
+        _ transaction: borrowing Transaction
+    ) throws -> Digest {
+        let count = change.blockCount
+        var numbers = [BlockNumber](repeating: SpecialBlock.zero, count: count)
+        try index.loadNumbers(
+            line, page: change.page, generation: change.generation, into: &numbers, transaction)
+        guard numbers.contains(where: { $0 >= SpecialBlock.firstDigest }) else {
+            return tree.zeroLeaf(page: change.page, blockCount: count)
+        }
+        var digests = [Digest](repeating: tree.zeroBlock, count: count)
+        try index.forEachEntry(of: numbers.span, transaction) { slot, digest, _ in
+            digests[slot] = digest
+        }
+        return tree.leaf(page: change.page, digests: digests.span)
+    }
+}
