@@ -5,15 +5,15 @@ internal import RepositoryFormat
 /// Digests, their numbers, and where their bytes are.
 ///
 /// `numbers` maps page *n* to 85 entries of 48 bytes (digest, place), which fill one LMDB overflow
-/// page. `digests` is a sorted set of 14 bytes: the first eight of a digest and its number; the
-/// full digest in `numbers` decides.
+/// page. `digests` is a sorted set of 11 bytes: the first six of a digest and its number; the full
+/// digest in `numbers` decides.
 extension Index {
     static let entriesPerPage = 85
     static let entryByteCount = Digest.byteCount + Place.byteCount
-    private static let digestRowByteCount = 14
+    private static let digestRowByteCount = 11
     /// All rows of `digests` are values of one key: LMDB packs them without a header each.
     private static let digestsKey = Key("d")
-    private static let numberLimit: UInt64 = 1 << 48
+    private static let numberLimit: UInt64 = 1 << 40
     static let nextNumberKey = Key("next number")
     static let nextPackKey = Key("next pack")
 
@@ -37,7 +37,7 @@ extension Index {
         var found = try Self.digestRow(digest, number: 0).withBytes { sought in
             try cursor.seek(Self.digestsKey, atLeast: sought, Self.splitDigestRow)
         }
-        while let (start, number) = found, start == digest.word0 {
+        while let (start, number) = found, start == Self.start(of: digest) {
             if try entry(of: number, transaction)?.digest == digest { return number }
             found = try cursor.nextDuplicate { _, row in try Self.splitDigestRow(row) }
         }
@@ -235,9 +235,13 @@ extension Index {
         )
     }
 
+    private static func start(of digest: Digest) -> UInt64 { digest.word0 >> 16 }
+
     private static func digestRow(_ digest: Digest, number: BlockNumber) -> Key {
-        Key().appending(digest.word0)
-            .appending(UInt16(truncatingIfNeeded: number >> 32))
+        let start = start(of: digest)
+        return Key().appending(UInt32(truncatingIfNeeded: start >> 16))
+            .appending(UInt16(truncatingIfNeeded: start))
+            .appending(UInt8(truncatingIfNeeded: number >> 32))
             .appending(UInt32(truncatingIfNeeded: number))
     }
 
@@ -247,11 +251,12 @@ extension Index {
         guard row.byteCount == digestRowByteCount else {
             throw broken("a digest has a row of a wrong length")
         }
-        let high = row.littleEndian(at: 8, as: UInt16.self).byteSwapped
-        let low = row.littleEndian(at: 10, as: UInt32.self).byteSwapped
+        let start = row.littleEndian(at: 0, as: UInt32.self).byteSwapped
+        let startEnd = row.littleEndian(at: 4, as: UInt16.self).byteSwapped
+        let number = row.littleEndian(at: 6, as: UInt8.self)
+        let numberEnd = row.littleEndian(at: 7, as: UInt32.self).byteSwapped
         return (
-            row.littleEndian(at: 0, as: UInt64.self).byteSwapped,
-            UInt64(high) << 32 | UInt64(low)
+            UInt64(start) << 16 | UInt64(startEnd), UInt64(number) << 32 | UInt64(numberEnd)
         )
     }
 }

@@ -33,8 +33,8 @@ struct PageFill {
 /// Lines and their history: which block numbers stood in a page at a generation.
 ///
 /// `history` has a row for each (line, page, generation) in which the page changed: a patch, words
-/// of 16 bits of slot and 48 of number, or the full page, written when the patches since the last
-/// full page would outweigh it. A page without rows is all zero.
+/// of 16 bits of slot and 48 of number, or the full page, numbers of 40 bits, written when the
+/// patches since the last full page would outweigh it. A page without rows is all zero.
 extension Index {
     static let nextLineKey = Key("next line")
     private static let historyHeadByteCount = 8
@@ -44,6 +44,13 @@ extension Index {
     private enum HistoryKind: UInt32 {
         case patch = 0
         case full = 1
+
+        var entryByteCount: Int {
+            switch self {
+            case .patch: 8
+            case .full: 5
+            }
+        }
     }
 
     // MARK: Lines
@@ -213,8 +220,9 @@ extension Index {
         _ value: RawSpan,
         _ body: (HistoryKind, RawSpan) -> Bool
     ) throws -> Bool {
-        guard value.byteCount >= historyHeadByteCount, value.byteCount % 8 == 0,
-            let kind = HistoryKind(rawValue: value.littleEndian(at: 0, as: UInt32.self))
+        guard value.byteCount >= historyHeadByteCount,
+            let kind = HistoryKind(rawValue: value.littleEndian(at: 0, as: UInt32.self)),
+            (value.byteCount - historyHeadByteCount) % kind.entryByteCount == 0
         else { throw broken("a history page has a wrong length") }
         return body(kind, value.extracting(historyHeadByteCount..<value.byteCount))
     }
@@ -228,8 +236,11 @@ extension Index {
     ) -> Bool {
         switch kind {
         case .full:
-            for slot in 0..<min(words.byteCount / 8, numbers.count) where !known[slot] {
-                numbers[slot] = words.littleEndian(at: slot * 8, as: UInt64.self)
+            let width = kind.entryByteCount
+            for slot in 0..<min(words.byteCount / width, numbers.count) where !known[slot] {
+                let low = words.littleEndian(at: slot * width, as: UInt32.self)
+                let high = words.littleEndian(at: slot * width + 4, as: UInt8.self)
+                numbers[slot] = UInt64(high) << 32 | UInt64(low)
             }
             return true
         case .patch:
@@ -299,7 +310,10 @@ extension Index {
             }
             writer.append(HistoryKind.full.rawValue)
             writer.append(UInt32(0))
-            for number in numbers { writer.append(number) }
+            for number in numbers {
+                writer.append(UInt32(truncatingIfNeeded: number))
+                writer.append(UInt8(truncatingIfNeeded: number >> 32))
+            }
         } else {
             writer.append(HistoryKind.patch.rawValue)
             writer.append(UInt32(weight))

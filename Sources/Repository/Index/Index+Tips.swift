@@ -35,41 +35,85 @@ package struct TipPage: Sendable {
         }
     }
 
-    /// One bit a block, in whole words, then the fingerprints.
+    /// What is said of the blocks of a run; each run begins with a word of 32 bits, its kind in the
+    /// upper two and its block count in the others.
+    private enum FingerprintRun: UInt32 {
+        /// Nothing is known; nothing follows.
+        case unknown = 0
+        /// All have the one fingerprint that follows, such as that of zeros.
+        case repeated = 1
+        /// As many fingerprints follow as there are blocks.
+        case distinct = 2
+    }
+    private static let kindShift: UInt32 = 30
+
     func encoded() -> [UInt8] {
-        var writer = ByteWriter(
-            reserving: (blockCount + 63) / 64 * 8 + blockCount * Fingerprint.byteCount)
-        for start in stride(from: 0, to: blockCount, by: 64) {
-            var word: UInt64 = 0
-            for slot in start..<min(start + 64, blockCount) where isValid[slot] {
-                word |= 1 << UInt64(slot - start)
+        var writer = ByteWriter(reserving: 8 + blockCount * Fingerprint.byteCount)
+        func append(_ kind: FingerprintRun, _ run: Range<Int>) {
+            guard !run.isEmpty else { return }
+            writer.append(kind.rawValue << Self.kindShift | UInt32(run.count))
+            let values = kind == .distinct ? run : kind == .repeated ? run.prefix(1) : 0..<0
+            for slot in values {
+                writer.append(fingerprints[slot].low)
+                writer.append(fingerprints[slot].high)
             }
-            writer.append(word)
         }
-        for fingerprint in fingerprints {
-            writer.append(fingerprint.low)
-            writer.append(fingerprint.high)
+        // Where the run of distinct fingerprints began that is not written yet.
+        var distinctStart = 0
+        var slot = 0
+        while slot < blockCount {
+            let end = endOfEqual(from: slot)
+            if isValid[slot], end - slot < 3 {
+                slot = end
+                continue
+            }
+            append(.distinct, distinctStart..<slot)
+            append(isValid[slot] ? .repeated : .unknown, slot..<end)
+            slot = end
+            distinctStart = end
         }
+        append(.distinct, distinctStart..<blockCount)
         return writer.bytes
     }
 
+    /// Where the blocks end of which the same is said as of that at `start`.
+    private func endOfEqual(from start: Int) -> Int {
+        var end = start + 1
+        while end < blockCount, isValid[end] == isValid[start],
+            !isValid[start] || fingerprints[end] == fingerprints[start]
+        {
+            end += 1
+        }
+        return end
+    }
+
     init?(decoding bytes: RawSpan) {
-        // Every 64 blocks take 8 bytes of bits and 16 each; solve for the count.
-        let whole = bytes.byteCount / (8 + 64 * Fingerprint.byteCount)
-        let rest = bytes.byteCount % (8 + 64 * Fingerprint.byteCount)
-        let count = whole * 64 + (rest >= 8 ? (rest - 8) / Fingerprint.byteCount : 0)
-        let bitsByteCount = (count + 63) / 64 * 8
-        guard bytes.byteCount == bitsByteCount + count * Fingerprint.byteCount,
-            count <= Page.blockCount
-        else { return nil }
-        self.init(blockCount: count)
-        for slot in 0..<count {
-            let word = bytes.littleEndian(at: slot / 64 * 8, as: UInt64.self)
-            isValid[slot] = word >> UInt64(slot % 64) & 1 == 1
-            let offset = bitsByteCount + slot * Fingerprint.byteCount
-            fingerprints[slot] = Fingerprint(
-                low: bytes.littleEndian(at: offset, as: UInt64.self),
-                high: bytes.littleEndian(at: offset + 8, as: UInt64.self))
+        fingerprints = []
+        isValid = []
+        fingerprints.reserveCapacity(Page.blockCount)
+        isValid.reserveCapacity(Page.blockCount)
+        var offset = 0
+        while offset < bytes.byteCount {
+            guard bytes.byteCount - offset >= 4 else { return nil }
+            let word = bytes.littleEndian(at: offset, as: UInt32.self)
+            offset += 4
+            let count = Int(word & (1 << Self.kindShift - 1))
+            guard let kind = FingerprintRun(rawValue: word >> Self.kindShift), count > 0,
+                count <= Page.blockCount - fingerprints.count
+            else { return nil }
+            let stored = kind == .distinct ? count : kind == .repeated ? 1 : 0
+            guard bytes.byteCount - offset >= stored * Fingerprint.byteCount else { return nil }
+            isValid.append(contentsOf: repeatElement(kind != .unknown, count: count))
+            for position in 0..<stored {
+                let start = offset + position * Fingerprint.byteCount
+                fingerprints.append(
+                    Fingerprint(
+                        low: bytes.littleEndian(at: start, as: UInt64.self),
+                        high: bytes.littleEndian(at: start + 8, as: UInt64.self)))
+            }
+            offset += stored * Fingerprint.byteCount
+            let value = kind == .repeated ? fingerprints.last ?? .zero : .zero
+            fingerprints.append(contentsOf: repeatElement(value, count: count - stored))
         }
     }
 }
