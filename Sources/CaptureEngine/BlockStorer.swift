@@ -61,8 +61,10 @@ final class BlockStorer {
     private func isNew(_ block: ChangedBlock, _ bytes: RawSpan) throws -> Bool {
         guard packs.claim(block.digest) else { return false }
         guard let known = try context.index.find(block.digest) else { return true }
-        // What another process stored is proved before it is relied upon.
-        guard known.isOwn || isReadable(known.number, block.digest) else { return true }
+        // What another process stored is proved before it is relied upon, and so is a patch where
+        // packs were lost: what it is a patch of may be gone.
+        let isCertain = known.isOwn && (known.isPlain || !context.mindsLoss)
+        guard isCertain || isReadable(known.number, block.digest) else { return true }
         packs.unclaim(block.digest)
         return false
     }

@@ -12,6 +12,8 @@ final class CaptureContext: Sendable {
     let level: Int
     let isDryRun: Bool
     let blockSize: BlockSize
+    /// Whether the repository lost packs, so that unchanged blocks may have to be stored again.
+    let mindsLoss: Bool
     /// Blocks of the snapshot before; 0 for a base.
     let oldBlockCount: UInt64
     let fingerprinter: BlockFingerprinter
@@ -35,6 +37,7 @@ final class CaptureContext: Sendable {
         oldBlockCount = repository.blockSize.blockCount(coveringByteCount: line.tipByteCount)
         fingerprinter = BlockFingerprinter(hash: index.fingerprints, blockSize: blockSize)
         zeroDigest = ImageDigestTree(blockSize: blockSize).zeroBlock
+        mindsLoss = index.mayLackBlocks
     }
 
     /// The page of fingerprints that the index has for the snapshot before.
@@ -44,6 +47,14 @@ final class CaptureContext: Sendable {
         guard count > 0 else { return nil }
         var tip = try index.tipPage(of: line.number, page: page)
         tip?.resize(to: count)
+        if mindsLoss, tip != nil {
+            // Read and digested, such blocks are stored again where nothing gives them any more.
+            for slot in try index.doubtfulSlots(
+                of: line.number, page: page, generation: line.tipGeneration, blockCount: count)
+            {
+                tip?[slot] = nil
+            }
+        }
         return tip
     }
 

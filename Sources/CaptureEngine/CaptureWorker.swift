@@ -150,13 +150,15 @@ final class CaptureWorker {
             hash.update(block)
             let digest = Digest(hash.finish())
             let isKept = !isNewBlock && before.isData(slot) && before.digests[slot] == digest
-            if isKept { continue }
-            result.outcomes.append(OutcomeRun(slot, .data(digest)))
+            // What did not change is stored again only where its pack was lost.
+            if isKept && !context.mindsLoss { continue }
+            if !isKept { result.outcomes.append(OutcomeRun(slot, .data(digest))) }
+            let hasBefore = !isNewBlock && !isKept
             changed.append(
                 ChangedBlock(
                     slot: slot, byteOffset: candidate.position * size, digest: digest,
-                    before: isNewBlock ? SpecialBlock.zero : before.numbers[slot],
-                    beforeDigest: isNewBlock ? .zero : before.digests[slot]))
+                    before: hasBefore ? before.numbers[slot] : SpecialBlock.zero,
+                    beforeDigest: hasBefore ? before.digests[slot] : .zero))
         }
         if !changed.isEmpty { try storer.store(changed, in: bytes) }
     }

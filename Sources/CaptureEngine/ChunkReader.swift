@@ -35,6 +35,9 @@ final class ChunkReader {
         freeSlots = Array((0..<chunkCount).reversed())
     }
 
+    /// The buffer goes with the reader; nothing may be read into it any more.
+    deinit { ring?.drain() }
+
     var hasFreeSlot: Bool { !freeSlots.isEmpty }
     var isIdle: Bool { inFlight.isEmpty }
 

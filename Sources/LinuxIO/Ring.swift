@@ -21,7 +21,7 @@ package final class Ring {
     }
 
     deinit {
-        while inFlightCount > 0, (try? wait()) != nil {}
+        drain()
         unsafe varve_ring_destroy(pointer)
     }
 
@@ -75,6 +75,11 @@ package final class Ring {
         guard status == 0 else { throw SystemError(.ring, "completions", errno: -status) }
         inFlightCount -= 1
         return (tag, Int(result))
+    }
+
+    /// Waits for all that is in flight, whatever becomes of it: buffers may be let go of then.
+    package func drain() {
+        while inFlightCount > 0, (try? wait()) != nil {}
     }
 
     private func index(of buffer: AlignedBuffer, _ range: Range<Int>) -> Int32 {

@@ -141,6 +141,9 @@ private final class WriteFlight {
         freeSlots = Array(1..<count)
     }
 
+    /// The buffers go with the writer; nothing may be written from them any more.
+    deinit { ring?.drain() }
+
     func append(_ bytes: RawSpan) throws(SystemError) {
         var taken = 0
         while taken < bytes.byteCount {

@@ -91,7 +91,11 @@ package struct Timeline: Sendable {
             }
         }
         for marker in markers where marker.generation > 0 {
-            damage.add(marker.generation, marker.snapshot, nil, "its delta is missing")
+            let reason = unreadable.first { $0.name.id == marker.delta }.map {
+                "\($0.name.objectName) is damaged: \($0.reason)"
+            }
+            damage.add(
+                marker.generation, marker.snapshot, nil, reason ?? "its delta is missing")
         }
         if newest == nil && !(deltas.isEmpty && unreadable.isEmpty) {
             problems.append(

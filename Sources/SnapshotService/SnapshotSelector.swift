@@ -104,10 +104,15 @@ package enum SnapshotSelector: Hashable, Sendable {
                 .failed, "the repository has no volume '\(volume)'; 'varve snapshots' lists them")
         }
         guard let snapshot = choose(timeline) else {
-            if case .generation(_, let generation) = self {
-                try refuseDamaged([timeline]) { $0.generation == generation }
+            try refuseDamaged([timeline]) { damaged in
+                switch self {
+                case .generation(_, let generation): damaged.generation == generation
+                case .time(_, let time):
+                    (damaged.facts?.time.seconds ?? time.seconds) <= time.seconds
+                case .latest, .before: true
+                case .prefix: false
+                }
             }
-            if case .latest = self { try refuseDamaged([timeline]) { _ in true } }
             throw ServiceError(
                 .failed,
                 "volume '\(volume)' has no such snapshot; 'varve snapshots \(volume)' lists them")

@@ -45,7 +45,7 @@ package enum DeviceUse {
         return nil
     }
 
-    /// The device, its partitions, and the disk that it is a partition of.
+    /// The device and its partitions.
     private static func related(to number: UInt64) -> Set<UInt64> {
         var found: Set<UInt64> = [number]
         let directory = system(number)

@@ -56,30 +56,54 @@ package final class VolumeSource: Sendable {
             opened = unsafe open(path, O_RDONLY | O_CLOEXEC)
         }
         guard opened >= 0 else { throw SystemError(.open, path) }
-        let descriptor = opened
-        buffered = descriptor
-        status = found
-        direct = FileOperation.openDirect(path)
-        let reason: String?
-        if found.kind == .blockDevice {
-            kind = .blockDevice
-            byteCount = try BlockDevice.byteCount(descriptor, subject: path)
-            sectorByteCount = try BlockDevice.sectorByteCount(descriptor, subject: path)
-            serial = DeviceUse.serial(ofDevice: found.representedDevice)
-            reason = DeviceUse.reason(forDevice: found.representedDevice, path: path) ?? heldBy
-        } else {
-            kind = .file
-            byteCount = found.byteCount
-            sectorByteCount = 512
-            serial = ""
-            reason = DeviceUse.reason(forFile: found, descriptor: descriptor)
+        let facts: Facts
+        do {
+            facts = try Facts(of: found, opened, path, heldBy)
+        } catch {
+            close(opened)
+            throw error
         }
-        useReason = reason
-        if let reason, !allowsUse {
+        buffered = opened
+        direct = FileOperation.openDirect(path)
+        status = found
+        kind = found.kind == .blockDevice ? .blockDevice : .file
+        byteCount = facts.byteCount
+        sectorByteCount = facts.sectorByteCount
+        serial = facts.serial
+        useReason = facts.useReason
+        if let reason = facts.useReason, !allowsUse {
             throw VolumeError(
                 .busy,
                 "\(path) is in use (\(reason)), so that no single moment of it can be read; "
                     + "unmount or detach it, or capture it anyway with --live-inconsistent")
+        }
+    }
+
+    /// What an open source tells of itself.
+    private struct Facts {
+        let byteCount: UInt64
+        let sectorByteCount: Int
+        let serial: String
+        let useReason: String?
+
+        init(
+            of found: FileStatus,
+            _ descriptor: Int32,
+            _ path: String,
+            _ heldBy: String?
+        ) throws {
+            if found.kind == .blockDevice {
+                byteCount = try BlockDevice.byteCount(descriptor, subject: path)
+                sectorByteCount = try BlockDevice.sectorByteCount(descriptor, subject: path)
+                serial = DeviceUse.serial(ofDevice: found.representedDevice)
+                useReason =
+                    DeviceUse.reason(forDevice: found.representedDevice, path: path) ?? heldBy
+            } else {
+                byteCount = found.byteCount
+                sectorByteCount = 512
+                serial = ""
+                useReason = DeviceUse.reason(forFile: found, descriptor: descriptor)
+            }
         }
     }
 

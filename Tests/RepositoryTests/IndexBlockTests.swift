@@ -82,12 +82,21 @@ struct IndexBlockTests {
         #expect(try index.find(Digest(words: 7, 8, 0, 0)) == nil)
     }
 
-    @Test("A digest in several packs has a place in each, the shallowest first")
-    func places() throws {
+    @Test(
+        "A digest in several packs has a place in each, the shallowest first",
+        arguments: [false, true])
+    func places(isTogether: Bool) throws {
         let index = try index()
-        try index.addOwnPacks([(Self.pack(1), 10, Self.table([5, 6], kind: .patch, depth: 4))])
-        try index.addOwnPacks([(Self.pack(2), 10, Self.table([6], kind: .patch, depth: 2))])
-        try index.addOwnPacks([(Self.pack(3), 10, Self.table([7, 6]))])
+        let packs: [(id: ObjectID, byteCount: UInt64, table: PackTable)] = [
+            (Self.pack(1), 10, Self.table([5, 6], kind: .patch, depth: 4)),
+            (Self.pack(2), 10, Self.table([6], kind: .patch, depth: 2)),
+            (Self.pack(3), 10, Self.table([7, 6])),
+        ]
+        if isTogether {
+            try index.addOwnPacks(packs)
+        } else {
+            for pack in packs { try index.addOwnPacks([pack]) }
+        }
         let number = try #require(try index.find(Self.digest(6))).number
         let places = try index.allPlaces(of: number)
         #expect(places.map(\.depth) == [0, 2, 4])

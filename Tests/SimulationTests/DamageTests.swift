@@ -154,6 +154,38 @@ import Testing
         #expect(error?.kind == .damaged)
     }
 
+    @Test(
+        "A backup stores again what a lost pack held, where the source still has it",
+        arguments: [false, true])
+    func healing(losesIndex: Bool) throws {
+        let store = try Self.makeStore()
+        let lab = try Lab(store)
+        lab.seed = 5
+        // The index of the lab has seen all packs and all fingerprints of the last image.
+        try lab.capture(Self.images[2])
+        let original = store.objects
+        let packs = original.keys.filter { $0.hasPrefix("packs/") }
+        #expect(packs.count > 2)
+        for pack in packs {
+            store.objects = original
+            let home = try Lab(store)
+            home.seed = 6
+            try home.capture(Self.images[2])
+            store.objects[pack] = nil
+            let lab = losesIndex ? try Lab(store) : home
+            lab.seed = 7
+            let result = try lab.capture(Self.images[2])
+            #expect(result.facts.blocksChanged == 0)
+            let snapshots = try lab.timeline().snapshots
+            for snapshot in snapshots where snapshot.generation >= 3 {
+                #expect(try lab.restore(snapshot) == Self.images[2], "\(pack)")
+            }
+            // What only older snapshots had stays lost, and is not forgotten.
+            let lost = try lab.check().findings.map(\.subject)
+            #expect(!lost.contains("disk@3") && !lost.contains("disk@4"), "\(pack): \(lost)")
+        }
+    }
+
     @Test("Without reading data, a check names the snapshots whose patches lost what is below them")
     func lostPack() throws {
         let store = try Self.makeStore()

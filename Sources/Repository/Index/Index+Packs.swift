@@ -63,6 +63,7 @@ extension Index {
             try putPack(
                 PackRecord(number: record.number, id: record.id, byteCount: 0, isOwn: false),
                 transaction)
+            try noteLoss(transaction)
         }
         forgetPack(record.number)
     }
@@ -121,19 +122,24 @@ extension Index {
         }
 
         private func addTogether(_ items: ArraySlice<Item>) throws {
-            let records = try index.environment.write { transaction in
-                var records: [PackRecord] = []
-                for item in items {
-                    let record = try index.newRecord(
-                        item.id, item.byteCount, item.isOwn, transaction)
-                    let places = index.places(of: item.table, in: record.number)
-                    try index.add(places[...], transaction)
-                    try index.putPack(record, transaction)
-                    records.append(record)
+            var records: [PackRecord] = []
+            do {
+                try index.environment.write { transaction in
+                    for item in items {
+                        let record = try index.newRecord(
+                            item.id, item.byteCount, item.isOwn, transaction)
+                        // A block that a later pack of these has too keeps both places.
+                        index.remember(record)
+                        records.append(record)
+                        let places = index.places(of: item.table, in: record.number)
+                        try index.add(places[...], transaction)
+                        try index.putPack(record, transaction)
+                    }
                 }
-                return records
+            } catch {
+                for record in records { index.forgetPack(record.number) }
+                throw error
             }
-            for record in records { index.remember(record) }
         }
 
         /// A pack of many blocks goes in by several commits; its record, which makes it count, is

@@ -18,6 +18,8 @@ package struct KnownBlock: Hashable, Sendable {
     package let number: BlockNumber
     /// Whether this index saw one of its packs written; otherwise the block is to be proved first.
     package let isOwn: Bool
+    /// Whether one of its places needs no other block.
+    package let isPlain: Bool
 }
 
 /// What the engines ask; each answer is one short transaction.
@@ -72,8 +74,38 @@ extension Index {
             let places = try places(of: number, transaction)
             guard !places.isEmpty else { return nil }
             return KnownBlock(
-                number: number, isOwn: places.contains { pack($0.pack)?.isOwn == true })
+                number: number, isOwn: places.contains { pack($0.pack)?.isOwn == true },
+                isPlain: places.contains { $0.depth == 0 })
         }
+    }
+
+    /// Whether a pack that this index knew is gone, or a delta names blocks that no pack holds.
+    package var mayLackBlocks: Bool {
+        let known = try? environment.read { try $0.contains(Self.lossKey, in: tables.meta) }
+        return known ?? true
+    }
+
+    func noteLoss(_ transaction: borrowing Transaction) throws {
+        try transaction.put([1].rawSpan, in: tables.meta, for: Self.lossKey)
+    }
+
+    /// Blocks of a page whose bytes may be lost: no pack has their first place, or they are patches.
+    package func doubtfulSlots(
+        of line: LineNumber,
+        page: UInt64,
+        generation: Generation,
+        blockCount: Int
+    ) throws -> [Int] {
+        var numbers = [BlockNumber](repeating: SpecialBlock.zero, count: blockCount)
+        var slots: [Int] = []
+        try environment.read { transaction in
+            try loadNumbers(
+                line, page: page, generation: generation, into: &numbers, transaction)
+            try forEachEntry(of: numbers.span, transaction) { slot, _, place in
+                if place.depth > 0 || pack(place.pack) == nil { slots.append(slot) }
+            }
+        }
+        return slots
     }
 
     /// The page's leaf of the image digest at the line's tip.

@@ -160,7 +160,7 @@ extension Index {
     func dropStaged(_ line: LineNumber) throws {
         while true {
             let count = try environment.write { transaction in
-                let keys = try stagedPages(line, transaction, limit: 256)
+                let keys = try stagedPages(line, nil, transaction, limit: 256)
                 for key in keys {
                     try transaction.remove(
                         Self.stagedKey(line, key.attempt, key.page), from: tables.staged)
@@ -175,11 +175,9 @@ extension Index {
     func applyStaged(_ line: LineNumber, attempt: UInt64) throws {
         while true {
             let count = try environment.write { transaction in
-                let keys = try stagedPages(line, transaction, limit: 256).filter {
-                    $0.attempt == attempt
-                }
+                let keys = try stagedPages(line, attempt, transaction, limit: 256)
                 for key in keys {
-                    let staged = Self.stagedKey(line, key.attempt, key.page)
+                    let staged = Self.stagedKey(line, attempt, key.page)
                     guard
                         let bytes = try transaction.value(
                             in: tables.staged, for: staged, { [UInt8](copying: $0) })
@@ -206,8 +204,10 @@ extension Index {
         try putTip(tip, line, page: page, transaction)
     }
 
+    /// The first pages that are staged on a line, by one attempt or by any.
     private func stagedPages(
         _ line: LineNumber,
+        _ wanted: UInt64?,
         _ transaction: borrowing Transaction,
         limit: Int
     ) throws -> [(attempt: UInt64, page: UInt64)] {
@@ -220,8 +220,10 @@ extension Index {
                     UInt64(key.littleEndian(at: 12, as: UInt32.self).byteSwapped)
                 )
             }
-            var row = try cursor.seek(atLeast: Key().appending(line), read)
-            while let (found, attempt, page) = row, found == line, keys.count < limit {
+            var row = try cursor.seek(atLeast: Self.stagedKey(line, wanted ?? 0, 0), read)
+            while let (found, attempt, page) = row, found == line, keys.count < limit,
+                attempt == wanted ?? attempt
+            {
                 keys.append((attempt, page))
                 row = try cursor.next(read)
             }

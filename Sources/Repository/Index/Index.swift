@@ -147,6 +147,7 @@ package final class Index: Sendable {
             ] {
                 try transaction.clear(table)
             }
+            try transaction.remove(Self.lossKey, from: tables.meta)
         }
         packsByNumber.withLock { $0.removeAll() }
     }

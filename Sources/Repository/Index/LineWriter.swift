@@ -226,6 +226,7 @@ final class LineWriter {
             numbers[position] = number
         }
         try adder.flush(transaction)
+        try index.noteLoss(transaction)
         return numbers
     }
 
