@@ -61,12 +61,20 @@ extension Workbench {
             byteCount: each, limit: Self.metadataLimit)
     }
 
-    func reportTimes(_ hours: [HourCost], _ base: HourCost) {
+    func reportTimes(_ hours: [HourCost], _ base: HourCost, unchanged: [HourCost]) {
         add(timesOf: hours, name: "time of an hour, median of \(hours.count)")
+        add(timesOf: unchanged, name: "time of an unchanged hour, median of \(unchanged.count)")
         add(timesOf: [base], name: "time of the base")
     }
 
-    private func add(timesOf hours: [HourCost], name: String) {
+    func reportRestores(_ restores: [HourCost]) {
+        add(
+            timesOf: restores,
+            name: "restore of the last hour, with fsync, median of \(restores.count)",
+            note: "the repositories are in the page cache as far as the hours left them there")
+    }
+
+    private func add(timesOf hours: [HourCost], name: String, note: String? = nil) {
         func series(_ kind: Contestant.Kind) -> [Measurement] { hours.map { $0.measured(kind) } }
         func text(_ kind: Contestant.Kind) -> String {
             let wall = Statistics.median(series(kind).map(\.wallSeconds))
@@ -79,14 +87,15 @@ extension Workbench {
             return hour.measured(.varve).wallSeconds / best
         }
         let shares = hours.flatMap(\.measurements.values).compactMap(\.residentShareBefore)
+        let warmth =
+            "at least \(Format.number(100 * (shares.min() ?? 0), 1)) % of the image in the page "
+            + "cache before each run"
         report.add(
             ResultRow(
                 row: "hours", work: name, varve: text(.varve),
                 reference: "restic \(text(.restic)); borg \(text(.borg))",
                 ratio: Statistics.median(ratios),
-                note: "varve / the faster of the two; at least "
-                    + "\(Format.number(100 * (shares.min() ?? 0), 1)) % of the image in the page "
-                    + "cache before each run",
+                note: "varve / the faster of the two; " + (note ?? warmth),
                 samples: [
                     "varve": series(.varve), "restic": series(.restic), "borg": series(.borg),
                 ]))

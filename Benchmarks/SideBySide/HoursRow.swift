@@ -9,6 +9,8 @@ struct Contestant {
     /// What the repository's own locks and holds are called; they do not count.
     let uncounted: Set<String>
     let commands: (_ hour: String) -> Command
+    /// Writes the image of that hour, the newest one, to a file that is not there.
+    let restore: (_ hour: String, _ target: String) -> Command
 
     func storedByteCount() throws -> UInt64 {
         try Storage.byteCount(of: repository, excluding: uncounted)
@@ -37,9 +39,7 @@ extension Workbench {
         try discardCompressed()
         let repository = try newRepository("hours")
         let contestants = try contestants(image: image.path, repository)
-        let nothing = HourFacts(
-            hour: 0, changedPages: 0, changedBlocks: 0, limitBytes: 0, compressedBytes: 0)
-
+        let nothing = HourFacts.none
         let base = try runHour(nothing, name: "base", contestants, image)
         let still = try runHour(nothing, name: "still-first", contestants, image)
         let changes = try HourlyChanges(image: image, seed: options.seed)
@@ -54,19 +54,42 @@ extension Workbench {
         describeHours(hours)
         reportBytes(hours)
         reportMetadata(hours, try StoredFrames(in: repository).subtracting(baseFrames))
-        reportTimes(hours, base)
+        reportTimes(hours, base, unchanged: [still, last])
         reportUnchanged([still, last])
         try reportTotals(contestants)
         try reportIndex(repository, image: image.path, hours)
-        let target = scratch + "/restored.img"
-        try Storage.remove(target)
-        _ = try varve(
-            repository.command("restore", "--quiet", "disk@latest", target),
-            "restore of the last hour")
-        try prove(target, equals: image.path, row: "hours")
-        try Storage.remove(target)
+        reportRestores(try measureRestores(contestants, hour: "still-last", image: image.path))
         for contestant in contestants { try Storage.remove(contestant.repository) }
         try repository.remove()
+    }
+
+    /// Lets every program restore the newest hour to a new file, durably; a different one begins
+    /// each time, and the first time every file is compared with the image.
+    private func measureRestores(
+        _ contestants: [Contestant],
+        hour: String,
+        image: String
+    ) throws -> [HourCost] {
+        let target = scratch + "/restored.img"
+        return try (0..<options.pairCount).map { round in
+            var cost = HourCost(facts: .none)
+            for turn in contestants.indices {
+                let contestant = contestants[(turn + round) % contestants.count]
+                try Storage.remove(target)
+                PageCache.settle()
+                let command = contestant.restore(hour, target)
+                cost.measurements[contestant.kind.rawValue] = try runner.run(
+                    command, thenSync: [target])
+                guard round == 0 else { continue }
+                if contestant.kind == .varve {
+                    try prove(target, equals: image, row: "hours")
+                } else {
+                    _ = try runner.run(Command("cmp", "-s", target, image))
+                }
+            }
+            try Storage.remove(target)
+            return cost
+        }
     }
 
     private func contestants(
@@ -78,19 +101,26 @@ extension Workbench {
         _ = try runner.run(Command("restic", "init", "--repository-version", "2", "-r", restic))
         _ = try runner.run(Command("borg", "init", "-e", "none", borg))
         return [
-            Contestant(kind: .varve, repository: varve.path, uncounted: ["locks"]) { _ in
-                varve.command("backup", "--quiet", "--volume", "disk", image)
-            },
-            Contestant(kind: .restic, repository: restic, uncounted: ["locks"]) { _ in
-                Command("restic", "-r", restic, "backup", "-q", "--compression", "auto", image)
-            },
             Contestant(
-                kind: .borg, repository: borg, uncounted: ["lock.exclusive", "lock.roster"]
-            ) { hour in
-                Command(
-                    "borg", "create", "--compression", "zstd,3", "--files-cache", "disabled",
-                    "\(borg)::\(hour)", image)
-            },
+                kind: .varve, repository: varve.path, uncounted: ["locks"],
+                commands: { _ in varve.command("backup", "--quiet", "--volume", "disk", image) },
+                restore: { varve.command("restore", "--quiet", "disk@latest", $1) }),
+            Contestant(
+                kind: .restic, repository: restic, uncounted: ["locks"],
+                commands: { _ in
+                    Command("restic", "-r", restic, "backup", "-q", "--compression", "auto", image)
+                },
+                restore: {
+                    Command("restic", "-r", restic, "dump", "-q", "latest", image, output: $1)
+                }),
+            Contestant(
+                kind: .borg, repository: borg, uncounted: ["lock.exclusive", "lock.roster"],
+                commands: { hour in
+                    Command(
+                        "borg", "create", "--compression", "zstd,3", "--files-cache", "disabled",
+                        "\(borg)::\(hour)", image)
+                },
+                restore: { Command("borg", "extract", "--stdout", "\(borg)::\($0)", output: $1) }),
         ]
     }
 

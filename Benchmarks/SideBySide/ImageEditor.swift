@@ -13,6 +13,9 @@ struct HourFacts: Encodable {
     let limitBytes: UInt64
     /// The same blocks compressed by zstd 3 alone.
     let compressedBytes: UInt64
+
+    static let none = HourFacts(
+        hour: 0, changedPages: 0, changedBlocks: 0, limitBytes: 0, compressedBytes: 0)
 }
 
 /// Changes an image in place, keeps each touched block as it was before the hour, and computes
