@@ -63,7 +63,7 @@ final class BlockStorer {
         guard let known = try context.index.find(block.digest) else { return true }
         // What another process stored is proved before it is relied upon, and so is a patch where
         // packs were lost: what it is a patch of may be gone.
-        let isCertain = known.isOwn && (known.isPlain || !context.mindsLoss)
+        let isCertain = context.mindsLoss ? known.isOwnAndPlain : known.isOwn
         guard isCertain || isReadable(known.number, block.digest) else { return true }
         packs.unclaim(block.digest)
         return false

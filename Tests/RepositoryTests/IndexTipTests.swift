@@ -165,6 +165,58 @@ struct IndexTipTests {
         #expect(Self.values(found) == Self.values(page))
     }
 
+    @Test("Before staged fingerprints are moved the line says what is pending, whatever changed")
+    func pendingBeforeStaged() throws {
+        var model = try HistoryModel(seed: 12)
+        try model.begin(blockCount: 100)
+        var blocks = model.states[0].blocks
+        blocks[3] = .data(Digest(words: 1000, 0, 0, 0))
+        try model.commit(blocks, after: model.states[0])
+        try model.commit(blocks, after: model.states[1])
+        let index = try index(model)
+        let (number, empty) = try index.openLine(Home.volume, .nothing)
+        var state = empty
+        for delta in model.deltas {
+            let writer = LineWriter(
+                index: index, line: number, state: state,
+                findings: CaptureFindings(attempt: 1, deltaByteCount: 1))
+            writer.begin(delta)
+            try model.home.repository.forEachMap(of: delta.name) { map, _ in try writer.add(map) }
+            try writer.suspend()
+            let between = try index.environment.read { try index.lineState(number, $0) }
+            #expect(between?.pending == LineState.Pending(of: delta))
+            #expect(between?.tip == state.tip)
+            try writer.end()
+            try writer.flush()
+            state = writer.state
+            #expect(try index.environment.read { try index.lineState(number, $0) } == state)
+        }
+    }
+
+    @Test("Fingerprints that a capture does not replace are invalid where its delta changed them")
+    func ownInvalidation() throws {
+        var model = try HistoryModel(seed: 13)
+        let blocks = (0..<300).map { HistoryModel.Content.data(Digest(words: $0, 0, 0, 0)) }
+        try model.commit(blocks, after: nil)
+        let index = try index(model)
+        let line = try index.lineForCapture(of: Home.volume, line: nil)
+        var page = TipPage(blockCount: 300)
+        for slot in 0..<300 { page[slot] = Fingerprint(low: UInt64(slot), high: 1) }
+        try index.applyCommitted(
+            model.deltas[0], line: line.number,
+            findings: CaptureFindings(tips: [(0, page)], deltaByteCount: 1),
+            repository: model.home.repository)
+        var changed = blocks
+        changed[8] = .zero
+        try model.commit(changed, after: model.states[0])
+        try index.applyCommitted(
+            model.deltas[1], line: line.number, findings: CaptureFindings(deltaByteCount: 1),
+            repository: model.home.repository)
+        page[8] = nil
+        let found = try index.tipPage(of: line.number, page: 0)
+        #expect(Self.values(found) == Self.values(page))
+    }
+
     @Test("A delta that a crash left half applied leaves no fingerprint of what it changed")
     func halfApplied() throws {
         var model = try HistoryModel(seed: 8)

@@ -85,6 +85,12 @@ import Testing
             full, Array(full[..<30_000]),
             Array(full[..<30_000]) + [UInt8](repeating: 0, count: 60_000),
             [], full, Array(full[..<50_000]), full, Array(full[..<8_192]), full,
+            // What stood behind an end must not be taken for what is there now.
+            [], [UInt8](repeating: 0, count: full.count), full,
+            [], [UInt8](repeating: 0, count: 20_000), [UInt8](repeating: 0, count: full.count),
+            full,
+            Array(full[..<9_000]), Array(full[..<9_000]) + [UInt8](repeating: 0, count: 60_000),
+            full,
         ]
         for image in images { try lab.capture(image) }
         for (snapshot, image) in zip(try lab.timeline().snapshots, images) {

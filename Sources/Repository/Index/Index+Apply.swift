@@ -219,7 +219,7 @@ extension Index {
         writer.begin(delta)
         try repository.forEachMap(of: delta.name) { map, _ in try writer.add(map) }
         if let attempt = findings.attempt {
-            try writer.flush()
+            try writer.suspend()
             try applyStaged(line, attempt: attempt)
         }
         try writer.end()

@@ -18,8 +18,8 @@ package struct KnownBlock: Hashable, Sendable {
     package let number: BlockNumber
     /// Whether this index saw one of its packs written; otherwise the block is to be proved first.
     package let isOwn: Bool
-    /// Whether one of its places needs no other block.
-    package let isPlain: Bool
+    /// Whether one of those needs no other block.
+    package let isOwnAndPlain: Bool
 }
 
 /// What the engines ask; each answer is one short transaction.
@@ -74,10 +74,12 @@ extension Index {
             let places = try places(of: number, transaction)
             guard !places.isEmpty else { return nil }
             return KnownBlock(
-                number: number, isOwn: places.contains { pack($0.pack)?.isOwn == true },
-                isPlain: places.contains { $0.depth == 0 })
+                number: number, isOwn: places.contains(where: isOwn),
+                isOwnAndPlain: places.contains { isOwn($0) && $0.depth == 0 })
         }
     }
+
+    private func isOwn(_ place: Place) -> Bool { pack(place.pack)?.isOwn == true }
 
     /// Whether a pack that this index knew is gone, or a delta names blocks that no pack holds.
     package var mayLackBlocks: Bool {

@@ -29,6 +29,8 @@ final class LineWriter {
     private(set) var state: LineState
     /// Whether the line had no rows at all when the writer was made.
     private let isNew: Bool
+    /// Pages whose fingerprints come with the last transaction.
+    private let replacedTips: Set<UInt64>
 
     private var open: KnownDelta?
     private var blockCount: UInt64 = 0
@@ -52,6 +54,7 @@ final class LineWriter {
         self.state = state
         self.findings = findings
         isNew = state.tip == .nothing && state.pending == nil
+        replacedTips = Set(findings?.tips.map(\.page) ?? [])
         self.state.pending = nil
         tree = ImageDigestTree(blockSize: index.blockSize)
     }
@@ -107,11 +110,20 @@ final class LineWriter {
             }
         }
         open = nil
+        hasOpenPages = false
         state.tip = delta.head.to
         state.tipGeneration = delta.name.to
         state.tipByteCount = delta.head.toByteCount
         ended.append(delta)
         waitingByteCount += 512
+    }
+
+    /// Writes all that was added of the open delta, and that it is pending: staged fingerprints may
+    /// be moved then.
+    func suspend() throws {
+        try endPage()
+        hasOpenPages = true
+        try flush()
     }
 
     /// Gives up a delta that cannot be read to its end, and writes those before it.
@@ -137,8 +149,11 @@ final class LineWriter {
         waiting.append(page)
         // Zeros on a page without rows leave a leaf; else there may be a full page of history, a
         // leaf and a page of fingerprints.
-        let isEmpty = page.slots.isEmpty && isNew && open?.head.from == .nothing
-        waitingByteCount += isEmpty ? 512 : 128 << 10
+        let leavesNoRow =
+            isNew && open?.head.from == .nothing && page.slots.isEmpty
+            && page.fills.allSatisfy { $0.number == SpecialBlock.zero }
+        waitingByteCount += leavesNoRow ? 512 : 128 << 10
+        waitingByteCount += page.fills.count * MemoryLayout<PageFill>.stride
         if waitingByteCount >= Index.transactionByteLimit { try flush() }
     }
 
@@ -146,7 +161,7 @@ final class LineWriter {
 
     /// Writes what is waiting, and with it the state that the line is in then.
     func flush() throws {
-        guard !waiting.isEmpty || !ended.isEmpty else { return }
+        guard !waiting.isEmpty || !ended.isEmpty || hasOpenPages else { return }
         try index.environment.write { transaction in
             try putPages(transaction)
             for delta in ended {
@@ -190,8 +205,8 @@ final class LineWriter {
                     fills: change.fills, blockCount: change.blockCount, transaction)
             }
             last[change.page] = change
-            // What the capture itself learned of the changed blocks follows.
-            guard findings == nil, !isNew else { continue }
+            // Fingerprints of what changed count no longer, unless the capture's own replace them.
+            guard !isNew, !replacedTips.contains(change.page) else { continue }
             for entry in data { invalid[change.page, default: []].insert(entry.slot) }
             for fill in change.fills { invalid[change.page, default: []].formUnion(fill.slots) }
         }
