@@ -139,7 +139,9 @@ extension Repository {
     /// Takes a hold, or says who has one that it cannot stand beside.
     ///
     /// The hold is written first and the others are listed then, so that of two processes at least
-    /// one sees the other; who sees another steps back and tries again.
+    /// one sees the other. Who sees another waits a little and looks again. Meanwhile it keeps its
+    /// own hold if that has the smallest id of all, and steps back otherwise: of several that wait
+    /// for each other one gets through.
     package func hold(
         _ scope: HoldScope,
         _ kind: HoldKind,
@@ -147,28 +149,43 @@ extension Repository {
         owner: HoldOwner,
         now: () -> Timestamp
     ) throws -> Hold {
+        var hold: Hold?
         var blocking: ForeignHold?
         for attempt in 0..<Self.attemptLimit {
             let time = now()
-            let record = HoldRecord(
-                purpose: purpose, host: owner.host, bootID: owner.bootID,
-                processID: owner.processID, processStart: owner.processStart, created: time,
-                expires: Timestamp(seconds: time.seconds + Hold.lifetimeSeconds))
-            let hold = try Hold(repository: self, scope: scope, kind: kind, record: record)
-            let others = try holds(on: scope, now: time).filter { $0.name != hold.objectName }
-            blocking = others.first {
+            let name: String
+            if let hold {
+                name = hold.objectName
+            } else {
+                let record = HoldRecord(
+                    purpose: purpose, host: owner.host, bootID: owner.bootID,
+                    processID: owner.processID, processStart: owner.processStart, created: time,
+                    expires: Timestamp(seconds: time.seconds + Hold.lifetimeSeconds))
+                let new = try Hold(repository: self, scope: scope, kind: kind, record: record)
+                name = new.objectName
+                hold = new
+            }
+            let others = try holds(on: scope, now: time).filter { $0.name != name }
+            let conflicting = others.filter {
                 $0.state == .live && (kind == .exclusive || $0.kind == .exclusive)
             }
             // What a dead process of this host left is of no use to anybody.
             for other in others where other.state != .live && other.record?.host == owner.host {
                 try? remove(other)
             }
-            if blocking == nil { return hold }
-            withExtendedLifetime(hold) {}
-            // Dropping `hold` gives it back before the pause.
+            if conflicting.isEmpty, let hold { return hold }
+            blocking = conflicting.first
+            if conflicting.contains(where: { Self.id(of: $0.name) < Self.id(of: name) }) {
+                // Given back before the pause.
+                hold = nil
+            }
             pause(attempt: attempt)
         }
         throw RepositoryError(.locked, Self.describe(blocking, scope))
+    }
+
+    private static func id(of name: String) -> Substring {
+        name[(name.lastIndex(of: ".") ?? name.startIndex)...]
     }
 
     private func pause(attempt: Int) {
