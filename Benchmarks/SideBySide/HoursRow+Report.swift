@@ -101,6 +101,19 @@ extension Workbench {
                 ]))
     }
 
+    /// The base is measured against the smaller of the others.
+    func reportBaseBytes(_ base: HourCost) {
+        let best = min(base.stored(.restic), base.stored(.borg))
+        report.add(
+            ResultRow(
+                row: "hours", work: "bytes stored by the base",
+                varve: Format.bytes(UInt64(max(0, base.stored(.varve)))),
+                reference: "restic \(Format.bytes(UInt64(max(0, base.stored(.restic))))), "
+                    + "borg \(Format.bytes(UInt64(max(0, base.stored(.borg)))))",
+                ratio: Double(base.stored(.varve)) / Double(max(1, best))),
+            atMost: 1)
+    }
+
     func reportUnchanged(_ hours: [HourCost]) {
         for (hour, name) in zip(hours, ["after the base", "after the last hour"]) {
             let stored = UInt64(max(0, hour.stored(.varve)))

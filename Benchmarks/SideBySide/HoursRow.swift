@@ -55,6 +55,7 @@ extension Workbench {
         reportBytes(hours)
         reportMetadata(hours, try StoredFrames(in: repository).subtracting(baseFrames))
         reportTimes(hours, base, unchanged: [still, last])
+        reportBaseBytes(base)
         reportUnchanged([still, last])
         try reportTotals(contestants)
         try reportIndex(repository, image: image.path, hours)

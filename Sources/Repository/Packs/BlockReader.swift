@@ -96,7 +96,9 @@ package final class BlockReader {
             }
         }
         throw RepositoryError(
-            .damaged, "block \(digest.hexadecimal.prefix(12)) cannot be read: \(cause)")
+            .damaged,
+            "block \(digest.hexadecimal.prefix(12)) cannot be read: \(cause); 'varve check' says "
+                + "which snapshots need it")
     }
 
     /// Proves that the place gives the bytes of `digest`.
