@@ -18,7 +18,7 @@ struct StoredFrames {
         for (id, byteCount) in try service.repository.listPacks() {
             for frame in try service.repository.readPackTable(id, byteCount: byteCount).frames {
                 let payload = UInt64(frame.header.payloadByteCount)
-                if frame.header.kind == .patch {
+                if frame.header.kind.isPatch {
                     patchCount += frame.header.blockCount
                     patchByteCount += payload
                 } else {

@@ -6,7 +6,8 @@ internal import RepositoryFormat
 
 /// A changed block in a chunk's buffer.
 struct ChangedBlock {
-    let slot: Int
+    /// Its number in the volume.
+    let number: UInt64
     /// Where the block begins in the chunk.
     let byteOffset: Int
     let digest: Digest
@@ -17,44 +18,72 @@ struct ChangedBlock {
 
 /// Stores the blocks that the repository does not have: one for each worker.
 ///
-/// A block with an earlier version at hand becomes a patch where that pays; the others go into
-/// frames, neighbours together.
+/// A block with an earlier version at hand becomes a patch where that pays, and so does one that
+/// shares pages with another block of this capture. The others are collected into frames.
 final class BlockStorer {
     private let context: CaptureContext
     private let packs: any FrameSink
+    private let similar: SimilarBlocks?
     private let encoder: FrameEncoder
     private let reader: BlockReader
+    private let hash = SHA256()
     private let earlier: AlignedBuffer
-    private let frameBlockLimit: Int
+    /// Blocks that share pages with the one at hand.
+    private let likes: AlignedBuffer
+    /// Blocks of the next frame.
+    private let staged: AlignedBuffer
     private var digests: [Digest] = []
+    private var stagedStretch: UInt64 = 0
+    private let frameBlockLimit: Int
 
-    init(context: CaptureContext, packs: any FrameSink) throws {
+    init(context: CaptureContext, packs: any FrameSink, similar: SimilarBlocks?) throws {
         self.context = context
         self.packs = packs
+        self.similar = similar
         encoder = try FrameEncoder(blockSize: context.blockSize, level: context.level)
-        let cached = max(2, min(8, (4 << 20) / context.blockSize.byteCount))
-        reader = try BlockReader(
-            repository: context.repository, index: context.index, cachedFrameCount: cached)
+        reader = try BlockReader(repository: context.repository, index: context.index)
         earlier = try AlignedBuffer(byteCount: context.blockSize.byteCount)
+        likes = try AlignedBuffer(byteCount: 2 * context.blockSize.byteCount)
+        staged = try AlignedBuffer(byteCount: Format.framePlainByteCount(context.blockSize))
         frameBlockLimit = Format.frameBlockLimit(context.blockSize)
     }
 
     /// Stores what is new among `blocks`, which are in the order of the chunk.
     func store(_ blocks: [ChangedBlock], in chunk: RawSpan) throws {
         let size = context.blockSize.byteCount
-        var run: Range<Int> = 0..<0
         for block in blocks {
-            let range = block.byteOffset..<block.byteOffset + size
-            guard try isNew(block, chunk.extracting(range)) else { continue }
-            if try storePatch(block, chunk.extracting(range)) { continue }
-            if run.upperBound != range.lowerBound || run.count / size == frameBlockLimit {
-                try storeRun(chunk.extracting(run))
-                run = range.lowerBound..<range.lowerBound
-            }
-            run = run.lowerBound..<range.upperBound
-            digests.append(block.digest)
+            let bytes = chunk.extracting(block.byteOffset..<block.byteOffset + size)
+            guard try isNew(block, bytes) else { continue }
+            if try storePatch(block, bytes) { continue }
+            if try storeSimilar(block, bytes) { continue }
+            try stage(block, bytes)
         }
-        try storeRun(chunk.extracting(run))
+    }
+
+    /// Stores what is still waiting for its frame to fill.
+    func finish() throws {
+        guard !digests.isEmpty else { return }
+        let count = digests.count * context.blockSize.byteCount
+        let stored = digests[...]
+        let staged = staged
+        try encoder.encode(staged.bytes.extracting(0..<count)) { frame, header in
+            _ = try packs.append(frame: frame, header: header, digests: stored)
+        }
+        digests.removeAll(keepingCapacity: true)
+    }
+
+    /// Puts the block into the next frame. A frame that is half full ends with its stretch of the
+    /// volume, so that a restore, which goes by stretches as well, reads few frames twice.
+    private func stage(_ block: ChangedBlock, _ bytes: RawSpan) throws {
+        let stretch = block.number / UInt64(Format.stretchBlockCount(context.blockSize))
+        let isHalfFull = digests.count * 2 >= frameBlockLimit
+        if digests.count == frameBlockLimit || isHalfFull && stretch != stagedStretch {
+            try finish()
+        }
+        stagedStretch = stretch
+        staged.copy(bytes, to: digests.count * context.blockSize.byteCount)
+        digests.append(block.digest)
+        similar?.add(bytes, of: block.number)
     }
 
     /// Whether the repository lacks the block; claims it then.
@@ -84,16 +113,18 @@ final class BlockStorer {
         else { return false }
         var next: PatchBase? = nearest
         while let base = next {
-            guard let prefix = base.digest == nearest.digest ? earlier : reader.bytes(of: base)
+            guard let prefix = base.isAtHand ? earlier : reader.bytes(of: base)
             else { return false }
+            var isStored = false
             let result = try encoder.encodePatch(
                 bytes, prefix: prefix.bytes.extracting(0..<context.blockSize.byteCount),
                 base: base
             ) { frame, header in
-                try packs.append(frame: frame, header: header, digests: [block.digest])
+                isStored = try packs.append(
+                    frame: frame, header: header, digests: [block.digest])
             }
             switch result {
-            case .done: return true
+            case .done: return isStored
             case .tooLarge: return false
             case .chainTooLong: break
             }
@@ -102,13 +133,33 @@ final class BlockStorer {
         return false
     }
 
-    private func storeRun(_ plain: RawSpan) throws {
-        guard plain.byteCount > 0 else { return }
-        let stored = digests[...]
-        try encoder.encode(plain) { frame, header in
-            try packs.append(frame: frame, header: header, digests: stored)
+    /// Stores the block as a patch of one or two others that this capture stored, when they share
+    /// pages: what a file system laid down twice seldom has the same alignment to blocks.
+    private func storeSimilar(_ block: ChangedBlock, _ bytes: RawSpan) throws -> Bool {
+        guard let similar else { return false }
+        let size = context.blockSize.byteCount
+        let likes = likes
+        var digests: [Digest] = []
+        for position in 0..<similar.findBlocks(like: bytes, into: likes) {
+            hash.update(likes.bytes.extracting(position * size..<(position + 1) * size))
+            let digest = Digest(hash.finish())
+            guard try isStoredInFull(digest) else { break }
+            digests.append(digest)
         }
-        digests.removeAll(keepingCapacity: true)
+        guard !digests.isEmpty else { return false }
+        var isStored = false
+        let result = try encoder.encodePatch(
+            bytes, prefix: likes.bytes.extracting(0..<digests.count * size),
+            base: PatchBase(plain: digests)
+        ) { frame, header in
+            isStored = try packs.append(frame: frame, header: header, digests: [block.digest])
+        }
+        return result == .done && isStored
+    }
+
+    private func isStoredInFull(_ digest: Digest) throws -> Bool {
+        if packs.holdsInFull(digest) { return true }
+        return try context.index.find(digest)?.isOwnAndPlain == true
     }
 }
 
@@ -116,7 +167,10 @@ final class BlockStorer {
 protocol FrameSink: Sendable {
     func claim(_ digest: Digest) -> Bool
     func unclaim(_ digest: Digest)
-    func append(frame: RawSpan, header: FrameHeader, digests: ArraySlice<Digest>) throws
+    func holdsInFull(_ digest: Digest) -> Bool
+    func append(
+        frame: RawSpan, header: FrameHeader, digests: ArraySlice<Digest>
+    ) throws -> Bool
     func finish() throws
     var storedByteCount: UInt64 { get }
 }

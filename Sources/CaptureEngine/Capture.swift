@@ -24,7 +24,7 @@ package struct CaptureRequest: Sendable {
         self.source = source
         self.time = time
         level = 3
-        workerCount = min(Workers.standardCount, 16)
+        workerCount = Workers.standardCount
         tags = []
         allowsUse = false
         isDryRun = false
@@ -143,10 +143,12 @@ package struct Capture {
         let board = PageBoard(context: context, blockCount: blocks)
         let source = source
         let blockSize = repository.blockSize
+        let similar = SimilarBlocks(
+            source: source, fingerprinter: context.fingerprinter, blockSize: blockSize)
         let makeWorker: @Sendable () throws -> CaptureWorker = {
             try CaptureWorker(
                 context: context, board: board, collector: collector, packs: packs,
-                progress: progress)
+                similar: similar, progress: progress)
         }
         guard let byteCount = source.byteCount else {
             let stream = StreamReader(
@@ -164,7 +166,7 @@ package struct Capture {
             Self.flightByteCount, Self.totalFlightByteCount / request.workerCount)
         let work = WorkList(
             source: source, byteCount: byteCount, blockSize: blockSize,
-            chunkByteCount: chunkByteCount)
+            stretchBlockCount: Format.stretchBlockCount(blockSize))
         try Workers.run(count: request.workerCount, failure: failure, idle: idle) { _ in
             let reader = try ChunkReader(
                 source: source, byteCount: byteCount, blockSize: blockSize,

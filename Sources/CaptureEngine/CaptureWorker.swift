@@ -57,32 +57,45 @@ final class CaptureWorker {
         board: PageBoard,
         collector: Collector,
         packs: any FrameSink,
+        similar: SimilarBlocks?,
         progress: CaptureProgress
     ) throws {
         self.context = context
         self.board = board
         self.collector = collector
         self.progress = progress
-        storer = try BlockStorer(context: context, packs: packs)
+        storer = try BlockStorer(context: context, packs: packs, similar: similar)
         tree = ImageDigestTree(blockSize: context.blockSize)
     }
 
     /// Works until the list is empty or another worker failed.
     func run(_ work: WorkList, _ reader: ChunkReader, _ failure: SharedFailure) throws {
         var hasMore = true
+        var stretch: Range<UInt64> = 0..<0
         while hasMore || !reader.isIdle {
             try checkForStop(failure)
-            if hasMore, reader.hasFreeSlot {
-                switch try work.next() {
-                case .hole(let blocks): try captureHole(blocks)
-                case .data(let blocks):
-                    if let chunk = try reader.begin(blocks) { try capture(chunk, reader) }
-                case nil: hasMore = false
-                }
-            } else {
-                try capture(try reader.waitForOne(), reader)
+            guard hasMore, reader.hasFreeSlot else {
+                try capture(try reader.waitForNext(), reader)
+                continue
             }
+            if stretch.isEmpty {
+                switch try work.next() {
+                case .hole(let blocks):
+                    try captureHole(blocks)
+                    continue
+                case .data(let blocks): stretch = blocks
+                case nil:
+                    hasMore = false
+                    continue
+                }
+            }
+            let end = min(stretch.lowerBound + reader.chunkBlockCount, stretch.upperBound)
+            if let chunk = try reader.begin(stretch.lowerBound..<end) {
+                try capture(chunk, reader)
+            }
+            stretch = end..<stretch.upperBound
         }
+        try storer.finish()
     }
 
     /// The same for a stream, which is read in turn.
@@ -91,6 +104,7 @@ final class CaptureWorker {
             try checkForStop(failure)
             try capture(chunk, buffer)
         }
+        try storer.finish()
     }
 
     private func checkForStop(_ failure: SharedFailure) throws {
@@ -156,7 +170,8 @@ final class CaptureWorker {
             let hasBefore = !isNewBlock && !isKept
             changed.append(
                 ChangedBlock(
-                    slot: slot, byteOffset: candidate.position * size, digest: digest,
+                    number: chunk.blocks.lowerBound + UInt64(candidate.position),
+                    byteOffset: candidate.position * size, digest: digest,
                     before: hasBefore ? before.numbers[slot] : SpecialBlock.zero,
                     beforeDigest: hasBefore ? before.digests[slot] : .zero))
         }

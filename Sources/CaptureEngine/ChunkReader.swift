@@ -7,7 +7,8 @@ internal import VolumeAccess
 /// Reads chunks of a source into a fixed pool of aligned buffers; belongs to one thread.
 ///
 /// What the page cache holds is copied from there; the rest is read past it, many chunks in flight
-/// at once where the kernel allows io_uring.
+/// at once where the kernel allows io_uring, and handed out in the order in which they were asked
+/// for.
 final class ChunkReader {
     private let source: VolumeSource
     private let byteCount: UInt64
@@ -18,7 +19,10 @@ final class ChunkReader {
     private var ring: Ring?
     private var hasTriedRing = false
     private var freeSlots: [Int]
-    private var inFlight: [Int: Range<UInt64>] = [:]
+    /// Chunks that the kernel has, in the order in which they were asked for.
+    private var inFlight: [(slot: Int, blocks: Range<UInt64>)] = []
+    /// Results that came before their turn, by slot.
+    private var early: [Int: Int] = [:]
 
     init(
         source: VolumeSource,
@@ -40,6 +44,7 @@ final class ChunkReader {
 
     var hasFreeSlot: Bool { !freeSlots.isEmpty }
     var isIdle: Bool { inFlight.isEmpty }
+    var chunkBlockCount: UInt64 { UInt64(chunkByteCount / blockSize.byteCount) }
 
     /// A chunk in memory: its blocks, padded with zeros to whole blocks, lie in `range`.
     struct Chunk {
@@ -72,7 +77,7 @@ final class ChunkReader {
         }
         try ring.read(
             direct, into: buffer, range: start..<start + aligned, at: offset, tag: UInt64(slot))
-        inFlight[slot] = blocks
+        inFlight.append((slot, blocks))
         return nil
     }
 
@@ -86,14 +91,15 @@ final class ChunkReader {
         return ring
     }
 
-    /// Waits for any chunk that is in flight.
-    func waitForOne() throws -> Chunk {
-        guard let ring else { preconditionFailure("nothing is in flight without a ring") }
-        let (tag, result) = try ring.wait()
-        let slot = Int(tag)
-        guard let blocks = inFlight.removeValue(forKey: slot) else {
-            preconditionFailure("a completion for a slot that is not in flight")
+    /// Waits for the chunk that was asked for first among those in flight.
+    func waitForNext() throws -> Chunk {
+        guard let ring, !inFlight.isEmpty else { preconditionFailure("nothing is in flight") }
+        let (slot, blocks) = inFlight.removeFirst()
+        while early[slot] == nil {
+            let (tag, result) = try ring.wait()
+            early[Int(tag)] = result
         }
+        let result = early.removeValue(forKey: slot) ?? 0
         // Some file systems refuse what they accepted at opening; the page cache always works.
         let isRefusal = result == -Int(EINVAL) || result == -Int(EOPNOTSUPP)
         guard result >= 0 || isRefusal else {

@@ -25,9 +25,14 @@ final class CountingSink: FrameSink {
 
     func unclaim(_ digest: Digest) { state.withLock { _ = $0.pending.remove(digest) } }
 
-    func append(frame: RawSpan, header: FrameHeader, digests: ArraySlice<Digest>) throws {
+    func holdsInFull(_ digest: Digest) -> Bool { state.withLock { $0.pending.contains(digest) } }
+
+    func append(
+        frame: RawSpan, header: FrameHeader, digests: ArraySlice<Digest>
+    ) throws -> Bool {
         let table = FrameEntry.byteCount + digests.count * Digest.byteCount
         state.withLock { $0.byteCount += UInt64(frame.byteCount + table) }
+        return true
     }
 
     func finish() throws {}

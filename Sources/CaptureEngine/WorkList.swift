@@ -5,7 +5,7 @@ internal import VolumeAccess
 
 /// What one worker does next: read a stretch of blocks, or take it as zeros.
 enum WorkItem {
-    /// Blocks that must be read. The range ends inside one page.
+    /// Blocks that must be read: a stretch that ends inside one page, or a part of one.
     case data(Range<UInt64>)
     /// Blocks in a hole of the file, which read as zeros. The range ends inside one page.
     case hole(Range<UInt64>)
@@ -22,14 +22,16 @@ final class WorkList: Sendable {
     private let source: VolumeSource
     private let blockSize: BlockSize
     private let blockCount: UInt64
-    private let chunkBlockCount: UInt64
+    private let stretchBlockCount: UInt64
     private let state = Mutex(State())
 
-    init(source: VolumeSource, byteCount: UInt64, blockSize: BlockSize, chunkByteCount: Int) {
+    /// - Parameter stretchBlockCount: blocks that one worker reads in a row; stretches begin at
+    ///   multiples of it.
+    init(source: VolumeSource, byteCount: UInt64, blockSize: BlockSize, stretchBlockCount: Int) {
         self.source = source
         self.blockSize = blockSize
         blockCount = blockSize.blockCount(coveringByteCount: byteCount)
-        chunkBlockCount = UInt64(chunkByteCount / blockSize.byteCount)
+        self.stretchBlockCount = UInt64(stretchBlockCount)
     }
 
     /// The next item; nil when all blocks were dealt out.
@@ -51,7 +53,8 @@ final class WorkList: Sendable {
                 return .hole(first..<state.nextBlock)
             }
             let dataEnd = blockSize.blockCount(coveringByteCount: state.extent.upperBound)
-            state.nextBlock = min(first + chunkBlockCount, max(dataEnd, first + 1), limit)
+            let stretchEnd = (first / stretchBlockCount + 1) * stretchBlockCount
+            state.nextBlock = min(stretchEnd, max(dataEnd, first + 1), limit)
             return .data(first..<state.nextBlock)
         }
     }

@@ -4,8 +4,10 @@ internal import Synchronization
 
 /// Threads of our own for work that blocks; Swift's cooperative pool never sees it.
 package enum Workers {
-    /// One for each processor that this process may run on.
-    package static var standardCount: Int { max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))) }
+    /// One for each processor, within what the memory limit of a capture or restore has room for.
+    package static var standardCount: Int {
+        min(12, max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))))
+    }
 
     /// Runs `body` on `count` threads and, meanwhile, `idle` about ten times a second on this one;
     /// throws the first error that any of them threw, after all have ended.

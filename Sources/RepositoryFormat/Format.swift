@@ -16,8 +16,11 @@ package enum Format {
     package static let textByteLimit = 4096
     package static let listCountLimit = 65536
 
-    /// Plain bytes of a frame, unless a single block is larger.
-    package static let framePlainByteLimit = 256 << 10
+    /// Plain bytes of a frame, unless a single block is larger: what a random read may have to
+    /// decompress, and what compression can look back over.
+    package static let framePlainByteLimit = 2 << 20
+    /// Blocks of a frame; what small blocks come up against first.
+    package static let frameBlockCountLimit = 128
     package static let packByteTarget = 64 << 20
     package static let packByteLimit = 128 << 20
     /// Bounds the memory that a pack's table and the writer's book of pending digests take.
@@ -34,9 +37,20 @@ package enum Format {
     /// First block number that a map cannot name.
     package static let blockIndexLimit: UInt64 = 1 << 40
 
-    /// Frames hold whole blocks: as many as fit the limit, at least one.
+    /// Frames hold whole blocks: as many as fit the limits, at least one.
     package static func frameBlockLimit(_ blockSize: BlockSize) -> Int {
-        max(1, framePlainByteLimit / blockSize.byteCount)
+        max(1, min(frameBlockCountLimit, framePlainByteLimit / blockSize.byteCount))
+    }
+
+    /// Blocks of a volume that are captured in a row, and best restored in a row: new ones share
+    /// frames.
+    package static func stretchBlockCount(_ blockSize: BlockSize) -> Int {
+        4 * frameBlockLimit(blockSize)
+    }
+
+    /// Plain bytes of the largest frame.
+    package static func framePlainByteCount(_ blockSize: BlockSize) -> Int {
+        frameBlockLimit(blockSize) * blockSize.byteCount
     }
 }
 

@@ -5,8 +5,22 @@ internal import XXHash
 package enum FrameKind: UInt8, Hashable, Sendable {
     case stored = 0
     case zstd = 1
-    /// zstd with the block's earlier version as prefix.
+    /// zstd with another block as prefix: the block's earlier version, or one like it.
     case patch = 2
+    /// zstd with two other blocks, one behind the other, as prefix.
+    case patchOfTwo = 3
+
+    /// Blocks that it takes to read the frame.
+    package var prefixCount: Int {
+        switch self {
+        case .stored, .zstd: 0
+        case .patch: 1
+        case .patchOfTwo: 2
+        }
+    }
+
+    /// Whether the frame needs other blocks; it holds a single one then.
+    package var isPatch: Bool { prefixCount > 0 }
 }
 
 /// Header of a frame inside a pack: enough to salvage the pack without its table.
@@ -22,17 +36,20 @@ package enum FrameKind: UInt8, Hashable, Sendable {
 /// |     16 |     4 | key epoch; zero: not sealed (a sealed payload ends in a tag) |
 /// |     20 |     4 | zero                                                         |
 /// |     24 |     8 | XXH3-64 of header (this field zero) and payload              |
-/// |     32 |    32 | patch only: digest of the prefix                             |
+/// |     32 |    32 | patches only: digest of the prefix's first block             |
+/// |     64 |    32 | patches of two only: digest of its second block              |
 package struct FrameHeader: Hashable, Sendable {
     package static let byteCount = 32
-    package static let patchByteCount = 64
+    /// The longest header.
+    package static let byteLimit = byteCount + 2 * Digest.byteCount
 
     package let kind: FrameKind
     package let depth: UInt8
     package let blockCount: Int
     package let payloadByteCount: Int
     package let chainByteCount: Int
-    package let prefix: Digest?
+    /// Digests of the blocks that are the prefix, in order.
+    package let prefixes: [Digest]
 
     package init(
         kind: FrameKind,
@@ -40,18 +57,18 @@ package struct FrameHeader: Hashable, Sendable {
         blockCount: Int,
         payloadByteCount: Int,
         chainByteCount: Int = 0,
-        prefix: Digest? = nil
+        prefixes: [Digest] = []
     ) {
         self.kind = kind
         self.depth = depth
         self.blockCount = blockCount
         self.payloadByteCount = payloadByteCount
         self.chainByteCount = chainByteCount
-        self.prefix = prefix
+        self.prefixes = prefixes
     }
 
     package static func byteCount(of kind: FrameKind) -> Int {
-        kind == .patch ? patchByteCount : byteCount
+        byteCount + kind.prefixCount * Digest.byteCount
     }
 
     package var byteCount: Int { Self.byteCount(of: kind) }
@@ -66,7 +83,9 @@ package struct FrameHeader: Hashable, Sendable {
         frame.store(UInt32(chainByteCount), at: 12)
         frame.store(UInt64(0), at: 16)
         frame.store(UInt64(0), at: 24)
-        if let prefix { frame.store(prefix, at: 32) }
+        for (index, prefix) in prefixes.enumerated() {
+            frame.store(prefix, at: Self.byteCount + index * Digest.byteCount)
+        }
         let checksum = XXH3.hash64(frame.bytes.extracting(0..<byteCount + payloadByteCount))
         frame.store(checksum, at: 24)
     }
@@ -84,11 +103,11 @@ package struct FrameHeader: Hashable, Sendable {
         }
         self.kind = kind
         depth = bytes.littleEndian(at: 5, as: UInt8.self)
-        guard kind == .patch ? (1...Format.patchDepthLimit).contains(depth) : depth == 0 else {
+        guard kind.isPatch ? (1...Format.patchDepthLimit).contains(depth) : depth == 0 else {
             throw .badValue("patch depth")
         }
         blockCount = Int(bytes.littleEndian(at: 6, as: UInt16.self))
-        let blockLimit = kind == .patch ? 1 : Format.frameBlockLimit(blockSize)
+        let blockLimit = kind.isPatch ? 1 : Format.frameBlockLimit(blockSize)
         guard (1...blockLimit).contains(blockCount) else { throw .badValue("frame block count") }
         let plainByteCount = blockCount * blockSize.byteCount
         payloadByteCount = Int(bytes.littleEndian(at: 8, as: UInt32.self))
@@ -96,17 +115,15 @@ package struct FrameHeader: Hashable, Sendable {
             kind != .stored || payloadByteCount == plainByteCount
         else { throw .badValue("payload length") }
         chainByteCount = Int(bytes.littleEndian(at: 12, as: UInt32.self))
-        guard kind == .patch || chainByteCount == 0 else { throw .badValue("chain length") }
+        guard kind.isPatch || chainByteCount == 0 else { throw .badValue("chain length") }
         guard bytes.littleEndian(at: 16, as: UInt64.self) == 0 else { throw .reservedNotZero }
-        guard kind == .patch else {
-            prefix = nil
-            return
+        let byteCount = Self.byteCount(of: kind)
+        guard bytes.byteCount >= byteCount else {
+            throw .truncated(expectedByteCount: byteCount, actualByteCount: bytes.byteCount)
         }
-        guard bytes.byteCount >= Self.patchByteCount else {
-            throw .truncated(
-                expectedByteCount: Self.patchByteCount, actualByteCount: bytes.byteCount)
+        prefixes = (0..<kind.prefixCount).map {
+            bytes.digest(at: Self.byteCount + $0 * Digest.byteCount)
         }
-        prefix = bytes.digest(at: 32)
     }
 
     /// Refuses a frame whose header or payload is not what was written; `scratch` gets a copy.

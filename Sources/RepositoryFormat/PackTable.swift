@@ -99,16 +99,16 @@ package struct PackTable: Hashable, Sendable {
         else { throw .badValue("frame kind") }
         let blockCount = Int(bytes.littleEndian(at: offset + 10, as: UInt16.self))
         let payload = Int(bytes.littleEndian(at: offset + 4, as: UInt32.self))
-        let limit = kind == .patch ? 1 : Format.frameBlockLimit(blockSize)
+        let limit = kind.isPatch ? 1 : Format.frameBlockLimit(blockSize)
         guard (1...limit).contains(blockCount) else { throw .badValue("frame block count") }
         let plain = blockCount * blockSize.byteCount
         guard (1...plain).contains(payload), kind != .stored || payload == plain else {
             throw .badValue("payload length")
         }
         let chain = bytes.littleEndian(at: offset + 12, as: UInt32.self)
-        guard kind == .patch || chain == 0 else { throw .badValue("chain length") }
+        guard kind.isPatch || chain == 0 else { throw .badValue("chain length") }
         let depth = bytes.littleEndian(at: offset + 9, as: UInt8.self)
-        guard kind == .patch ? (1...Format.patchDepthLimit).contains(depth) : depth == 0 else {
+        guard kind.isPatch ? (1...Format.patchDepthLimit).contains(depth) : depth == 0 else {
             throw .badValue("patch depth")
         }
         return FrameHeader(

@@ -46,8 +46,6 @@ final class RestorePlan: Sendable {
         var leaves: [UInt64: Digest] = [:]
     }
 
-    static let stretchByteCount = 4 << 20
-
     let repository: Repository
     let index: Index
     let byteCount: UInt64
@@ -70,9 +68,12 @@ final class RestorePlan: Sendable {
 
     var blockSize: BlockSize { repository.blockSize }
 
+    /// Those that captures work by, of blocks that are not too large.
     static func stretchBlockCount(_ blockSize: BlockSize) -> Int {
-        max(1, stretchByteCount / blockSize.byteCount)
+        min(Format.stretchBlockCount(blockSize), max(1, stretchByteLimit / blockSize.byteCount))
     }
+
+    private static let stretchByteLimit = 8 << 20
 
     /// The next stretch, in order; nil when all were dealt out.
     func next() throws -> Stretch? {

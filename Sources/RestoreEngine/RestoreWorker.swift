@@ -34,10 +34,8 @@ final class RestoreWorker {
         self.progress = progress
         let blockSize = plan.blockSize
         size = blockSize.byteCount
-        let cached = max(2, min(16, (4 << 20) / size))
         reader = try BlockReader(
-            repository: plan.repository, index: plan.index, cachedFrameCount: cached,
-            isVerifying: isVerifying)
+            repository: plan.repository, index: plan.index, isVerifying: isVerifying)
         buffer = try AlignedBuffer(byteCount: RestorePlan.stretchBlockCount(blockSize) * size)
         tree = ImageDigestTree(blockSize: blockSize)
     }
@@ -140,15 +138,25 @@ final class RestoreWorker {
             guard let a = places[left], let b = places[right] else { return left < right }
             return (a.pack, a.byteOffset, a.slot) < (b.pack, b.byteOffset, b.slot)
         }
-        for slot in order {
+        var frameEnd = 0
+        for (position, slot) in order.enumerated() {
+            if position >= frameEnd {
+                frameEnd =
+                    order[position...].firstIndex { !isSameFrame(places[$0], places[slot]) }
+                    ?? order.count
+            }
             let start = (slot - stretch.slots.lowerBound) * size
             try buffer.withMutableBytes { bytes in
                 var block = bytes._mutatingExtracting(start..<start + size)
                 try reader.read(
                     stretch.page.blocks.numbers[slot], digest: stretch.page.blocks.digests[slot],
-                    into: &block)
+                    lastSlot: places[order[frameEnd - 1]]?.slot ?? 0, into: &block)
             }
         }
+    }
+
+    private func isSameFrame(_ left: Place?, _ right: Place?) -> Bool {
+        left?.pack == right?.pack && left?.byteOffset == right?.byteOffset
     }
 
     private func write(

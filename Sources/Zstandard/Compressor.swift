@@ -8,13 +8,16 @@ internal import CZstd
 package final class Compressor {
     private let context: OpaquePointer
 
-    package init(level: Int) throws(ZstandardError) {
+    /// - Parameter hashLog: logarithm of the entries of the table that finds matches; nil for what
+    ///   the level says. A larger one finds more in a large frame, and costs more to clear.
+    package init(level: Int, hashLog: Int? = nil) throws(ZstandardError) {
         guard let context = unsafe ZSTD_createCCtx() else { throw ZstandardError(code: -64) }
         unsafe self.context = context
         try set(ZSTD_c_compressionLevel, level)
         try set(ZSTD_c_contentSizeFlag, 0)
         try set(ZSTD_c_checksumFlag, 0)
         try set(ZSTD_c_dictIDFlag, 0)
+        if let hashLog { try set(ZSTD_c_hashLog, hashLog) }
     }
 
     deinit { _ = unsafe ZSTD_freeCCtx(context) }

@@ -122,6 +122,39 @@ struct ZstandardTests {
         }
     }
 
+    @Test("The start of a frame can be had alone, and the next frame comes out whole")
+    func start() throws {
+        let text = Self.text(1_000_000, seed: 10)
+        let frame = try #require(try Self.compress(text, with: compressor))
+        for wanted in [0, 1, 4096, 131_072, 131_073, 400_000, 999_999, 1_000_000, 2_000_000] {
+            let start = try decompress(frame, atLeast: wanted, capacity: 1_000_000)
+            #expect(start.count >= min(wanted, 1_000_000), "\(wanted)")
+            #expect(start.count < wanted + 262_144, "\(wanted)")
+            #expect(start.elementsEqual(text[..<start.count]), "\(wanted)")
+            // Whatever the context was in the middle of, it begins anew.
+            let patch = try #require(
+                try Self.compress(Array(text[..<5000]), prefix: text, with: compressor))
+            #expect(try decompress(patch, prefix: text, capacity: 5000) == Array(text[..<5000]))
+        }
+        #expect(try decompress(frame, capacity: 1_000_000) == text)
+        // A frame that was cut gives what is there, and less than was asked for.
+        let half = Array(frame[..<(frame.count / 2)])
+        let start = try decompress(half, atLeast: 1_000_000, capacity: 1_000_000)
+        #expect(start.count < 1_000_000)
+        #expect(start.elementsEqual(text[..<start.count]))
+        // One that holds more than there is room for gives no more than that.
+        #expect(try decompress(frame, atLeast: 500_000, capacity: 300_000).count <= 300_000)
+    }
+
+    @Test("A frame that asks for a large window is refused where only its start is wanted")
+    func largeWindow() throws {
+        // Frame header descriptor 0, and a window of 2 GiB.
+        let frame: [UInt8] = [0x28, 0xB5, 0x2F, 0xFD, 0, 0xA8, 1, 0, 0]
+        #expect(throws: ZstandardError.self) {
+            try decompress(frame, atLeast: 10, capacity: 4096)
+        }
+    }
+
     @Test("Garbage is refused, with and without a prefix, and harms nothing", arguments: 1...5)
     func garbage(seed: UInt64) throws {
         var generator = SeededGenerator(seed: seed)
@@ -139,6 +172,8 @@ struct ZstandardTests {
             flipped[bit / 8] ^= 1 << UInt8(bit % 8)
             let decoded = try? decompress(flipped, capacity: 5000)
             #expect((decoded?.count ?? 0) <= 5000)
+            let start = try? decompress(flipped, atLeast: 3000, capacity: 5000)
+            #expect((start?.count ?? 0) <= 5000)
         }
         #expect(try decompress(frame, capacity: 5000) == text)
     }
@@ -179,6 +214,19 @@ struct ZstandardTests {
             } else {
                 try decompressor.decompress(frame.span.bytes, into: &raw)
             }
+        return Array(target[..<count])
+    }
+
+    private func decompress(
+        _ frame: [UInt8],
+        atLeast wanted: Int,
+        capacity: Int
+    ) throws -> [UInt8] {
+        var target = [UInt8](repeating: 0, count: capacity)
+        var span = target.mutableSpan
+        var raw = span.mutableBytes
+        let count = try decompressor.decompress(
+            frame.span.bytes, atLeast: wanted, into: &raw)
         return Array(target[..<count])
     }
 

@@ -45,10 +45,10 @@ struct FrameTests {
     @Test(
         "Each field of a frame's header is refused for its own reason",
         arguments: [
-            (0, [0], .badMagic), (3, [0], .badMagic), (4, [3], .badValue("frame kind")),
+            (0, [0], .badMagic), (3, [0], .badMagic), (4, [4], .badValue("frame kind")),
             (4, [255], .badValue("frame kind")), (5, [1], .badValue("patch depth")),
             (6, [0, 0], .badValue("frame block count")),
-            (6, [65, 0], .badValue("frame block count")),
+            (6, [129, 0], .badValue("frame block count")),
             (6, [255, 255], .badValue("frame block count")),
             (8, [0, 0, 0, 0], .badValue("payload length")),
             (8, [1, 48, 0, 0], .badValue("payload length")),
@@ -94,9 +94,34 @@ struct FrameTests {
     func depths(depth: UInt8) throws {
         let header = FrameHeader(
             kind: .patch, depth: depth, blockCount: 1, payloadByteCount: 1, chainByteCount: 9,
-            prefix: Sample.digest(1))
+            prefixes: [Sample.digest(1)])
         let frame = try Sample.frame(header, [7])
         #expect(try FrameHeader(decoding: frame.rawSpan, blockSize: Sample.small) == header)
+    }
+
+    @Test("A patch of two names both blocks, directly behind the header of all frames")
+    func patchOfTwo() throws {
+        let prefixes = [Sample.digest(0x20), Sample.digest(0x50)]
+        let header = FrameHeader(
+            kind: .patchOfTwo, depth: 1, blockCount: 1, payloadByteCount: 2, chainByteCount: 2,
+            prefixes: prefixes)
+        var frame = try Sample.frame(header, [7, 8])
+        #expect(frame.count == 98)
+        #expect(frame[4] == 3)
+        #expect(frame[32..<64].elementsEqual((0..<32).map { 0x20 + UInt8($0) }))
+        #expect(frame[64..<96].elementsEqual((0..<32).map { 0x50 + UInt8($0) }))
+        #expect(try FrameHeader(decoding: frame.rawSpan, blockSize: Sample.small) == header)
+        for count in 0..<96 {
+            #expect(throws: FormatError.self) {
+                try FrameHeader(
+                    decoding: Array(frame[..<count]).rawSpan, blockSize: Sample.small)
+            }
+        }
+        for position in frame.indices {
+            frame[position] ^= 4
+            #expect(!Self.accepts(&frame), "byte \(position)")
+            frame[position] ^= 4
+        }
     }
 
     /// Whether the bytes are a frame with a right checksum; fails for errors of another kind.
@@ -222,11 +247,16 @@ struct PackTableTests {
         "An entry that no frame can have is refused",
         arguments: [
             (FrameHeader(kind: .zstd, blockCount: 0, payloadByteCount: 1), "frame block count"),
-            (FrameHeader(kind: .zstd, blockCount: 65, payloadByteCount: 1), "frame block count"),
+            (FrameHeader(kind: .zstd, blockCount: 129, payloadByteCount: 1), "frame block count"),
             (
                 FrameHeader(kind: .patch, depth: 1, blockCount: 2, payloadByteCount: 1),
                 "frame block count"
             ),
+            (
+                FrameHeader(kind: .patchOfTwo, depth: 1, blockCount: 2, payloadByteCount: 1),
+                "frame block count"
+            ),
+            (FrameHeader(kind: .patchOfTwo, blockCount: 1, payloadByteCount: 1), "patch depth"),
             (FrameHeader(kind: .zstd, blockCount: 1, payloadByteCount: 0), "payload length"),
             (FrameHeader(kind: .zstd, blockCount: 1, payloadByteCount: 4097), "payload length"),
             (

@@ -144,7 +144,7 @@ enum Sample {
             (
                 FrameHeader(
                     kind: .patch, depth: 3, blockCount: 1, payloadByteCount: 5,
-                    chainByteCount: 77, prefix: digest(0xB0)),
+                    chainByteCount: 77, prefixes: [digest(0xB0)]),
                 Array("patch".utf8), [digest(0xB4)]
             ),
         ]

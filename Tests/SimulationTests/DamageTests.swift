@@ -81,6 +81,42 @@ import Testing
         }
     }
 
+    @Test("Damage to blocks that are stored as patches of their likes is found")
+    func likes() throws {
+        let store = MemoryStore()
+        let lab = try Lab(store, blockSize: 8192)
+        lab.workerCount = 1
+        // Between the copies lies more than a frame holds, of blocks that take little.
+        let text = (0..<16_384).map { UInt8($0 / 300 * 37 % 251) }
+        let between = (0..<130 * 8192).map { UInt8($0 >> 13) }
+        let image = text + between + [UInt8](repeating: 0, count: 4096) + text
+        try lab.capture(image)
+        let original = store.objects
+        let pack = try #require(try lab.repository.listPacks().first)
+        let table = try lab.repository.readPackTable(pack.id, byteCount: pack.byteCount)
+        let patches = table.frames.filter(\.header.kind.isPatch)
+        #expect(patches.contains { $0.header.kind == .patchOfTwo })
+        let name = ObjectNames.pack(pack.id)
+        let bytes = try #require(original[name])
+        let ofPatches = patches.flatMap { patch in
+            let start = Int(patch.byteOffset)
+            return start..<start + patch.header.byteCount + patch.header.payloadByteCount
+        }
+        for position in Set(ofPatches).union(stride(from: 0, to: bytes.count, by: 31)) {
+            var damaged = bytes
+            damaged[position] ^= 1 << UInt8(position % 8)
+            store.objects[name] = damaged
+            #expect(Self.isNoticed(store), "byte \(position)")
+            if position % 5 == 0, let lab = try? Lab(store),
+                let tip = try? lab.timeline().tip, let restored = try? lab.restore(tip)
+            {
+                #expect(restored == image, "byte \(position)")
+            }
+        }
+        store.objects = original
+        #expect(try Lab(store).restoreAll() == [image])
+    }
+
     @Test("A cut, extended, emptied or deleted object is found")
     func cuts() throws {
         let store = try Self.makeStore()

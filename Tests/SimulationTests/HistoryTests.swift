@@ -4,6 +4,7 @@ import ObjectStore
 import Repository
 import RepositoryFormat
 import SimulationSupport
+import TestKit
 import Testing
 
 /// Random volumes with random histories, held against a model.
@@ -12,7 +13,7 @@ import Testing
         "Every snapshot of a random history restores to the bytes that were captured",
         arguments: 0..<24 as Range<UInt64>)
     func history(seed: UInt64) throws {
-        let lab = try Lab(MemoryStore(), blockSize: seed % 3 == 0 ? 8192 : 4096)
+        let lab = try Lab(MemoryStore(), blockSize: [8192, 4096, 16_384][Int(seed % 3)])
         lab.packByteTarget = seed % 2 == 0 ? 20_000 : 64 << 20
         lab.partByteLimit = seed % 4 == 1 ? 400 : 16 << 20
         var model = ImageModel(byteCount: 150_000, seed: seed)
@@ -128,6 +129,41 @@ import Testing
         #expect(store.objects.keys.filter { $0.hasPrefix("packs/") }.sorted() == packs.sorted())
         let twin = try #require(try lab.timeline().tip)
         #expect(try lab.restore(twin) == image)
+    }
+
+    @Test(
+        "What is there twice is stored once, whatever its alignment to blocks",
+        arguments: [8192, 16_384, 65_536], [1, 2])
+    func similar(blockSize: Int, workerCount: Int) throws {
+        let store = MemoryStore()
+        let lab = try Lab(store, blockSize: blockSize)
+        lab.workerCount = workerCount
+        var generator = SeededGenerator(seed: 12)
+        let file = generator.bytes(800_000)
+        let other = generator.bytes(2_000_000)
+        // The second copy lies one page further, and far away: in no frame of the first.
+        var image = file
+        image.append(contentsOf: repeatElement(0, count: 823_296 - image.count))
+        image += other
+        image.append(contentsOf: repeatElement(0, count: 2_871_296 - image.count))
+        image += file
+        image.append(contentsOf: repeatElement(0, count: 4097))
+        try lab.capture(image)
+        let stored = { store.objects.values.reduce(0) { $0 + $1.count } }
+        let base = stored()
+        // With two workers the first copy may not be stored yet when the second is found.
+        let once = file.count + other.count
+        if workerCount == 1 { #expect(base < once + once / 20, "\(base)") }
+        // A block that is a patch of its likes can be patched in turn.
+        var changed = image
+        for position in stride(from: 2_872_000, to: image.count, by: 100_000) {
+            changed[position] ^= 1
+        }
+        try lab.capture(changed)
+        #expect(stored() - base < 12_000)
+        lab.deleteIndex()
+        #expect(try lab.restoreAll() == [image, changed])
+        #expect(try lab.check().findings == [])
     }
 
     @Test("An index copied back from an earlier hour, or from another repository, does no harm")

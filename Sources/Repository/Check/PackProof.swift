@@ -60,16 +60,16 @@ final class PackProof {
     /// the reading of data.
     func patches(
         of pack: PackRecord
-    ) throws -> [(depth: UInt8, digest: Digest, prefix: Digest)] {
+    ) throws -> [(depth: UInt8, digest: Digest, prefixes: [Digest])] {
         guard let table = try? repository.readPackTable(pack.id, byteCount: pack.byteCount) else {
             return []
         }
-        var patches: [(depth: UInt8, digest: Digest, prefix: Digest)] = []
+        var patches: [(depth: UInt8, digest: Digest, prefixes: [Digest])] = []
         var position = 0
         for frame in table.frames {
             let place = Place(pack: pack.number, frame: frame, slot: 0)
-            if frame.header.kind == .patch, let prefix = try? reader.prefix(of: place) {
-                patches.append((frame.header.depth, table.digests[position], prefix))
+            if frame.header.kind.isPatch, let prefixes = try? reader.prefixes(of: place) {
+                patches.append((frame.header.depth, table.digests[position], prefixes))
             }
             position += frame.header.blockCount
         }

@@ -160,14 +160,15 @@ package struct RepositoryCheck {
     /// Adds the blocks that are patches of lost ones, in the order of their depth.
     private mutating func collectPatchesOnLost() throws {
         let proof = try PackProof(repository, scratch)
-        var patches: [(depth: UInt8, digest: Digest, prefix: Digest)] = []
+        var patches: [(depth: UInt8, digest: Digest, prefixes: [Digest])] = []
         for pack in scratch.knownPacks { patches += try proof.patches(of: pack) }
         // A block is lost when each of its places is a patch of something lost.
         var lostPlaceCounts: [Digest: Int] = [:]
         for patch in patches.sorted(by: { $0.depth < $1.depth }) where lost[patch.digest] == nil {
-            guard try lost[patch.prefix] != nil || scratch.find(patch.prefix) == nil else {
-                continue
+            let isLost = try patch.prefixes.contains { prefix in
+                try lost[prefix] != nil || scratch.find(prefix) == nil
             }
+            guard isLost else { continue }
             lostPlaceCounts[patch.digest, default: 0] += 1
             let known = try scratch.find(patch.digest)
             let placeCount = try known.map { try scratch.allPlaces(of: $0.number).count } ?? 0

@@ -6,20 +6,40 @@ internal import ObjectStore
 internal import RepositoryFormat
 internal import Zstandard
 
-/// A version of a block that a patch may be made against.
+/// What a patch may be made against: an earlier version of a block, or blocks like it.
 package struct PatchBase: Sendable {
-    package let digest: Digest
+    /// The block; of two, one behind the other.
+    package let digests: [Digest]
     package let depth: UInt8
     /// Payloads of the patches that it takes to read it.
     package let chainByteCount: Int
-    /// Where a reader keeps its bytes; nil for the block that was asked for.
+    /// Where a reader keeps its bytes; nil where the caller has them.
     let level: Int?
+
+    init(digest: Digest, depth: UInt8, chainByteCount: Int, level: Int?) {
+        digests = [digest]
+        self.depth = depth
+        self.chainByteCount = chainByteCount
+        self.level = level
+    }
+
+    /// One or two blocks that are stored in full.
+    package init(plain digests: [Digest]) {
+        self.digests = digests
+        depth = 0
+        chainByteCount = 0
+        level = nil
+    }
+
+    /// Whether the caller has its bytes.
+    package var isAtHand: Bool { level == nil }
 }
 
 /// Reads blocks by their number in the index; belongs to one thread.
 ///
 /// Keeps the last few decompressed frames, and reads ahead where frames are asked for in the order
-/// of their pack. Every block is proved by its digest before it is handed out,
+/// of their pack. A frame that is touched for the first time is decompressed up to the block that
+/// is wanted, the second time to its end. Every block is proved by its digest before it is handed out,
 /// unless the reader was told not to.
 package final class BlockReader {
     private struct FrameKey: Hashable {
@@ -29,6 +49,8 @@ package final class BlockReader {
     private struct CachedFrame {
         var key: FrameKey?
         let bytes: AlignedBuffer
+        /// Plain bytes at the start of the frame that are there.
+        var byteCount = 0
         var lastUse: UInt64 = 0
     }
 
@@ -40,6 +62,7 @@ package final class BlockReader {
     private var cache: [CachedFrame] = []
     private let cacheCount: Int
     private var clock: UInt64 = 0
+    private var lastSlot: UInt8 = 0
     /// The prefixes of the patches that were decoded last, the nearest first.
     private var scratch: [AlignedBuffer] = []
     /// What lies in `scratch`, the nearest last.
@@ -50,7 +73,7 @@ package final class BlockReader {
     package init(
         repository: Repository,
         index: Index,
-        cachedFrameCount: Int = 8,
+        cachedFrameCount: Int = 3,
         isVerifying: Bool = true
     ) throws {
         self.isVerifying = isVerifying
@@ -66,12 +89,17 @@ package final class BlockReader {
     ///
     /// Places are tried shallowest first; the block is damaged when none of them gives its bytes.
     ///
+    /// - Parameter lastSlot: the last slot of the block's frame that is going to be asked for, where
+    ///   the caller knows; it saves decompressing the frame twice.
     /// - Throws: ``RepositoryError`` of kind `damaged`.
     package func read(
         _ number: BlockNumber,
         digest: Digest,
+        lastSlot: UInt8 = 0,
         into target: inout MutableRawSpan
     ) throws {
+        self.lastSlot = lastSlot
+        defer { self.lastSlot = 0 }
         _ = try readPlace(number, digest: digest, into: &target)
     }
 
@@ -105,6 +133,8 @@ package final class BlockReader {
     ///
     /// - Throws: ``RepositoryError`` of kind `damaged`.
     func prove(_ place: Place, _ digest: Digest, scratch: AlignedBuffer) throws {
+        lastSlot = place.frameBlockCount - 1
+        defer { lastSlot = 0 }
         try scratch.withMutableBytes { try decode(place, into: &$0, level: 0) }
         let scratch = scratch
         hash.update(scratch.bytes.extracting(0..<blockSize.byteCount))
@@ -115,8 +145,8 @@ package final class BlockReader {
     }
 
     /// What a patch is a patch of.
-    func prefix(of place: Place) throws -> Digest? {
-        try window.header(of: place, try pack(of: place), repository).prefix
+    func prefixes(of place: Place) throws -> [Digest] {
+        try window.header(of: place, try pack(of: place), repository).prefixes
     }
 
     /// The same as ``read(_:digest:into:)``; gives what a patch may be made against: the block
@@ -129,7 +159,7 @@ package final class BlockReader {
         trail.removeAll(keepingCapacity: true)
         let place = try readPlace(number, digest: digest, into: &target)
         var chainByteCount = 0
-        if place.kind == .patch {
+        if place.kind.isPatch {
             let header = try window.header(of: place, try pack(of: place), repository)
             chainByteCount = header.chainByteCount
         }
@@ -144,7 +174,7 @@ package final class BlockReader {
         guard let level = base.level, level < scratch.count else { return nil }
         let bytes = scratch[level]
         hash.update(bytes.bytes.extracting(0..<blockSize.byteCount))
-        return Digest(hash.finish()) == base.digest ? bytes : nil
+        return [Digest(hash.finish())] == base.digests ? bytes : nil
     }
 
     private func pack(of place: Place) throws -> PackRecord {
@@ -165,12 +195,12 @@ package final class BlockReader {
         into target: inout MutableRawSpan,
         level: Int
     ) throws {
-        if place.kind == .patch { return try decodePatch(place, into: &target, level: level) }
-        let frame = try frame(at: place)
+        if place.kind.isPatch { return try decodePatch(place, into: &target, level: level) }
         let start = Int(place.slot) * blockSize.byteCount
-        guard start + blockSize.byteCount <= frame.byteCount else {
-            throw RepositoryError(.damaged, "\(name(of: place)) has a frame too short")
-        }
+        guard place.slot < place.frameBlockCount,
+            Int(place.frameBlockCount) <= Format.frameBlockLimit(blockSize)
+        else { throw RepositoryError(.damaged, "\(name(of: place)) is not a place of a block") }
+        let frame = try frame(at: place, until: start + blockSize.byteCount)
         target.copy(frame.bytes.extracting(start..<start + blockSize.byteCount), to: 0)
     }
 
@@ -183,85 +213,131 @@ package final class BlockReader {
     ) throws {
         let record = try pack(of: place)
         let header = try window.header(of: place, record, repository)
-        guard let prefixDigest = header.prefix, header.kind == .patch, header.depth == place.depth
-        else { throw RepositoryError(.damaged, "\(name(of: place)) is not what its table says") }
-        let candidates = try index.environment.read { transaction -> [Place] in
-            guard let number = try index.number(of: prefixDigest, transaction) else { return [] }
-            return try index.places(of: number, transaction).filter { $0.depth < place.depth }
+        guard header.kind.isPatch, header.depth == place.depth else {
+            throw RepositoryError(.damaged, "\(name(of: place)) is not what its table says")
         }
         while scratch.count <= level {
-            scratch.append(try AlignedBuffer(byteCount: blockSize.byteCount))
+            scratch.append(try AlignedBuffer(byteCount: 2 * blockSize.byteCount))
         }
-        let prefix = scratch[level]
+        let candidates = try header.prefixes.map { digest in
+            let places = try places(of: digest, below: place.depth)
+            guard !places.isEmpty else {
+                throw RepositoryError(
+                    .damaged,
+                    "the block \(digest.hexadecimal.prefix(12)) below a patch in "
+                        + "\(name(of: place)) is missing")
+            }
+            return places
+        }
         let trailCount = trail.count
-        var cause: any Error = RepositoryError(
-            .damaged,
-            "the block \(prefixDigest.hexadecimal.prefix(12)) below a patch in "
-                + "\(name(of: place)) is missing")
-        for candidate in candidates {
+        var cause: (any Error)?
+        for attempt in 0..<(candidates.map(\.count).max() ?? 0) {
+            let chosen = candidates.map { $0[min(attempt, $0.count - 1)] }
             do {
-                try prefix.withMutableBytes { try decode(candidate, into: &$0, level: level + 1) }
-                // The window may have moved on to another frame meanwhile.
-                let payload = try window.payload(of: place, record, repository)
-                let count = try decompressor.decompress(
-                    payload.buffer.bytes.extracting(payload.range), prefix: prefix.bytes,
-                    into: &target)
-                guard count == blockSize.byteCount else {
-                    throw RepositoryError(.damaged, "a patch in \(name(of: place)) is too short")
-                }
-                trail.append(
-                    PatchBase(
-                        digest: prefixDigest, depth: candidate.depth,
-                        chainByteCount: max(0, header.chainByteCount - header.payloadByteCount),
-                        level: level))
+                try decode(place, record, header, of: chosen, into: &target, level: level)
                 return
             } catch {
                 trail.removeLast(trail.count - trailCount)
                 cause = error
             }
         }
-        throw cause
+        if let cause { throw cause }
     }
 
-    /// The plain bytes of a whole frame that is no patch.
-    private func frame(at place: Place) throws -> AlignedBuffer {
+    private func places(of digest: Digest, below depth: UInt8) throws -> [Place] {
+        try index.environment.read { transaction in
+            guard let number = try index.number(of: digest, transaction) else { return [] }
+            return try index.places(of: number, transaction).filter { $0.depth < depth }
+        }
+    }
+
+    /// Decodes the blocks below a patch from the places that were chosen for them, and the patch.
+    private func decode(
+        _ place: Place,
+        _ record: PackRecord,
+        _ header: FrameHeader,
+        of chosen: [Place],
+        into target: inout MutableRawSpan,
+        level: Int
+    ) throws {
+        let size = blockSize.byteCount
+        let prefix = scratch[level]
+        for (position, place) in chosen.enumerated() {
+            try prefix.withMutableBytes { bytes in
+                var block = bytes._mutatingExtracting(position * size..<(position + 1) * size)
+                try decode(place, into: &block, level: level + 1)
+            }
+        }
+        // The window may have moved on to another frame meanwhile.
+        let payload = try window.payload(of: place, record, repository)
+        let count = try decompressor.decompress(
+            payload.buffer.bytes.extracting(payload.range),
+            prefix: prefix.bytes.extracting(0..<chosen.count * size), into: &target)
+        guard count == size else {
+            throw RepositoryError(.damaged, "a patch in \(name(of: place)) is too short")
+        }
+        // Two blocks together are no earlier version of this one.
+        guard let digest = header.prefixes.first, chosen.count == 1 else { return }
+        trail.append(
+            PatchBase(
+                digest: digest, depth: chosen[0].depth,
+                chainByteCount: max(0, header.chainByteCount - header.payloadByteCount),
+                level: level))
+    }
+
+    /// The plain bytes of a frame that is no patch, at least the first `wanted` of them.
+    private func frame(at place: Place, until wanted: Int) throws -> AlignedBuffer {
         let key = FrameKey(pack: place.pack, byteOffset: place.byteOffset)
         clock += 1
-        if let hit = cache.firstIndex(where: { $0.key == key }) {
+        let hit = cache.firstIndex { $0.key == key }
+        if let hit, cache[hit].byteCount >= wanted {
             cache[hit].lastUse = clock
             return cache[hit].bytes
         }
-        let slot = try cacheSlot()
+        let slot = try hit ?? cacheSlot()
         cache[slot].key = nil
-        let record = try pack(of: place)
-        let payload = try window.payload(of: place, record, repository)
-        let plainByteCount = Int(place.frameBlockCount) * blockSize.byteCount
         let target = cache[slot].bytes
-        guard plainByteCount <= target.byteCount else {
-            throw RepositoryError(.damaged, "\(name(of: place)) has a frame too large")
-        }
-        let source = payload.buffer.bytes.extracting(payload.range)
-        if place.kind == .stored {
-            guard source.byteCount == plainByteCount else {
-                throw RepositoryError(.damaged, "\(name(of: place)) has a frame too short")
-            }
-            target.copy(source, to: 0)
-        } else {
-            let count = try target.withMutableBytes {
-                try decompressor.decompress(source, into: &$0)
-            }
-            guard count == plainByteCount else {
-                throw RepositoryError(.damaged, "\(name(of: place)) has a frame too short")
-            }
-        }
+        let whole = Int(place.frameBlockCount) * blockSize.byteCount
+        let hinted = (Int(min(lastSlot, place.frameBlockCount - 1)) + 1) * blockSize.byteCount
+        cache[slot].byteCount = try decompress(
+            place, into: target, atLeast: hit == nil ? max(wanted, hinted) : whole)
         cache[slot].key = key
         cache[slot].lastUse = clock
         return target
     }
 
+    /// Gives the number of plain bytes that were written.
+    private func decompress(
+        _ place: Place,
+        into target: AlignedBuffer,
+        atLeast wanted: Int
+    ) throws -> Int {
+        let payload = try window.payload(of: place, try pack(of: place), repository)
+        let source = payload.buffer.bytes.extracting(payload.range)
+        let whole = Int(place.frameBlockCount) * blockSize.byteCount
+        // What is left after three quarters is not worth the slower way.
+        let isWhole = place.kind == .stored || wanted > whole / 4 * 3
+        let count: Int
+        if place.kind == .stored {
+            count = source.byteCount
+            if count == whole { target.copy(source, to: 0) }
+        } else {
+            count = try target.withMutableBytes { bytes throws(ZstandardError) in
+                var plain = bytes._mutatingExtracting(0..<whole)
+                return isWhole
+                    ? try decompressor.decompress(source, into: &plain)
+                    : try decompressor.decompress(source, atLeast: wanted, into: &plain)
+            }
+        }
+        guard isWhole ? count == whole : count >= wanted else {
+            throw RepositoryError(.damaged, "\(name(of: place)) has a frame too short")
+        }
+        return count
+    }
+
     private func cacheSlot() throws -> Int {
         if cache.count < cacheCount {
-            let byteCount = max(Format.framePlainByteLimit, blockSize.byteCount)
+            let byteCount = Format.framePlainByteCount(blockSize)
             cache.append(CachedFrame(bytes: try AlignedBuffer(byteCount: byteCount)))
             return cache.count - 1
         }

@@ -7,14 +7,24 @@ internal import Zstandard
 package final class FrameEncoder {
     private let blockSize: BlockSize
     private let compressor: Compressor
+    /// For frames of many blocks.
+    private let largeCompressor: Compressor
     private let frame: AlignedBuffer
     private let trial: AlignedBuffer
+
+    /// At this level, twice the entries that zstd would take cost nothing on a large frame and
+    /// save 0.5 % (measured on system files). Other levels are what the user chose.
+    private static let standardLevel = 3
+    private static let largeHashLog = 18
+    private static let largeFrameByteCount = 512 << 10
 
     package init(blockSize: BlockSize, level: Int) throws {
         self.blockSize = blockSize
         compressor = try Compressor(level: level)
-        let plain = max(Format.framePlainByteLimit, blockSize.byteCount)
-        frame = try AlignedBuffer(byteCount: FrameHeader.patchByteCount + plain)
+        let hashLog = level == Self.standardLevel ? Self.largeHashLog : nil
+        largeCompressor = try Compressor(level: level, hashLog: hashLog)
+        let plain = Format.framePlainByteCount(blockSize)
+        frame = try AlignedBuffer(byteCount: FrameHeader.byteLimit + plain)
         trial = try AlignedBuffer(byteCount: blockSize.byteCount)
     }
 
@@ -29,7 +39,8 @@ package final class FrameEncoder {
         let compressed = try frame.withMutableBytes { bytes throws(ZstandardError) -> Int? in
             let start = FrameHeader.byteCount
             var payload = bytes._mutatingExtracting(start..<start + limit)
-            return try compressor.compress(plain, into: &payload)
+            let isLarge = plain.byteCount >= Self.largeFrameByteCount
+            return try (isLarge ? largeCompressor : compressor).compress(plain, into: &payload)
         }
         let header = FrameHeader(
             kind: compressed == nil ? .stored : .zstd, blockCount: blockCount,
@@ -46,7 +57,7 @@ package final class FrameEncoder {
         case tooLarge
     }
 
-    /// Lends the frame of one block as a patch of `prefix`, its version `base`, where that pays.
+    /// Lends the frame of one block as a patch of `prefix`, which is `base`, where that pays.
     ///
     /// It pays while it is well below the block's own compressed size, and the patches of the
     /// chain together are a small multiple of that size.
@@ -57,9 +68,10 @@ package final class FrameEncoder {
         _ body: (RawSpan, FrameHeader) throws -> Void
     ) throws -> PatchResult {
         guard base.depth < Format.patchDepthLimit else { return .chainTooLong }
+        let kind = base.digests.count == 2 ? FrameKind.patchOfTwo : .patch
         let limit = plain.byteCount / 4 * 3
         let patch = try frame.withMutableBytes { bytes throws(ZstandardError) -> Int? in
-            let start = FrameHeader.patchByteCount
+            let start = FrameHeader.byteCount(of: kind)
             var payload = bytes._mutatingExtracting(start..<start + limit)
             return try compressor.compress(plain, prefix: prefix, into: &payload)
         }
@@ -75,8 +87,8 @@ package final class FrameEncoder {
             guard chain <= full * Format.patchChainFactor else { return .chainTooLong }
         }
         let header = FrameHeader(
-            kind: .patch, depth: base.depth + 1, blockCount: 1, payloadByteCount: patch,
-            chainByteCount: chain, prefix: base.digest)
+            kind: kind, depth: base.depth + 1, blockCount: 1, payloadByteCount: patch,
+            chainByteCount: chain, prefixes: base.digests)
         try seal(header, body)
         return .done
     }

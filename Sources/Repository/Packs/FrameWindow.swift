@@ -17,8 +17,7 @@ struct FrameWindow {
 
     init(blockSize: BlockSize) throws {
         self.blockSize = blockSize
-        let frame =
-            FrameHeader.patchByteCount + max(Format.framePlainByteLimit, blockSize.byteCount)
+        let frame = FrameHeader.byteLimit + Format.framePlainByteCount(blockSize)
         buffer = try AlignedBuffer(byteCount: max(Self.largeByteCount, frame))
     }
 

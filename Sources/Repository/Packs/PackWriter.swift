@@ -11,6 +11,8 @@ internal import Synchronization
 package final class PackWriter: Sendable {
     private struct OpenPack {
         let id: ObjectID
+        /// Counts the packs of this capture, from 1.
+        let ordinal: Int
         let writer: any ObjectWriter
         var byteCount: Int
         var table = PackTable()
@@ -18,11 +20,27 @@ package final class PackWriter: Sendable {
 
     private struct State {
         var pack: OpenPack?
-        var pending: Set<Digest> = []
+        /// Digests that the index does not have yet, each with the pack that holds its block in
+        /// full: 0 while none does.
+        var pending: [Digest: Int] = [:]
+        var lastOrdinal = 0
+        /// Packs that are full and not durable yet.
+        var unfinished: Set<Int> = []
         var finished: [ObjectID] = []
         /// Durable packs that the index does not have yet.
         var unindexed: [(id: ObjectID, byteCount: UInt64, table: PackTable)] = []
         var storedByteCount: UInt64 = 0
+
+        func holdsInFull(_ digest: Digest) -> Bool {
+            guard let ordinal = pending[digest], ordinal > 0 else { return false }
+            return !unfinished.contains(ordinal)
+        }
+
+        /// Takes no more into the open pack.
+        mutating func close() {
+            if let pack { unfinished.insert(pack.ordinal) }
+            pack = nil
+        }
     }
 
     /// Blocks that enter the index together: every transaction leaves old pages behind.
@@ -50,12 +68,22 @@ package final class PackWriter: Sendable {
     /// Reserves `digest` for the caller, who must then either store it or give it back; false when
     /// another thread has it in hand or in an unfinished pack.
     package func claim(_ digest: Digest) -> Bool {
-        state.withLock { $0.pending.insert(digest).inserted }
+        state.withLock { state in
+            guard state.pending[digest] == nil else { return false }
+            state.pending[digest] = 0
+            return true
+        }
     }
 
     /// Gives back a claim, because the block turned out to be in the repository.
     package func unclaim(_ digest: Digest) {
-        state.withLock { _ = $0.pending.remove(digest) }
+        state.withLock { _ = $0.pending.removeValue(forKey: digest) }
+    }
+
+    /// Whether this capture stored the block in full, in a pack that is durable or will become so
+    /// together with what is appended next.
+    package func holdsInFull(_ digest: Digest) -> Bool {
+        state.withLock { $0.holdsInFull(digest) }
     }
 
     /// Bytes of the packs that are finished.
@@ -64,36 +92,51 @@ package final class PackWriter: Sendable {
     package var finishedPacks: [ObjectID] { state.withLock { $0.finished } }
 
     /// Adds a complete frame (header and payload) that holds the blocks of `digests`, all claimed.
+    ///
+    /// - Returns: false, with nothing done, for a patch of a block whose pack could be lost in a
+    ///   crash that this patch survives.
     package func append(
         frame: RawSpan,
         header: FrameHeader,
         digests: ArraySlice<Digest>
-    ) throws {
+    ) throws -> Bool {
+        var isAppended = true
         let full = try state.withLock { state -> OpenPack? in
-            if state.pack == nil { state.pack = try begin() }
+            let isSafe = header.prefixes.allSatisfy { prefix in
+                !state.unfinished.contains(state.pending[prefix] ?? 0)
+            }
+            guard isSafe else {
+                isAppended = false
+                return nil
+            }
+            if state.pack == nil { state.pack = try begin(&state) }
+            if !header.kind.isPatch {
+                for digest in digests { state.pending[digest] = state.lastOrdinal }
+            }
             let offset = UInt32(state.pack?.byteCount ?? 0)
             try state.pack?.writer.append(frame)
             state.pack?.table.append(
                 FrameEntry(byteOffset: offset, header: header), digests: digests)
             state.pack?.byteCount += frame.byteCount
             guard let pack = state.pack, isFull(pack) else { return nil }
-            state.pack = nil
+            state.close()
             return pack
         }
         if let full { try finish(full) }
+        return isAppended
     }
 
     /// Makes the last pack durable.
     package func finish() throws {
         let last = state.withLock { state -> OpenPack? in
-            defer { state.pack = nil }
+            defer { state.close() }
             return state.pack
         }
         if let last { try finish(last) }
         try indexPacks(atLeast: 1)
     }
 
-    private func begin() throws -> OpenPack {
+    private func begin(_ state: inout State) throws -> OpenPack {
         let id = identifiers.next()
         let name = ObjectNames.pack(id)
         let writer = try repository.store.begin(name)
@@ -101,7 +144,9 @@ package final class PackWriter: Sendable {
             kind: .pack, name: name, identity: repository.identity
         ).encoded()
         try writer.append(header.rawSpan)
-        return OpenPack(id: id, writer: writer, byteCount: header.count)
+        state.lastOrdinal += 1
+        return OpenPack(
+            id: id, ordinal: state.lastOrdinal, writer: writer, byteCount: header.count)
     }
 
     private func isFull(_ pack: OpenPack) -> Bool {
@@ -122,6 +167,7 @@ package final class PackWriter: Sendable {
         try pack.writer.append(encodedFooter.rawSpan)
         try pack.writer.finish()
         state.withLock { state in
+            state.unfinished.remove(pack.ordinal)
             state.unindexed.append((pack.id, UInt64(byteCount), pack.table))
             state.finished.append(pack.id)
             state.storedByteCount += UInt64(byteCount)
@@ -142,7 +188,9 @@ package final class PackWriter: Sendable {
         guard !packs.isEmpty else { return }
         try index.addOwnPacks(packs)
         state.withLock { state in
-            for pack in packs { state.pending.subtract(pack.table.digests) }
+            for pack in packs {
+                for digest in pack.table.digests { state.pending[digest] = nil }
+            }
         }
     }
 }

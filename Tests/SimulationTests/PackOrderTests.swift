@@ -1,0 +1,129 @@
+import BlockModel
+import ObjectStore
+import Repository
+import RepositoryFormat
+import SimulationSupport
+import Synchronization
+import TestKit
+import Testing
+
+/// What a crash may leave behind depends on the order in which packs become durable.
+@Suite struct PackOrderTests {
+    @Test("A patch is not stored while its prefix lies in another pack that is not durable yet")
+    func prefixIsDurableFirst() throws {
+        let memory = MemoryStore()
+        let lab = try Lab(memory)
+        let store = WatchedStore(memory)
+        let repository = try Repository(openingIn: store)
+        let packs = PackWriter(
+            repository: repository, index: try lab.index(), targetByteCount: 10_000,
+            identifiers: SeededIdentifiers(seed: 5))
+        let (small, large) = (Self.digest(1), Self.digest(2))
+        #expect(packs.claim(small))
+        #expect(!packs.holdsInFull(small))
+        #expect(try packs.add(.stored, [small], payload: 4096))
+        #expect(packs.holdsInFull(small))
+        // In one pack the patch and its prefix live or die together.
+        #expect(try packs.add(.patch, [Self.digest(3)], prefixes: [small], payload: 9))
+
+        let during = Mutex<[Bool]>([])
+        store.onFinish {
+            let isHeld = packs.holdsInFull(small)
+            let isAppended = try? packs.add(
+                .patchOfTwo, [Self.digest(4)], prefixes: [Self.digest(9), small], payload: 9)
+            during.withLock { $0 = [isHeld, isAppended ?? true] }
+        }
+        // Fills the pack, which is finished then.
+        #expect(packs.claim(large))
+        #expect(try packs.add(.stored, [large, Self.digest(5)], payload: 8192))
+        #expect(during.withLock { $0 } == [false, false])
+        store.onFinish(nil)
+        #expect(packs.finishedPacks.count == 1)
+        #expect(try packs.add(.patch, [Self.digest(6)], prefixes: [small], payload: 9))
+        try packs.finish()
+        #expect(packs.finishedPacks.count == 2)
+    }
+
+    private static func digest(_ word: UInt64) -> Digest { Digest(words: word, 0, 0, 0) }
+}
+
+extension PackWriter {
+    /// Appends a frame of zeros.
+    fileprivate func add(
+        _ kind: FrameKind,
+        _ digests: [Digest],
+        prefixes: [Digest] = [],
+        payload: Int
+    ) throws -> Bool {
+        let header = FrameHeader(
+            kind: kind, depth: kind.isPatch ? 1 : 0, blockCount: digests.count,
+            payloadByteCount: payload, chainByteCount: kind.isPatch ? payload : 0,
+            prefixes: prefixes)
+        var frame = [UInt8](repeating: 0, count: header.byteCount + payload)
+        var span = frame.mutableSpan
+        var raw = span.mutableBytes
+        try header.encode(into: &raw)
+        return try append(frame: frame.span.bytes, header: header, digests: digests[...])
+    }
+}
+
+/// A store that says when an object is about to become durable.
+private final class WatchedStore: ObjectStore {
+    private let store: MemoryStore
+    private let hook = Mutex<(@Sendable () -> Void)?>(nil)
+
+    init(_ store: MemoryStore) { self.store = store }
+
+    func onFinish(_ body: (@Sendable () -> Void)?) { hook.withLock { $0 = body } }
+
+    var location: String { store.location }
+
+    func begin(_ name: String) throws(ObjectStoreError) -> any ObjectWriter {
+        WatchedWriter(try store.begin(name)) { [self] in hook.withLock { $0 }?() }
+    }
+
+    func read(
+        _ name: String,
+        at offset: UInt64,
+        into target: inout MutableRawSpan
+    ) throws(ObjectStoreError) -> Int {
+        try store.read(name, at: offset, into: &target)
+    }
+
+    func byteCount(of name: String) throws(ObjectStoreError) -> UInt64 {
+        try store.byteCount(of: name)
+    }
+
+    func list(_ prefix: String) throws(ObjectStoreError) -> [ObjectEntry] {
+        try store.list(prefix)
+    }
+
+    func delete(_ name: String, _ durability: DeletionDurability) throws(ObjectStoreError) {
+        try store.delete(name, durability)
+    }
+
+    func createLocked(
+        _ name: String, _ bytes: [UInt8]
+    ) throws(ObjectStoreError) -> any ObjectLock {
+        try store.createLocked(name, bytes)
+    }
+
+    func isLocked(_ name: String) -> Bool? { store.isLocked(name) }
+}
+
+private final class WatchedWriter: ObjectWriter {
+    private let writer: any ObjectWriter
+    private let willFinish: @Sendable () -> Void
+
+    init(_ writer: any ObjectWriter, willFinish: @escaping @Sendable () -> Void) {
+        self.writer = writer
+        self.willFinish = willFinish
+    }
+
+    func append(_ bytes: RawSpan) throws(ObjectStoreError) { try writer.append(bytes) }
+
+    func finish() throws(ObjectStoreError) {
+        willFinish()
+        try writer.finish()
+    }
+}
