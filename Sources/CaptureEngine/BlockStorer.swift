@@ -72,7 +72,9 @@ final class BlockStorer {
         digests.removeAll(keepingCapacity: true)
     }
 
-    /// Puts the block into the next frame. A frame that is half full ends with its stretch of the
+    /// Puts the block into the next frame.
+    ///
+    /// A frame that is half full ends with its stretch of the
     /// volume, so that a restore, which goes by stretches as well, reads few frames twice.
     private func stage(_ block: ChangedBlock, _ bytes: RawSpan) throws {
         let stretch = block.number / UInt64(Format.stretchBlockCount(context.blockSize))

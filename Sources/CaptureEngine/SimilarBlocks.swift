@@ -122,7 +122,9 @@ final class SimilarBlocks: Sendable {
         let pageCount = byteCount / UInt64(Self.pageByteCount)
         while count < min(Self.entryCountLimit, pageCount) { count *= 2 }
         // Without memory for it a capture is larger, and no worse.
-        guard let entries = try? AlignedBuffer(byteCount: Int(count) * 8) else { return nil }
+        guard let entries = try? AlignedBuffer(byteCount: Int(count) * 8, isSparse: true) else {
+            return nil
+        }
         return Table(entries: entries, bucketCount: count / UInt64(Self.bucketEntryCount))
     }
 

@@ -25,8 +25,7 @@ final class WorkList: Sendable {
     private let stretchBlockCount: UInt64
     private let state = Mutex(State())
 
-    /// - Parameter stretchBlockCount: blocks that one worker reads in a row; stretches begin at
-    ///   multiples of it.
+    /// One worker reads `stretchBlockCount` blocks in a row; stretches begin at multiples of it.
     init(source: VolumeSource, byteCount: UInt64, blockSize: BlockSize, stretchBlockCount: Int) {
         self.source = source
         self.blockSize = blockSize

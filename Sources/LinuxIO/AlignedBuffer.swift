@@ -11,14 +11,16 @@ package final class AlignedBuffer: @unchecked Sendable {
     package static let alignment = 4096
 
     /// Maps `byteCount` zero bytes, rounded up to whole pages.
-    package init(byteCount: Int) throws(SystemError) {
+    ///
+    /// Of one that `isSparse` only some places will be touched: each takes a small page then.
+    package init(byteCount: Int, isSparse: Bool = false) throws(SystemError) {
         let rounded = (max(byteCount, 1) + Self.alignment - 1) / Self.alignment * Self.alignment
         let pointer = unsafe mmap(
             nil, rounded, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
         guard let pointer = unsafe pointer, unsafe pointer != MAP_FAILED else {
             throw SystemError(.map, "\(rounded) bytes of memory")
         }
-        if rounded >= 2 << 20 { _ = unsafe madvise(pointer, rounded, MADV_HUGEPAGE) }
+        if rounded >= 2 << 20, !isSparse { _ = unsafe madvise(pointer, rounded, MADV_HUGEPAGE) }
         unsafe base = pointer
         self.byteCount = rounded
     }

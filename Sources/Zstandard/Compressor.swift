@@ -8,8 +8,10 @@ internal import CZstd
 package final class Compressor {
     private let context: OpaquePointer
 
-    /// - Parameter hashLog: logarithm of the entries of the table that finds matches; nil for what
-    ///   the level says. A larger one finds more in a large frame, and costs more to clear.
+    /// Makes a context for `level`.
+    ///
+    /// `hashLog` is the logarithm of the entries of the table that finds matches; nil for what the
+    /// level says. A larger one finds more in a large frame, and costs more to clear.
     package init(level: Int, hashLog: Int? = nil) throws(ZstandardError) {
         guard let context = unsafe ZSTD_createCCtx() else { throw ZstandardError(code: -64) }
         unsafe self.context = context

@@ -19,7 +19,7 @@ final class PackProof {
     init(_ repository: Repository, _ index: Index) throws {
         self.repository = repository
         self.index = index
-        reader = try BlockReader(repository: repository, index: index)
+        reader = try BlockReader(repository: repository, index: index, readsWholeFrames: true)
         scratch = try AlignedBuffer(byteCount: repository.blockSize.byteCount)
     }
 

@@ -69,14 +69,21 @@ package final class BlockReader {
     private var trail: [PatchBase] = []
     private var window: FrameWindow
     private let isVerifying: Bool
+    private let readsWholeFrames: Bool
 
+    /// Makes a reader that proves blocks by their digests, if `isVerifying`.
+    ///
+    /// With `readsWholeFrames` every frame that is touched is read to its end and compared with its
+    /// checksum; otherwise a block that is proved may do without.
     package init(
         repository: Repository,
         index: Index,
         cachedFrameCount: Int = 3,
-        isVerifying: Bool = true
+        isVerifying: Bool = true,
+        readsWholeFrames: Bool = false
     ) throws {
         self.isVerifying = isVerifying
+        self.readsWholeFrames = readsWholeFrames || !isVerifying
         self.repository = repository
         self.index = index
         blockSize = repository.blockSize
@@ -89,8 +96,9 @@ package final class BlockReader {
     ///
     /// Places are tried shallowest first; the block is damaged when none of them gives its bytes.
     ///
-    /// - Parameter lastSlot: the last slot of the block's frame that is going to be asked for, where
-    ///   the caller knows; it saves decompressing the frame twice.
+    /// `lastSlot` is the last slot of the block's frame that is going to be asked for, where the
+    /// caller knows; it saves decompressing the frame twice.
+    ///
     /// - Throws: ``RepositoryError`` of kind `damaged`.
     package func read(
         _ number: BlockNumber,
@@ -133,8 +141,6 @@ package final class BlockReader {
     ///
     /// - Throws: ``RepositoryError`` of kind `damaged`.
     func prove(_ place: Place, _ digest: Digest, scratch: AlignedBuffer) throws {
-        lastSlot = place.frameBlockCount - 1
-        defer { lastSlot = 0 }
         try scratch.withMutableBytes { try decode(place, into: &$0, level: 0) }
         let scratch = scratch
         hash.update(scratch.bytes.extracting(0..<blockSize.byteCount))
@@ -312,11 +318,14 @@ package final class BlockReader {
         into target: AlignedBuffer,
         atLeast wanted: Int
     ) throws -> Int {
-        let payload = try window.payload(of: place, try pack(of: place), repository)
-        let source = payload.buffer.bytes.extracting(payload.range)
         let whole = Int(place.frameBlockCount) * blockSize.byteCount
         // What is left after three quarters is not worth the slower way.
-        let isWhole = place.kind == .stored || wanted > whole / 4 * 3
+        if !readsWholeFrames, place.kind == .zstd, wanted <= whole / 4 * 3 {
+            let count = try decompressStart(of: place, into: target, atLeast: wanted, of: whole)
+            if count >= wanted { return count }
+        }
+        let payload = try window.payload(of: place, try pack(of: place), repository)
+        let source = payload.buffer.bytes.extracting(payload.range)
         let count: Int
         if place.kind == .stored {
             count = source.byteCount
@@ -324,16 +333,37 @@ package final class BlockReader {
         } else {
             count = try target.withMutableBytes { bytes throws(ZstandardError) in
                 var plain = bytes._mutatingExtracting(0..<whole)
-                return isWhole
-                    ? try decompressor.decompress(source, into: &plain)
-                    : try decompressor.decompress(source, atLeast: wanted, into: &plain)
+                return try decompressor.decompress(source, into: &plain)
             }
         }
-        guard isWhole ? count == whole : count >= wanted else {
+        guard count == whole else {
             throw RepositoryError(.damaged, "\(name(of: place)) has a frame too short")
         }
         return count
     }
+
+    /// Reads what the first `wanted` bytes should take and a little more; may give fewer of them,
+    /// where they compressed worse than the rest of the frame.
+    private func decompressStart(
+        of place: Place,
+        into target: AlignedBuffer,
+        atLeast wanted: Int,
+        of whole: Int
+    ) throws -> Int {
+        let share = Int(place.payloadByteCount) / Int(place.frameBlockCount)
+        let payload = try window.startOfPayload(
+            of: place,
+            byteCount: share * (wanted / blockSize.byteCount) * 5 / 4 + Self.spareByteCount,
+            try pack(of: place), repository)
+        return try target.withMutableBytes { bytes throws(ZstandardError) in
+            var plain = bytes._mutatingExtracting(0..<whole)
+            return try decompressor.decompress(
+                payload.buffer.bytes.extracting(payload.range), atLeast: wanted, into: &plain)
+        }
+    }
+
+    /// zstd decodes blocks of up to 128 KiB, of which one may not have compressed at all.
+    private static let spareByteCount = 64 << 10
 
     private func cacheSlot() throws -> Int {
         if cache.count < cacheCount {

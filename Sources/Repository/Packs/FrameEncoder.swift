@@ -12,8 +12,10 @@ package final class FrameEncoder {
     private let frame: AlignedBuffer
     private let trial: AlignedBuffer
 
-    /// At this level, twice the entries that zstd would take cost nothing on a large frame and
-    /// save 0.5 % (measured on system files). Other levels are what the user chose.
+    /// The level whose hash table is made larger for large frames.
+    ///
+    /// Twice the entries that zstd would take cost nothing there and save 0.5 % (measured on system
+    /// files). Other levels are what the user chose.
     private static let standardLevel = 3
     private static let largeHashLog = 18
     private static let largeFrameByteCount = 512 << 10
