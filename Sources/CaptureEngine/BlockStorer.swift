@@ -74,8 +74,8 @@ final class BlockStorer {
 
     /// Puts the block into the next frame.
     ///
-    /// A frame that is half full ends with its stretch of the
-    /// volume, so that a restore, which goes by stretches as well, reads few frames twice.
+    /// A frame that is half full ends with its stretch of the volume, so that a restore, which goes
+    /// by stretches as well, reads few frames twice.
     private func stage(_ block: ChangedBlock, _ bytes: RawSpan) throws {
         let stretch = block.number / UInt64(Format.stretchBlockCount(context.blockSize))
         let isHalfFull = digests.count * 2 >= frameBlockLimit

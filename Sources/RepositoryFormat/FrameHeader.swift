@@ -7,7 +7,7 @@ package enum FrameKind: UInt8, Hashable, Sendable {
     case zstd = 1
     /// zstd with another block as prefix: the block's earlier version, or one like it.
     case patch = 2
-    /// zstd with two other blocks, one behind the other, as prefix.
+    /// zstd with two other blocks, one behind the other, as prefix; both are stored in full.
     case patchOfTwo = 3
 
     /// Blocks that it takes to read the frame.
@@ -21,6 +21,16 @@ package enum FrameKind: UInt8, Hashable, Sendable {
 
     /// Whether the frame needs other blocks; it holds a single one then.
     package var isPatch: Bool { prefixCount > 0 }
+
+    /// What the depth of such a frame can be: with two prefixes at every hop, reading would not end
+    /// for a long time.
+    package var depths: ClosedRange<UInt8> {
+        switch self {
+        case .stored, .zstd: 0...0
+        case .patch: 1...Format.patchDepthLimit
+        case .patchOfTwo: 1...1
+        }
+    }
 }
 
 /// Header of a frame inside a pack: enough to salvage the pack without its table.
@@ -103,9 +113,7 @@ package struct FrameHeader: Hashable, Sendable {
         }
         self.kind = kind
         depth = bytes.littleEndian(at: 5, as: UInt8.self)
-        guard kind.isPatch ? (1...Format.patchDepthLimit).contains(depth) : depth == 0 else {
-            throw .badValue("patch depth")
-        }
+        guard kind.depths.contains(depth) else { throw .badValue("patch depth") }
         blockCount = Int(bytes.littleEndian(at: 6, as: UInt16.self))
         let blockLimit = kind.isPatch ? 1 : Format.frameBlockLimit(blockSize)
         guard (1...blockLimit).contains(blockCount) else { throw .badValue("frame block count") }

@@ -108,9 +108,7 @@ package struct PackTable: Hashable, Sendable {
         let chain = bytes.littleEndian(at: offset + 12, as: UInt32.self)
         guard kind.isPatch || chain == 0 else { throw .badValue("chain length") }
         let depth = bytes.littleEndian(at: offset + 9, as: UInt8.self)
-        guard kind.isPatch ? (1...Format.patchDepthLimit).contains(depth) : depth == 0 else {
-            throw .badValue("patch depth")
-        }
+        guard kind.depths.contains(depth) else { throw .badValue("patch depth") }
         return FrameHeader(
             kind: kind, depth: depth, blockCount: blockCount, payloadByteCount: payload,
             chainByteCount: Int(chain))

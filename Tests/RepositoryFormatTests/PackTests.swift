@@ -257,6 +257,10 @@ struct PackTableTests {
                 "frame block count"
             ),
             (FrameHeader(kind: .patchOfTwo, blockCount: 1, payloadByteCount: 1), "patch depth"),
+            (
+                FrameHeader(kind: .patchOfTwo, depth: 2, blockCount: 1, payloadByteCount: 1),
+                "patch depth"
+            ),
             (FrameHeader(kind: .zstd, blockCount: 1, payloadByteCount: 0), "payload length"),
             (FrameHeader(kind: .zstd, blockCount: 1, payloadByteCount: 4097), "payload length"),
             (

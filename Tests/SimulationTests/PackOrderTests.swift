@@ -44,19 +44,49 @@ import Testing
         #expect(packs.finishedPacks.count == 2)
     }
 
+    @Test("A block whose patches branch at every hop is given up in good time")
+    func branches() throws {
+        let lab = try Lab(MemoryStore())
+        // Every frame in a pack of its own.
+        let packs = PackWriter(
+            repository: lab.repository, index: try lab.index(), targetByteCount: 1,
+            identifiers: SeededIdentifiers(seed: 6))
+        // Six places of each block, every one a patch of the block before; the first is nowhere.
+        for depth in 1...8 as ClosedRange<UInt8> {
+            for _ in 0..<6 {
+                _ = try packs.add(
+                    .patch, [Self.digest(UInt64(depth))], depth: depth,
+                    prefixes: [Self.digest(UInt64(depth) - 1)], payload: 9)
+            }
+        }
+        try packs.finish()
+        let index = try lab.index()
+        let known = try #require(try index.find(Self.digest(8)))
+        let reader = try BlockReader(repository: lab.repository, index: index)
+        let error = #expect(throws: RepositoryError.self) {
+            var block = [UInt8](repeating: 0, count: 4096)
+            var span = block.mutableSpan
+            var raw = span.mutableBytes
+            try reader.read(known.number, digest: Self.digest(8), into: &raw)
+        }
+        #expect(
+            error?.description.contains("too many patches") == true, "\(String(describing: error))")
+    }
+
     private static func digest(_ word: UInt64) -> Digest { Digest(words: word, 0, 0, 0) }
 }
 
 extension PackWriter {
     /// Appends a frame of zeros.
-    fileprivate func add(
+    func add(
         _ kind: FrameKind,
         _ digests: [Digest],
+        depth: UInt8? = nil,
         prefixes: [Digest] = [],
         payload: Int
     ) throws -> Bool {
         let header = FrameHeader(
-            kind: kind, depth: kind.isPatch ? 1 : 0, blockCount: digests.count,
+            kind: kind, depth: depth ?? (kind.isPatch ? 1 : 0), blockCount: digests.count,
             payloadByteCount: payload, chainByteCount: kind.isPatch ? payload : 0,
             prefixes: prefixes)
         var frame = [UInt8](repeating: 0, count: header.byteCount + payload)

@@ -68,6 +68,9 @@ package final class BlockReader {
     /// What lies in `scratch`, the nearest last.
     private var trail: [PatchBase] = []
     private var window: FrameWindow
+    /// Patches that the block at hand may still try: many places, each of a patch of a block with
+    /// many places, must not keep a reader for ever.
+    private var remainingHops = 0
     private let isVerifying: Bool
     private let readsWholeFrames: Bool
 
@@ -119,6 +122,7 @@ package final class BlockReader {
     ) throws -> Place {
         let places = try index.environment.read { try index.places(of: number, $0) }
         var cause: any Error = RepositoryError(.damaged, "no pack holds it")
+        remainingHops = Self.hopLimit
         for place in places {
             do {
                 try decode(place, into: &target, level: 0)
@@ -141,6 +145,7 @@ package final class BlockReader {
     ///
     /// - Throws: ``RepositoryError`` of kind `damaged`.
     func prove(_ place: Place, _ digest: Digest, scratch: AlignedBuffer) throws {
+        remainingHops = Self.hopLimit
         try scratch.withMutableBytes { try decode(place, into: &$0, level: 0) }
         let scratch = scratch
         hash.update(scratch.bytes.extracting(0..<blockSize.byteCount))
@@ -196,6 +201,9 @@ package final class BlockReader {
 
     // MARK: Decoding
 
+    /// Room for a few places at each of eight hops.
+    private static let hopLimit = 256
+
     private func decode(
         _ place: Place,
         into target: inout MutableRawSpan,
@@ -217,6 +225,10 @@ package final class BlockReader {
         into target: inout MutableRawSpan,
         level: Int
     ) throws {
+        remainingHops -= 1
+        guard remainingHops > 0 else {
+            throw RepositoryError(.damaged, "too many patches were tried")
+        }
         let record = try pack(of: place)
         let header = try window.header(of: place, record, repository)
         guard header.kind.isPatch, header.depth == place.depth else {
