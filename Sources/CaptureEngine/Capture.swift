@@ -158,6 +158,12 @@ package struct Capture {
                 try makeWorker().run(stream, buffer, failure)
             }
             let count = stream.byteCount
+            guard count > 0 else {
+                throw VolumeError(
+                    .failed,
+                    "standard input gave no bytes and nothing was captured; see whether the program "
+                        + "before the pipe failed")
+            }
             try makeWorker().endStream(
                 blockCount: blockSize.blockCount(coveringByteCount: count))
             return count

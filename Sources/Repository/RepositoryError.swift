@@ -14,16 +14,25 @@ package struct RepositoryError: Error, CustomStringConvertible {
 
     package let kind: Kind
     package let description: String
+    /// What is wrong, without the remedy: for a list that names the remedy once.
+    package let cause: String
 
-    package init(_ kind: Kind, _ description: String) {
+    package init(_ kind: Kind, _ description: String, cause: String? = nil) {
         self.kind = kind
         self.description = description
+        self.cause = cause ?? description
+    }
+
+    /// What is wrong, without the remedy where that is known apart.
+    static func cause(of error: any Error) -> String {
+        (error as? RepositoryError)?.cause ?? "\(error)"
     }
 
     /// Damage of one object, with what its bytes are refused for.
     static func damaged(_ object: String, _ cause: any Error) -> RepositoryError {
-        RepositoryError(
-            .damaged,
-            "\(object) is damaged: \(cause); run 'varve check --read-data' to see what it affects")
+        let cause = "\(object) is damaged: \(Self.cause(of: cause))"
+        return RepositoryError(
+            .damaged, "\(cause); run 'varve check --read-data' to see what it affects",
+            cause: cause)
     }
 }

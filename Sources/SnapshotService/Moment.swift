@@ -16,15 +16,16 @@ package enum Moment {
         SystemClock.localText(ofSeconds: timestamp.seconds)
     }
 
-    /// Reads `YYYY-MM-DD[THH:MM[:SS]][Z|±HH:MM]`: local time where no zone is given, the end of
-    /// the day where only a date is; nil for anything else.
+    /// Reads `YYYY-MM-DD[THH:MM[:SS]][Z|±HH:MM]`, with a space for the `T` too: local time where
+    /// no zone is given, the end of the day where only a date is; nil for anything else.
     package static func parse(_ text: String) -> Timestamp? {
         var rest = Substring(text)
         var offsetSeconds: Int?
         if rest.hasSuffix("Z") {
             rest.removeLast()
             offsetSeconds = 0
-        } else if rest.contains("T"), rest.count > 6, let sign = rest.dropLast(5).last,
+        } else if rest.contains(where: isTimeMark), rest.count > 6,
+            let sign = rest.dropLast(5).last,
             sign == "+" || sign == "-"
         {
             let zone = rest.suffix(5)
@@ -32,7 +33,7 @@ package enum Moment {
             offsetSeconds = (sign == "-" ? -1 : 1) * minutes * 60
             rest = rest.dropLast(6)
         }
-        let halves = rest.split(separator: "T", omittingEmptySubsequences: false)
+        let halves = rest.split(omittingEmptySubsequences: false, whereSeparator: isTimeMark)
         guard halves.count <= 2, let date = halves.first else { return nil }
         let days = date.split(separator: "-", omittingEmptySubsequences: false).map(number)
         guard days.count == 3, let year = days[0], let month = days[1], let day = days[2],
@@ -47,6 +48,10 @@ package enum Moment {
         let seconds = SystemClock.seconds(
             ofDate: (year, month, day), time: time, isUTC: offsetSeconds != nil)
         return Timestamp(seconds: seconds - Int64(offsetSeconds ?? 0))
+    }
+
+    private static func isTimeMark(_ character: Character) -> Bool {
+        character == "T" || character == " "
     }
 
     private static func daysInMonth(_ month: Int32, _ year: Int32) -> Int32 {

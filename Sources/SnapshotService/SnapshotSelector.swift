@@ -30,7 +30,11 @@ package enum SnapshotSelector: Hashable, Sendable {
             return
         }
         guard let volume = VolumeName(String(text[..<at])) else {
-            throw ServiceError(.usage, "'\(text[..<at])' is no volume name")
+            throw ServiceError(
+                .usage,
+                at == text.startIndex
+                    ? "'\(text)' lacks the name of the volume before the @; use \(Self.help)"
+                    : "'\(text[..<at])' in '\(text)' is no volume name")
         }
         let moment = String(text[text.index(after: at)...])
         if moment == "latest" {
@@ -43,7 +47,9 @@ package enum SnapshotSelector: Hashable, Sendable {
             self = .time(volume, time)
         } else {
             throw ServiceError(
-                .usage, "'\(moment)' in '\(text)' is no moment; use \(Self.help)")
+                .usage,
+                "'\(moment)' in '\(text)' is neither a generation (from 1 on) nor a moment; use "
+                    + Self.help)
         }
     }
 
@@ -115,7 +121,8 @@ package enum SnapshotSelector: Hashable, Sendable {
             }
             throw ServiceError(
                 .failed,
-                "volume '\(volume)' has no such snapshot; 'varve snapshots \(volume)' lists them")
+                "volume '\(volume)' has no snapshot \(meaning); 'varve snapshots \(volume)' lists "
+                    + "what it has")
         }
         try refusePassingOver(timeline, snapshot)
         let twins = timeline.snapshots.filter { $0.generation == snapshot.generation }
@@ -126,6 +133,17 @@ package enum SnapshotSelector: Hashable, Sendable {
                     + twins.map(\.id.short).joined(separator: " or ") + "; name it by its id")
         }
         return (timeline, snapshot)
+    }
+
+    /// What a volume was searched for, as in "it has no snapshot …".
+    private var meaning: String {
+        switch self {
+        case .latest: "at all"
+        case .generation(_, let generation): "of generation \(generation)"
+        case .before(_, let count): "\(count) before its latest"
+        case .time(_, let time): "of \(Moment.local(time)) or before"
+        case .prefix(let digits): "with the id \(digits)…"
+        }
     }
 
     /// A newer snapshot that is damaged must not be passed over in silence.

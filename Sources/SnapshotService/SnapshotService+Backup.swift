@@ -77,8 +77,10 @@ extension SnapshotService {
         request.tags = options.tags
         request.allowsUse = options.allowsUse
         request.isDryRun = options.isDryRun
+        let index = try currentIndex()
+        defer { try? index.saveRot() }
         let capture = Capture(
-            repository: repository, index: try currentIndex(), timeline: timeline, source: source,
+            repository: repository, index: index, timeline: timeline, source: source,
             request: request, holds: [shared, exclusive])
         let result = try capture.run(
             identifiers: RandomIdentifiers(),

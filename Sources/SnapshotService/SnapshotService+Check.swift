@@ -39,9 +39,11 @@ extension SnapshotService {
         defer { Self.remove(directory) }
         var check = try RepositoryCheck(repository, scratchDirectory: directory)
         var generator = SystemRandomNumberGenerator()
-        return try check.run(
+        let report = try check.run(
             coverage, workerCount: Workers.standardCount, generator: &generator,
             progress: progress)
+        try index().learn(from: report.evidence)
+        return report
     }
 
     private static func remove(_ directory: String) {

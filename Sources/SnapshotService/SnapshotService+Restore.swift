@@ -1,5 +1,6 @@
 package import BlockModel
 internal import LinuxIO
+internal import Logging
 package import Repository
 internal import RepositoryFormat
 package import RestoreEngine
@@ -65,9 +66,19 @@ extension SnapshotService {
             repository: repository, index: index, line: line, snapshot: snapshot, target: target,
             verification: options.verification,
             workerCount: options.workerCount ?? Workers.standardCount)
-        let result = try restore.run(progress: progress) {
-            report(snapshot)
-            try? hold?.renew(now: Moment.now())
+        // What could not be read is stored again by the next backup.
+        defer { try? index.saveRot() }
+        let result: RestoreResult
+        do {
+            result = try restore.run(progress: progress) {
+                report(snapshot)
+                try? hold?.renew(now: Moment.now())
+            }
+        } catch {
+            if path != "-" {
+                logger.warning("\(path) is incomplete; restoring with --in-place finishes it")
+            }
+            throw error
         }
         return RestoreSummary(
             volume: timeline.volume, snapshot: snapshot, result: result,

@@ -56,6 +56,11 @@ struct OutputOptions: ParsableArguments {
     func say(_ text: String) {
         if !json && !quiet { Terminal.write(text + "\n") }
     }
+
+    /// Says on standard error what a list on standard output does not show.
+    func note(_ text: String) {
+        if !json && !quiet { Terminal.writeError("varve: \(text)\n") }
+    }
 }
 
 /// Log messages as lines on standard error, in the form of the program's errors.

@@ -102,6 +102,11 @@ enum Human {
             : "\(tenths / 10).\(tenths % 10) \(units[unit])"
     }
 
+    /// A number with its noun, such as `1 pack` or `4 packs`.
+    static func count(_ number: some BinaryInteger, _ noun: String) -> String {
+        number == 1 ? "1 \(noun)" : "\(number) \(noun)s"
+    }
+
     static func duration(_ seconds: Double) -> String {
         guard seconds.isFinite, seconds >= 0 else { return "?" }
         if seconds < 10 { return "\(Double(Int(seconds * 10)) / 10) s" }

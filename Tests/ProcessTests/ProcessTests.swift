@@ -175,7 +175,7 @@ import Testing
     @Test("A stream is captured and given back through standard output")
     func streams() throws {
         let place = try Self.makePlace()
-        for (generation, count) in [0, 1, 4096, 300_001, 17 << 20].enumerated() {
+        for (generation, count) in [1, 4096, 300_001, 17 << 20].enumerated() {
             let image = Self.image(count, seed: UInt64(count))
             let file = try place.write(image, to: "stream")
             let input = try Foundation.FileHandle(forReadingFrom: URL(fileURLWithPath: file))
@@ -205,7 +205,9 @@ import Testing
         (["version"], 0), (["backup", "/nonexistent/disk"], 1), (["backup", "/proc"], 1),
         (["check", "--read-data-subset", "x"], 2), (["check", "--read-data-subset", "5%"], 0),
         (["diff", "d@1", "d@1"], 0), (["stats"], 0), (["unlock"], 0), (["index", "rebuild"], 0),
-        (["completion", "bash"], 0), (["completion", "tcsh"], 2),
+        (["completion", "bash"], 0), (["completion", "tcsh"], 2), (["backup", "-"], 1),
+        (["restore", "d@0", "out"], 2), (["restore", "@1", "out"], 2),
+        (["snapshots", "--tag", "none"], 0),
     ]
 
     @Test("Exit statuses say what went wrong", arguments: statuses)
@@ -233,6 +235,52 @@ import Testing
         #expect(try place.read("precious") == precious)
         #expect(try Child.run(["restore", "d@1", target, "--in-place"], in: place).status == 0)
         #expect(try place.read("precious") == place.read("disk.img"))
+    }
+
+    @Test("What rots is found, healed by the next backup, and no alarm afterwards")
+    func rot() throws {
+        let place = try Self.makePlace()
+        let file = try place.write(Self.image(5_000_000, seed: 3), to: "disk.img")
+        #expect(try Child.run(["backup", file, "--volume", "d"], in: place).status == 0)
+        let packs = try FileManager.default.subpathsOfDirectory(atPath: place.repository + "/packs")
+        let pack = try #require(packs.first { $0.count > 3 })
+        let path = place.repository + "/packs/" + pack
+        #expect(chmod(path, 0o600) == 0)
+        let rotten = try FileHandle(forUpdating: URL(fileURLWithPath: path))
+        try rotten.seek(toOffset: 100_000)
+        try rotten.write(contentsOf: Data(repeating: 0x55, count: 64))
+        try rotten.close()
+
+        let restored = try Child.run(["restore", "d@1", place.path + "/out"], in: place)
+        #expect(restored.status == 13)
+        #expect(restored.errors.contains("is incomplete"))
+        let found = try Child.run(["check", "--read-data", "--json"], in: place)
+        #expect(found.status == 13)
+        #expect(try Self.field("snapshots_lacking_blocks", of: found.output) == 1)
+        let backup = try Child.run(["backup", file, "--volume", "d", "--json"], in: place)
+        #expect(try Self.field("blocks_changed", of: backup.output) == 0)
+        #expect(try Self.field("bytes_stored", of: backup.output) > 2_000)
+        for generation in [1, 2] {
+            let target = place.path + "/out\(generation)"
+            #expect(try Child.run(["restore", "d@\(generation)", target], in: place).status == 0)
+            #expect(try place.read("out\(generation)") == place.read("disk.img"))
+        }
+        let healed = try Child.run(["check", "--read-data", "--json"], in: place)
+        #expect(healed.status == 0, "\(healed.output)")
+        #expect(try Self.field("harmless_findings", of: healed.output) == 1)
+        // The mark lasts, but what it is about is stored already.
+        let again = try Child.run(["backup", file, "--volume", "d", "--json"], in: place)
+        #expect(try Self.field("bytes_stored", of: again.output) < 2_000)
+    }
+
+    @Test("The summary of a restore to standard output goes to standard error")
+    func streamSummary() throws {
+        let place = try Self.makePlace()
+        let file = try place.write(Self.image(50_000, seed: 3), to: "disk.img")
+        #expect(try Child.run(["backup", file, "--volume", "d"], in: place).status == 0)
+        let result = try Child.run(["restore", "d@latest", "-", "--json"], in: place)
+        #expect(result.status == 0)
+        #expect(try Self.field("bytes_written", of: result.errors) == 50_000)
     }
 
     @Test("A dry run says what would be stored, and stores nothing")

@@ -23,7 +23,7 @@ struct MomentTests {
         "A moment without a zone is local time",
         arguments: [
             ("2026-11-22T14:00", 22, 14, 0, 0), ("2026-11-22T14:00:59", 22, 14, 0, 59),
-            ("2026-11-01T00:00", 1, 0, 0, 0),
+            ("2026-11-01T00:00", 1, 0, 0, 0), ("2026-11-22 14:00:59", 22, 14, 0, 59),
         ] as [(String, Int32, Int32, Int32, Int32)])
     func local(text: String, day: Int32, hour: Int32, minute: Int32, second: Int32) {
         #expect(Moment.parse(text) == Self.local(day, hour, minute, second))
@@ -55,7 +55,7 @@ struct MomentTests {
         "Anything else is no moment",
         arguments: [
             "", "T", "Z", "now", "latest", "7", "2026", "2026-11", "2026-11-22T",
-            "2026-11-22 14:00",
+            "2026-11-22  14:00", "2026-11-22 T14:00", "2026-11-22 ",
             "2026-11-22T14", "2026-11-22T14:00:00.5Z", "2026-11-22T24:00", "2026-11-22T14:60",
             "2026-11-22T14:00:61", "2026-11-22T14:00:00:00", "2026-13-01T00:00",
             "2026-00-01T00:00", "2026-01-00T00:00", "2026-01-32T00:00", "1969-12-31T00:00",

@@ -4,53 +4,60 @@ internal import RepositoryFormat
 
 /// Reads a whole pack and proves every byte of it; belongs to one thread.
 final class PackProof {
+    /// Something wrong with a pack: with one of its frames, or, without one, with its table.
     struct Damage: Sendable {
-        let object: String
+        let pack: ObjectID
+        let frame: UInt32?
         let reason: String
-        /// A digest that no other place gives either.
-        let lost: Digest?
+        /// Digests that nothing gives, neither this frame as far as it can be decoded nor another.
+        var lost: [Digest] = []
     }
 
     private let repository: Repository
     private let index: Index
     private let reader: BlockReader
+    /// Makes do with as much of a frame as is needed, as restores do.
+    private let lenientReader: BlockReader
     private let scratch: AlignedBuffer
 
     init(_ repository: Repository, _ index: Index) throws {
         self.repository = repository
         self.index = index
         reader = try BlockReader(repository: repository, index: index, readsWholeFrames: true)
+        lenientReader = try BlockReader(repository: repository, index: index)
         scratch = try AlignedBuffer(byteCount: repository.blockSize.byteCount)
     }
 
     /// Decodes every frame and compares every block with its digest.
     func run(_ pack: PackRecord) throws -> [Damage] {
-        let name = ObjectNames.pack(pack.id)
         let table: PackTable
         do {
             table = try repository.readPackTable(pack.id, byteCount: pack.byteCount)
         } catch let error as RepositoryError where error.kind == .damaged {
-            return [Damage(object: name, reason: error.description, lost: nil)]
+            return [Damage(pack: pack.id, frame: nil, reason: error.cause)]
         }
         var damage: [Damage] = []
         var position = 0
         for frame in table.frames {
+            var ofFrame: Damage?
             for slot in 0..<frame.header.blockCount {
                 let digest = table.digests[position]
                 position += 1
-                let place = Place(
-                    pack: pack.number, frame: frame, slot: slot)
+                let place = Place(pack: pack.number, frame: frame, slot: slot)
                 do {
                     try reader.prove(place, digest, scratch: scratch)
                 } catch {
-                    let isLost = !hasOtherPlace(digest, than: place)
-                    damage.append(
-                        Damage(
-                            object: name,
-                            reason: "frame at \(frame.byteOffset): \(error)",
-                            lost: isLost ? digest : nil))
+                    let isLost = !isReadable(digest)
+                    // The frame that is to blame is a finding of its own.
+                    if error is DamageBelowPatch, !isLost { continue }
+                    let cause = RepositoryError.cause(of: error)
+                    if ofFrame == nil {
+                        ofFrame = Damage(pack: pack.id, frame: frame.byteOffset, reason: cause)
+                    }
+                    if isLost { ofFrame?.lost.append(digest) }
                 }
             }
+            if let ofFrame { damage.append(ofFrame) }
             if Interruption.isRequested { throw CheckInterrupted() }
         }
         return damage
@@ -76,12 +83,12 @@ final class PackProof {
         return patches
     }
 
-    private func hasOtherPlace(_ digest: Digest, than place: Place) -> Bool {
-        guard let number = try? index.find(digest)?.number,
-            let places = try? index.allPlaces(of: number)
-        else { return false }
-        return places.contains { other in
-            other != place && (try? reader.prove(other, digest, scratch: scratch)) != nil
-        }
+    /// Whether some place still gives the bytes of `digest`.
+    func isReadable(_ digest: Digest) -> Bool {
+        guard let number = try? index.find(digest)?.number else { return false }
+        return
+            (try? scratch.withMutableBytes {
+                try lenientReader.read(number, digest: digest, into: &$0)
+            }) != nil
     }
 }

@@ -1,4 +1,4 @@
-internal import BlockModel
+package import BlockModel
 internal import LinuxIO
 internal import ObjectStore
 internal import RepositoryFormat
@@ -6,9 +6,26 @@ internal import Synchronization
 
 /// One thing that `check` found wrong.
 package struct Finding: Hashable, Sendable {
+    /// Snapshots of a volume that lack the same number of blocks each.
+    package struct Lack: Hashable, Sendable {
+        package let volume: VolumeName
+        package let generations: ClosedRange<Generation>
+        package let blockCount: UInt64
+    }
+
     /// The object, or the snapshot, that is not as it should be.
     package let subject: String
     package let reason: String
+    package let lack: Lack?
+    /// Whether no snapshot needs what is damaged: all of it is held elsewhere too.
+    package let isHarmless: Bool
+
+    init(subject: String, reason: String, lack: Lack? = nil, isHarmless: Bool = false) {
+        self.subject = subject
+        self.reason = reason
+        self.lack = lack
+        self.isHarmless = isHarmless
+    }
 }
 
 /// How much of the packs' data is read.
@@ -32,13 +49,25 @@ package struct CheckReport: Sendable {
     package var packsRead = 0
     package var bytesRead: UInt64 = 0
     package var findings: [Finding] = []
+    /// For the index, so that the next backups store again what is lost.
+    package var evidence = PackEvidence()
 
     private static let findingLimit = 10_000
 
+    /// Findings that cost, or may cost, a snapshot something.
+    package var harmCount: Int { findings.count { !$0.isHarmless } }
+    /// Snapshots that lack blocks.
+    package var lackingSnapshotCount: UInt64 {
+        findings.reduce(0) { $0 + ($1.lack.map { UInt64($0.generations.count) } ?? 0) }
+    }
+
+    mutating func add(_ finding: Finding) {
+        guard findings.count < Self.findingLimit, !findings.contains(finding) else { return }
+        findings.append(finding)
+    }
+
     mutating func add(_ subject: String, _ reason: String) {
-        guard findings.count < Self.findingLimit else { return }
-        let finding = Finding(subject: subject, reason: reason)
-        if !findings.contains(finding) { findings.append(finding) }
+        add(Finding(subject: subject, reason: reason))
     }
 }
 
@@ -50,10 +79,10 @@ package struct RepositoryCheck {
     private let repository: Repository
     private let scratch: Index
     private var report = CheckReport()
-    /// Digests that no intact pack gives; the snapshots that name them are looked for at the end.
-    private var lost: [Digest: String] = [:]
-
-    private static let lostLimit = 1 << 20
+    private var lost = LostBlocks()
+    private var damage: [PackProof.Damage] = []
+    /// Whether more is damaged than is kept in memory.
+    private var isTruncated = false
 
     /// Prepares a check with its scratch index in an empty directory.
     package init(_ repository: Repository, scratchDirectory: String) throws {
@@ -68,24 +97,28 @@ package struct RepositoryCheck {
         generator: inout some RandomNumberGenerator,
         progress: @escaping @Sendable (UInt64, UInt64) -> Void
     ) throws -> CheckReport {
-        var damagedPacks: Set<ObjectID> = []
-        var findings: [Finding] = []
+        var unreadable: [PackProof.Damage] = []
         try scratch.synchronizePacks(with: repository) { id, error in
-            damagedPacks.insert(id)
-            findings.append(
-                Finding(subject: ObjectNames.pack(id), reason: error.description))
+            unreadable.append(PackProof.Damage(pack: id, frame: nil, reason: error.cause))
         }
-        for finding in findings { report.add(finding.subject, finding.reason) }
-        report.packCount = scratch.knownPacks.count + damagedPacks.count
+        damage = unreadable
+        report.packCount = scratch.knownPacks.count + damage.count
         try checkNames()
         let timelines = try repository.timelines()
         for timeline in timelines { try check(timeline) }
         try collectMissing()
-        if !lost.isEmpty || !damagedPacks.isEmpty { try collectPatchesOnLost() }
         if coverage != .none {
             try readData(coverage, workerCount, &generator, progress)
         }
-        try nameLostSnapshots(timelines)
+        if !lost.isEmpty || !damage.isEmpty { try collectPatchesOnLost() }
+        if !lost.isEmpty {
+            for timeline in timelines {
+                for finding in lost.snapshots(lackingIn: timeline, of: repository) {
+                    report.add(finding)
+                }
+            }
+        }
+        reportDamage()
         return report
     }
 
@@ -135,7 +168,7 @@ package struct RepositoryCheck {
             _ = try scratch.synchronize(
                 timeline, with: repository, options: [.verifyingImageDigests])
         } catch let error as RepositoryError {
-            report.add("volume \(timeline.volume)", error.description)
+            report.add("volume \(timeline.volume)", error.cause)
         }
         // Forks, and deltas that the finest path leaves out, have maps that nobody read yet.
         let path = timeline.tip.flatMap { timeline.finestPath(to: $0.id) } ?? []
@@ -143,62 +176,61 @@ package struct RepositoryCheck {
         for delta in timeline.deltas where !read.contains(delta.name) {
             do {
                 try repository.forEachMap(of: delta.name) { map, _ in
-                    try scratch.requireKnown(map.digests) { lost[$0] = "no pack holds it" }
+                    try scratch.requireKnown(map.digests) { lost.add($0, Self.noPlace) }
                 }
             } catch let error as RepositoryError where error.kind == .damaged {
-                report.add(delta.name.objectName, error.description)
+                report.add(delta.name.objectName, error.cause)
             }
         }
     }
 
     private mutating func collectMissing() throws {
-        for digest in try scratch.digestsWithoutPlace(limit: Self.lostLimit) {
-            lost[digest] = "no pack holds it"
+        for digest in try scratch.digestsWithoutPlace(limit: LostBlocks.limit) {
+            lost.add(digest, Self.noPlace)
         }
     }
 
-    /// Adds the blocks that are patches of lost ones, in the order of their depth.
+    private static let noPlace = "no pack holds them"
+
+    /// Adds the blocks that are patches of lost ones and cannot be read any more, in the order of
+    /// their depth, so that patches of patches follow.
     private mutating func collectPatchesOnLost() throws {
         let proof = try PackProof(repository, scratch)
         var patches: [(depth: UInt8, digest: Digest, prefixes: [Digest])] = []
         for pack in scratch.knownPacks { patches += try proof.patches(of: pack) }
-        // A block is lost when each of its places is a patch of something lost.
-        var lostPlaceCounts: [Digest: Int] = [:]
-        for patch in patches.sorted(by: { $0.depth < $1.depth }) where lost[patch.digest] == nil {
-            let isLost = try patch.prefixes.contains { prefix in
-                try lost[prefix] != nil || scratch.find(prefix) == nil
+        for patch in patches.sorted(by: { $0.depth < $1.depth }) where !lost.contains(patch.digest)
+        {
+            let isDoubtful = try patch.prefixes.contains { prefix in
+                try lost.contains(prefix) || scratch.find(prefix) == nil
             }
-            guard isLost else { continue }
-            lostPlaceCounts[patch.digest, default: 0] += 1
-            let known = try scratch.find(patch.digest)
-            let placeCount = try known.map { try scratch.allPlaces(of: $0.number).count } ?? 0
-            if lostPlaceCounts[patch.digest, default: 0] >= placeCount {
-                lost[patch.digest] = "the block below its patch is lost"
-            }
+            guard isDoubtful, !proof.isReadable(patch.digest) else { continue }
+            lost.add(patch.digest, "the blocks below their patches are lost")
         }
     }
 
-    /// Says which snapshots need blocks that are lost.
-    private mutating func nameLostSnapshots(_ timelines: [Timeline]) throws {
-        guard !lost.isEmpty else { return }
-        for timeline in timelines {
-            for delta in timeline.deltas {
-                var count = 0
-                var reason = ""
-                try? repository.forEachMap(of: delta.name) { map, _ in
-                    for digest in map.digests {
-                        guard let why = lost[digest] else { continue }
-                        count += 1
-                        reason = why
-                    }
-                }
-                if count > 0 {
-                    report.add(
-                        "\(timeline.volume)@\(delta.name.to)",
-                        "\(count) blocks that it brought are lost (\(reason)); later snapshots "
-                            + "lack them until they were overwritten")
-                }
+    /// Lists what is wrong with packs, and whether any snapshot suffers from it.
+    private mutating func reportDamage() {
+        for item in damage {
+            // What a pack held whose table cannot be read is not known.
+            let isHarmless =
+                !isTruncated && !lost.isTruncated
+                && (item.frame == nil
+                    ? lost.needed.isEmpty
+                    : item.lost.allSatisfy { !lost.needed.contains($0) })
+            let subject = ObjectNames.pack(item.pack)
+            var reason = item.reason
+            for prefix in ["\(subject) is damaged: ", "\(subject) "] where reason.hasPrefix(prefix)
+            {
+                reason.removeFirst(prefix.count)
             }
+            if let frame = item.frame { reason = "frame at \(frame): \(reason)" }
+            if isHarmless { reason += "; no snapshot lacks anything for it" }
+            report.add(Finding(subject: subject, reason: reason, isHarmless: isHarmless))
+            guard let frame = item.frame else {
+                report.evidence.unreadable.append(item.pack)
+                continue
+            }
+            report.evidence.rotten.append(RottenFrame(pack: item.pack, byteOffset: frame))
         }
     }
 
@@ -219,7 +251,7 @@ package struct RepositoryCheck {
         let selected = packs
         let next = Atomic<Int>(0)
         let done = Atomic<UInt64>(0)
-        let found = Mutex<[PackProof.Damage]>([])
+        let found = Mutex(DamageList())
         let failure = SharedFailure()
         let repository = repository
         let scratch = scratch
@@ -233,17 +265,40 @@ package struct RepositoryCheck {
                 let position = next.wrappingAdd(1, ordering: .relaxed).oldValue
                 guard position < selected.count else { return }
                 let damage = try proof.run(selected[position])
-                found.withLock { $0.append(contentsOf: damage) }
+                found.withLock { $0.append(damage) }
                 done.wrappingAdd(selected[position].byteCount, ordering: .relaxed)
             }
         }
         report.packsRead = packs.count
         report.bytesRead = done.load(ordering: .relaxed)
-        for damage in found.withLock({ $0 }) {
-            report.add(damage.object, damage.reason)
-            if let digest = damage.lost, lost.count < Self.lostLimit {
-                lost[digest] = "\(damage.object) is damaged"
+        report.evidence.proved = packs.map(\.id)
+        let list = found.withLock { $0 }
+        isTruncated = list.isTruncated
+        for item in list.items {
+            for digest in item.lost {
+                lost.add(digest, "\(ObjectNames.pack(item.pack)) is damaged")
             }
+            damage.append(item)
+        }
+    }
+}
+
+/// What the workers of a check found together; bounded, whatever a repository is made of.
+private struct DamageList {
+    private static let limit = 1 << 20
+
+    private(set) var items: [PackProof.Damage] = []
+    private var digestCount = 0
+    private(set) var isTruncated = false
+
+    mutating func append(_ damage: [PackProof.Damage]) {
+        for item in damage {
+            guard items.count < Self.limit, digestCount + item.lost.count <= Self.limit else {
+                isTruncated = true
+                return
+            }
+            digestCount += item.lost.count
+            items.append(item)
         }
     }
 }

@@ -100,7 +100,7 @@ extension Index {
         }
     }
 
-    /// All places of a number whose packs are in the repository, shallowest first.
+    /// All places of a number whose packs are in the repository: shallowest first, rotten ones last.
     func places(
         of number: BlockNumber,
         _ transaction: borrowing Transaction
@@ -118,7 +118,9 @@ extension Index {
                 more = try cursor.nextDuplicate { _, value in Place(at: 0, in: value) }
             }
         }
-        return places.filter { pack($0.pack) != nil }.sorted { $0.depth < $1.depth }
+        return places.compactMap { place in pack(place.pack).map { (place, $0.isRotten(place)) } }
+            .sorted { ($0.1 ? 1 : 0, $0.0.depth) < ($1.1 ? 1 : 0, $1.0.depth) }
+            .map(\.0)
     }
 
     // MARK: Adding
@@ -192,7 +194,7 @@ extension Index {
         }
     }
 
-    /// Gives a known number another place: instead of the first one when that is gone.
+    /// Gives a known number another place: instead of the first one when that is gone or rotten.
     func addPlace(
         _ place: Place,
         to number: BlockNumber,
@@ -200,9 +202,22 @@ extension Index {
     ) throws {
         guard let first = try entry(of: number, transaction)?.place else { return }
         if first == place { return }
-        guard pack(first.pack) != nil else {
+        guard let pack = pack(first.pack) else {
             return try replacePlace(of: number, by: place, transaction)
         }
+        guard !pack.isRotten(first) else {
+            // The old one may be right after all, when its pack is copied back.
+            try putFurtherPlace(first, of: number, transaction)
+            return try replacePlace(of: number, by: place, transaction)
+        }
+        try putFurtherPlace(place, of: number, transaction)
+    }
+
+    private func putFurtherPlace(
+        _ place: Place,
+        of number: BlockNumber,
+        _ transaction: borrowing Transaction
+    ) throws {
         var bytes = [UInt8](repeating: 0, count: Place.byteCount)
         var span = bytes.mutableSpan
         var raw = unsafe span.mutableBytes

@@ -58,7 +58,8 @@ extension Index {
         try batch.flush()
     }
 
-    private func drop(_ record: PackRecord) throws {
+    /// Counts a pack as gone.
+    func drop(_ record: PackRecord) throws {
         try environment.write { transaction in
             try putPack(
                 PackRecord(number: record.number, id: record.id, byteCount: 0, isOwn: false),

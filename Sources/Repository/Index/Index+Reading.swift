@@ -79,9 +79,13 @@ extension Index {
         }
     }
 
-    private func isOwn(_ place: Place) -> Bool { pack(place.pack)?.isOwn == true }
+    private func isOwn(_ place: Place) -> Bool {
+        guard let pack = pack(place.pack) else { return false }
+        return pack.isOwn && !pack.isRotten(place)
+    }
 
-    /// Whether a pack that this index knew is gone, or a delta names blocks that no pack holds.
+    /// Whether a pack that this index knew is gone, a frame was found rotten, or a delta names
+    /// blocks that no pack holds.
     package var mayLackBlocks: Bool {
         let known = try? environment.read { try $0.contains(Self.lossKey, in: tables.meta) }
         return known ?? true
@@ -91,7 +95,8 @@ extension Index {
         try transaction.put([1].rawSpan, in: tables.meta, for: Self.lossKey)
     }
 
-    /// Blocks of a page whose bytes may be lost: no pack has their first place, or they are patches.
+    /// Blocks of a page whose bytes may be lost: no pack has their first place, it is rotten, or
+    /// they are patches.
     package func doubtfulSlots(
         of line: LineNumber,
         page: UInt64,
@@ -104,7 +109,9 @@ extension Index {
             try loadNumbers(
                 line, page: page, generation: generation, into: &numbers, transaction)
             try forEachEntry(of: numbers.span, transaction) { slot, _, place in
-                if place.depth > 0 || pack(place.pack) == nil { slots.append(slot) }
+                if place.depth > 0 || pack(place.pack)?.isRotten(place) != false {
+                    slots.append(slot)
+                }
             }
         }
         return slots
@@ -120,7 +127,7 @@ extension Index {
 
     // MARK: For the check
 
-    /// All places of a number whose packs are in the repository, shallowest first.
+    /// All places of a number whose packs are in the repository, as ``places(of:_:)`` orders them.
     func allPlaces(of number: BlockNumber) throws -> [Place] {
         try environment.read { try places(of: number, $0) }
     }

@@ -21,6 +21,7 @@ package final class Index: Sendable {
     package let directory: String
     private let use: IndexUse
     private let packsByNumber = Mutex<[UInt32: PackRecord]>([:])
+    let rot = Mutex<(known: [ObjectID: Set<UInt32>], unsaved: Set<RottenFrame>)>(([:], []))
 
     private static let metaKey = Key("index")
 
@@ -147,7 +148,10 @@ package final class Index: Sendable {
             ] {
                 try transaction.clear(table)
             }
-            try transaction.remove(Self.lossKey, from: tables.meta)
+            // What was found rotten stays known: nothing but reading it again would show it.
+            if try transaction.entryCount(of: tables.rot) == 0 {
+                try transaction.remove(Self.lossKey, from: tables.meta)
+            }
         }
         packsByNumber.withLock { $0.removeAll() }
     }
@@ -162,6 +166,8 @@ package final class Index: Sendable {
     var knownPacks: [PackRecord] { packsByNumber.withLock { Array($0.values) } }
 
     func remember(_ record: PackRecord) {
+        var record = record
+        record.rottenFrames = rot.withLock { $0.known[record.id] ?? [] }
         packsByNumber.withLock { $0[record.number] = record }
     }
 
@@ -171,18 +177,22 @@ package final class Index: Sendable {
 
     /// Reads all pack records again; another process may have added some.
     package func loadPacks() throws {
-        let records = try environment.read { transaction in
-            try transaction.withCursor(over: tables.packs) { cursor in
+        let (records, rotten) = try environment.read { transaction in
+            let rotten = try loadRot(transaction)
+            let records = try transaction.withCursor(over: tables.packs) { cursor in
                 var records: [UInt32: PackRecord] = [:]
                 var record = try cursor.first(Self.packRecord)
-                while let known = record {
+                while var known = record {
+                    known.rottenFrames = rotten[known.id] ?? []
                     if known.byteCount > 0 { records[known.number] = known }
                     record = try cursor.next(Self.packRecord)
                 }
                 return records
             }
+            return (records, rotten)
         }
         packsByNumber.withLock { $0 = records }
+        rot.withLock { $0.known = rotten }
     }
 
     private static func packRecord(_ key: RawSpan, _ value: RawSpan) throws -> PackRecord {

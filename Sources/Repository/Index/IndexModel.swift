@@ -93,6 +93,17 @@ package struct PackRecord: Hashable, Sendable {
     package let byteCount: UInt64
     /// Whether this index saw it written; others' packs are proved block by block when first used.
     package let isOwn: Bool
+    /// Frames that did not give their bytes when somebody read them, by where they begin.
+    var rottenFrames: Set<UInt32> = []
+
+    init(number: UInt32, id: ObjectID, byteCount: UInt64, isOwn: Bool) {
+        self.number = number
+        self.id = id
+        self.byteCount = byteCount
+        self.isOwn = isOwn
+    }
+
+    func isRotten(_ place: Place) -> Bool { rottenFrames.contains(place.byteOffset) }
 }
 
 /// The state of a line: which snapshot its pages show.
@@ -175,8 +186,9 @@ struct IndexTables {
     let tips: Table
     let staged: Table
     let heads: Table
+    let rot: Table
 
-    static let count = 12
+    static let count = 13
 
     init(_ transaction: borrowing Transaction) throws {
         meta = try transaction.table("meta")
@@ -191,5 +203,6 @@ struct IndexTables {
         tips = try transaction.table("tips")
         staged = try transaction.table("staged")
         heads = try transaction.table("heads")
+        rot = try transaction.table("rot")
     }
 }

@@ -35,6 +35,15 @@ package struct PatchBase: Sendable {
     package var isAtHand: Bool { level == nil }
 }
 
+/// A patch cannot be applied because what it is a patch of cannot be read.
+struct DamageBelowPatch: Error, CustomStringConvertible {
+    let cause: any Error
+
+    var description: String {
+        "what it is a patch of cannot be read: \(RepositoryError.cause(of: cause))"
+    }
+}
+
 /// Reads blocks by their number in the index; belongs to one thread.
 ///
 /// Keeps the last few decompressed frames, and reads ahead where frames are asked for in the order
@@ -134,11 +143,15 @@ package final class BlockReader {
             } catch {
                 cause = error
             }
+            index.noteRot(at: place)
         }
+        let reason = RepositoryError.cause(of: cause)
         throw RepositoryError(
             .damaged,
-            "block \(digest.hexadecimal.prefix(12)) cannot be read: \(cause); 'varve check' says "
-                + "which snapshots need it")
+            "block \(digest.hexadecimal.prefix(12)) cannot be read: \(reason); 'varve check "
+                + "--read-data' says which snapshots lack it, and the next backup stores it again "
+                + "if the disk still has it",
+            cause: reason)
     }
 
     /// Proves that the place gives the bytes of `digest`.
@@ -240,10 +253,9 @@ package final class BlockReader {
         let candidates = try header.prefixes.map { digest in
             let places = try places(of: digest, below: place.depth)
             guard !places.isEmpty else {
-                throw RepositoryError(
-                    .damaged,
-                    "the block \(digest.hexadecimal.prefix(12)) below a patch in "
-                        + "\(name(of: place)) is missing")
+                throw DamageBelowPatch(
+                    cause: RepositoryError(
+                        .damaged, "no pack holds block \(digest.hexadecimal.prefix(12))"))
             }
             return places
         }
@@ -283,7 +295,12 @@ package final class BlockReader {
         for (position, place) in chosen.enumerated() {
             try prefix.withMutableBytes { bytes in
                 var block = bytes._mutatingExtracting(position * size..<(position + 1) * size)
-                try decode(place, into: &block, level: level + 1)
+                do {
+                    try decode(place, into: &block, level: level + 1)
+                } catch {
+                    index.noteRot(at: place)
+                    throw DamageBelowPatch(cause: error)
+                }
             }
         }
         // The window may have moved on to another frame meanwhile.
@@ -317,8 +334,17 @@ package final class BlockReader {
         let target = cache[slot].bytes
         let whole = Int(place.frameBlockCount) * blockSize.byteCount
         let hinted = (Int(min(lastSlot, place.frameBlockCount - 1)) + 1) * blockSize.byteCount
-        cache[slot].byteCount = try decompress(
-            place, into: target, atLeast: hit == nil ? max(wanted, hinted) : whole)
+        do {
+            cache[slot].byteCount = try decompress(
+                place, into: target, atLeast: hit == nil ? max(wanted, hinted) : whole)
+        } catch {
+            // The rot may lie behind what is wanted.
+            index.noteRot(at: place)
+            guard !readsWholeFrames, place.kind == .zstd else { throw error }
+            let count = try decompressStart(of: place, into: target, atLeast: wanted, of: whole)
+            guard count >= wanted else { throw error }
+            cache[slot].byteCount = count
+        }
         cache[slot].key = key
         cache[slot].lastUse = clock
         return target

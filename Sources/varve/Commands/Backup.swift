@@ -27,7 +27,7 @@ struct Backup: ParsableCommand {
     @Option(name: .customLong("level"), help: "Level of zstd compression.")
     var level = 3
 
-    @Option(help: "Number of worker threads (default: one for each processor, at most 16).")
+    @Option(help: "Number of worker threads (default: one for each processor, at most 12).")
     var threads: Int?
 
     @Flag(help: "Say what would be stored, and store nothing.")

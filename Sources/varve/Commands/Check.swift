@@ -1,4 +1,5 @@
 import ArgumentParser
+import BlockModel
 import Repository
 import SnapshotService
 
@@ -23,6 +24,21 @@ struct Check: ParsableCommand {
         var messageType = "finding"
         let subject: String
         let reason: String
+        let harmless: Bool
+        let volume: String?
+        let firstGeneration: UInt64?
+        let lastGeneration: UInt64?
+        let blocksLost: UInt64?
+
+        init(_ finding: Finding) {
+            subject = finding.subject
+            reason = finding.reason
+            harmless = finding.isHarmless
+            volume = finding.lack?.volume.rawValue
+            firstGeneration = finding.lack?.generations.lowerBound
+            lastGeneration = finding.lack?.generations.upperBound
+            blocksLost = finding.lack?.blockCount
+        }
     }
 
     private struct Summary: Encodable {
@@ -33,6 +49,8 @@ struct Check: ParsableCommand {
         let packsRead: Int
         let bytesRead: UInt64
         let findings: Int
+        let harmlessFindings: Int
+        let snapshotsLackingBlocks: UInt64
     }
 
     private func coverage() throws -> DataCoverage {
@@ -58,7 +76,7 @@ struct Check: ParsableCommand {
         line.clear()
         for finding in report.findings {
             if output.json {
-                JSONLine.write(FindingMessage(subject: finding.subject, reason: finding.reason))
+                JSONLine.write(FindingMessage(finding))
             } else {
                 Terminal.write("\(finding.subject): \(finding.reason)\n")
             }
@@ -68,20 +86,36 @@ struct Check: ParsableCommand {
                 Summary(
                     volumes: report.volumeCount, snapshots: report.snapshotCount,
                     packs: report.packCount, packsRead: report.packsRead,
-                    bytesRead: report.bytesRead, findings: report.findings.count))
+                    bytesRead: report.bytesRead, findings: report.findings.count,
+                    harmlessFindings: report.findings.count - report.harmCount,
+                    snapshotsLackingBlocks: report.lackingSnapshotCount))
         }
+        try conclude(report, coverage)
+    }
+
+    private func conclude(_ report: CheckReport, _ coverage: DataCoverage) throws {
         let read =
             coverage == .none
             ? "structure only; --read-data proves the data too"
-            : "\(report.packsRead) packs read (\(Human.bytes(report.bytesRead)))"
-        guard report.findings.isEmpty else {
-            throw ServiceError(
-                .damaged,
-                "\(report.findings.count) findings in \(report.volumeCount) volumes, "
-                    + "\(report.snapshotCount) snapshots, \(report.packCount) packs (\(read))")
+            : "\(Human.count(report.packsRead, "pack")) read (\(Human.bytes(report.bytesRead)))"
+        let scope =
+            "in \(Human.count(report.volumeCount, "volume")), "
+            + "\(Human.count(report.snapshotCount, "snapshot")), "
+            + "\(Human.count(report.packCount, "pack")) (\(read))"
+        let findings = Human.count(report.findings.count, "finding")
+        guard report.harmCount == 0 else {
+            var text = "\(findings) \(scope)"
+            if report.lackingSnapshotCount > 0 {
+                text +=
+                    "; \(report.lackingSnapshotCount) of \(report.snapshotCount) cannot be restored "
+                    + "whole: the next backup stores again what is lost and its disk still has, "
+                    + "then check again"
+            }
+            throw ServiceError(.damaged, text)
         }
         output.say(
-            "no damage in \(report.volumeCount) volumes, \(report.snapshotCount) snapshots, "
-                + "\(report.packCount) packs (\(read))")
+            report.findings.isEmpty
+                ? "no damage \(scope)"
+                : "no snapshot is damaged: \(findings) that no snapshot suffers from \(scope)")
     }
 }

@@ -61,7 +61,7 @@ struct Diff: ParsableCommand {
                     bytesChanged: changed, bytesZeroed: zeroed))
         }
         output.say(
-            "\(count) extents, \(Human.bytes(changed)) differ, \(Human.bytes(zeroed)) of them zero "
+            "\(Human.count(count, "extent")), \(Human.bytes(changed)) differ, \(Human.bytes(zeroed)) of them zero "
                 + "in the newer one")
     }
 }

@@ -31,7 +31,7 @@ struct RestoreCommand: ParsableCommand {
     @Option(help: "What is proved: blocks (by digest, as they are written), read-back or none.")
     var verify = RestoreVerification.blocks
 
-    @Option(help: "Number of worker threads (default: one for each processor).")
+    @Option(help: "Number of worker threads (default: one for each processor, at most 12).")
     var threads: Int?
 
     func validate() throws {
@@ -82,7 +82,10 @@ struct RestoreCommand: ParsableCommand {
             throw error
         }
         line.clear()
-        guard !isStream else { return }
+        if isStream {
+            if output.json { JSONLine.writeError(message(summary)) }
+            return
+        }
         if output.json { JSONLine.write(message(summary)) }
         output.say(text(summary))
     }

@@ -41,8 +41,12 @@ struct Snapshots: ParsableCommand {
             isDamaged = isDamaged || !timeline.isSound
             for problem in timeline.problems { Terminal.writeError("varve: \(problem)\n") }
         }
-        if !output.json, rows.count > 1 {
-            Terminal.write(Human.table(rows, right: [1, 4, 5, 6]))
+        if !output.json {
+            if rows.count > 1 {
+                Terminal.write(Human.table(rows, right: [1, 4, 5, 6]))
+            } else if !isDamaged {
+                output.note(tag == nil ? "no snapshots yet" : "no snapshot has this tag")
+            }
         }
         if isDamaged {
             throw ServiceError(

@@ -1,0 +1,111 @@
+internal import BlockModel
+internal import RepositoryFormat
+
+/// Digests whose bytes nothing gives any more, and the snapshots that need them.
+struct LostBlocks {
+    /// More are not kept; the snapshots that need only those are then not named.
+    static let limit = 1 << 20
+
+    private var reasons: [Digest: String] = [:]
+    /// Those that a snapshot needs.
+    private(set) var needed: Set<Digest> = []
+    private(set) var isTruncated = false
+
+    var isEmpty: Bool { reasons.isEmpty }
+
+    func contains(_ digest: Digest) -> Bool { reasons[digest] != nil }
+
+    mutating func add(_ digest: Digest, _ reason: String) {
+        guard reasons.count < Self.limit else {
+            isTruncated = true
+            return
+        }
+        if reasons[digest] == nil { reasons[digest] = reason }
+    }
+
+    /// The snapshots of a volume that lack blocks, neighbours that lack as many together.
+    mutating func snapshots(lackingIn timeline: Timeline, of repository: Repository) -> [Finding] {
+        var findings: [Finding] = []
+        for (generation, lack) in lacks(in: timeline, repository) {
+            guard let lack, lack.count > 0 else { continue }
+            if let last = findings.last?.lack, last.generations.upperBound + 1 == generation,
+                last.blockCount == lack.count
+            {
+                findings.removeLast()
+                findings.append(
+                    Self.finding(
+                        timeline.volume, last.generations.lowerBound...generation, lack))
+            } else {
+                findings.append(Self.finding(timeline.volume, generation...generation, lack))
+            }
+        }
+        return findings
+    }
+
+    private static func finding(
+        _ volume: VolumeName,
+        _ generations: ClosedRange<Generation>,
+        _ lack: (count: UInt64, reason: String)
+    ) -> Finding {
+        let isOne = generations.count == 1
+        let blocks = lack.count == 1 ? "1 block" : "\(lack.count) blocks"
+        return Finding(
+            subject: "\(volume)@\(generations.lowerBound)"
+                + (isOne ? "" : " to \(volume)@\(generations.upperBound)"),
+            reason: "cannot be restored whole: \(isOne ? "" : "each ")lacks \(blocks) "
+                + "(\(lack.reason))",
+            lack: Finding.Lack(
+                volume: volume, generations: generations, blockCount: lack.count))
+    }
+
+    /// What each restorable snapshot lacks, in order of generation: the maps are followed from
+    /// the base on, with the blocks that are lost at each moment.
+    private mutating func lacks(
+        in timeline: Timeline,
+        _ repository: Repository
+    ) -> [(generation: Generation, lack: (count: UInt64, reason: String)?)] {
+        var states: [SnapshotID: [UInt64: Digest]] = [.nothing: [:]]
+        var users: [SnapshotID: Int] = [:]
+        for delta in timeline.deltas { users[delta.head.from, default: 0] += 1 }
+        var lacks: [(generation: Generation, lack: (count: UInt64, reason: String)?)] = []
+        for delta in timeline.deltas {
+            guard var state = states[delta.head.from] else { continue }
+            users[delta.head.from, default: 1] -= 1
+            if users[delta.head.from] == 0 { states[delta.head.from] = nil }
+            guard states[delta.head.to] == nil else { continue }
+            // A map that cannot be read is a finding of its own.
+            try? repository.forEachMap(of: delta.name) { map, _ in apply(map, to: &state) }
+            let end = repository.blockSize.blockCount(
+                coveringByteCount: delta.head.facts.byteCount)
+            if !state.isEmpty { state = state.filter { $0.key < end } }
+            let reason = state.first.flatMap { reasons[$0.value] }
+            lacks.append(
+                (delta.name.to, reason.map { (UInt64(state.count), $0) }))
+            if users[delta.head.to, default: 0] > 0 { states[delta.head.to] = state }
+        }
+        return lacks
+    }
+
+    private mutating func apply(_ map: DeltaMap, to state: inout [UInt64: Digest]) {
+        var position = 0
+        for run in map.runs {
+            let blocks = run.firstBlock..<run.endBlock
+            if !state.isEmpty {
+                if run.blockCount > UInt64(state.count) {
+                    state = state.filter { !blocks.contains($0.key) }
+                } else {
+                    for block in blocks { state[block] = nil }
+                }
+            }
+            guard run.kind == .data else { continue }
+            for block in blocks {
+                let digest = map.digests[position]
+                position += 1
+                if reasons[digest] != nil {
+                    state[block] = digest
+                    needed.insert(digest)
+                }
+            }
+        }
+    }
+}

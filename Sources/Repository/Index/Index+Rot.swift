@@ -1,0 +1,105 @@
+package import BlockModel
+internal import LMDB
+internal import RepositoryFormat
+internal import Synchronization
+
+/// A frame that did not give its bytes when it was read.
+package struct RottenFrame: Hashable, Sendable {
+    package let pack: ObjectID
+    /// Where it begins in the pack.
+    package let byteOffset: UInt32
+}
+
+/// What a check learnt of the packs.
+package struct PackEvidence: Sendable {
+    /// Packs of which not even the table can be read.
+    package var unreadable: [ObjectID] = []
+    /// Packs that were read whole.
+    package var proved: [ObjectID] = []
+    /// Frames of those that did not give their bytes.
+    package var rotten: [RottenFrame] = []
+}
+
+/// Frames that were found rotten, so that backups store again what they held.
+///
+/// The table `rot` has a key of 20 bytes for each: the pack's id and the frame's offset. It is kept
+/// when the index is rebuilt, because no structure of the repository tells of it. A mark is a doubt
+/// and no verdict: whoever needs the block tries its other places first, then this one.
+extension Index {
+    /// Keeps in memory that `place` failed; ``saveRot()`` writes it down.
+    func noteRot(at place: Place) {
+        guard let pack = pack(place.pack), !pack.isRotten(place) else { return }
+        let frame = RottenFrame(pack: pack.id, byteOffset: place.byteOffset)
+        rot.withLock {
+            $0.known[frame.pack, default: []].insert(frame.byteOffset)
+            $0.unsaved.insert(frame)
+        }
+        remember(pack)
+    }
+
+    /// Writes down what was noted, for the captures to come.
+    package func saveRot() throws {
+        let unsaved = rot.withLock { $0.unsaved }
+        guard !unsaved.isEmpty else { return }
+        try environment.write { transaction in
+            for frame in unsaved { try put(frame, transaction) }
+            try noteLoss(transaction)
+        }
+        rot.withLock { $0.unsaved.subtract(unsaved) }
+    }
+
+    /// Believes what a check found: nothing is expected any more of packs that cannot be read, and
+    /// of those that were, the frames that it names are rotten and no others.
+    package func learn(from evidence: PackEvidence) throws {
+        let lock = try UpdateLock(directory: directory)
+        defer { withExtendedLifetime(lock) {} }
+        try loadPacks()
+        let unreadable = Set(evidence.unreadable)
+        for record in knownPacks where unreadable.contains(record.id) { try drop(record) }
+        try replaceRot(of: evidence.proved, by: evidence.rotten)
+    }
+
+    private func replaceRot(of packs: [ObjectID], by frames: [RottenFrame]) throws {
+        let known = rot.withLock { $0.known }
+        guard !frames.isEmpty || packs.contains(where: { known[$0] != nil }) else { return }
+        try environment.write { transaction in
+            for pack in packs {
+                for byteOffset in known[pack] ?? [] {
+                    let frame = RottenFrame(pack: pack, byteOffset: byteOffset)
+                    try transaction.remove(Self.key(of: frame), from: tables.rot)
+                }
+            }
+            for frame in frames { try put(frame, transaction) }
+            if !frames.isEmpty { try noteLoss(transaction) }
+        }
+        try loadPacks()
+    }
+
+    func loadRot(_ transaction: borrowing Transaction) throws -> [ObjectID: Set<UInt32>] {
+        try transaction.withCursor(over: tables.rot) { cursor in
+            var known: [ObjectID: Set<UInt32>] = [:]
+            var more = try cursor.first { key, _ in Self.rottenFrame(key) }
+            while let frame = more {
+                known[frame.pack, default: []].insert(frame.byteOffset)
+                more = try cursor.next { key, _ in Self.rottenFrame(key) }
+            }
+            return known
+        }
+    }
+
+    private func put(_ frame: RottenFrame, _ transaction: borrowing Transaction) throws {
+        try transaction.put([1].rawSpan, in: tables.rot, for: Self.key(of: frame))
+    }
+
+    private static func key(of frame: RottenFrame) -> Key {
+        Key().appending(frame.pack.high).appending(frame.pack.low).appending(frame.byteOffset)
+    }
+
+    private static func rottenFrame(_ key: RawSpan) -> RottenFrame {
+        RottenFrame(
+            pack: ObjectID(
+                high: key.littleEndian(at: 0, as: UInt64.self).byteSwapped,
+                low: key.littleEndian(at: 8, as: UInt64.self).byteSwapped),
+            byteOffset: key.littleEndian(at: 16, as: UInt32.self).byteSwapped)
+    }
+}
