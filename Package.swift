@@ -40,6 +40,8 @@ let package = Package(
         system("CLMDB", pkgConfig: "lmdb", debianPackage: "liblmdb-dev"),
         system("CZstd", pkgConfig: "libzstd", debianPackage: "libzstd-dev"),
         system("CXXHash", pkgConfig: "libxxhash", debianPackage: "libxxhash-dev"),
+        system(
+            "CDeviceMapper", pkgConfig: "devmapper", debianPackage: "libdevmapper-dev"),
         system("CCrypto", pkgConfig: "libcrypto", debianPackage: "libssl-dev"),
         .target(name: "CShims", linkerSettings: [.linkedLibrary("uring")]),
 
@@ -48,6 +50,7 @@ let package = Package(
         layer("Zstandard", ["CZstd"]),
         layer("XXHash", ["CXXHash"]),
         layer("Crypto", ["CCrypto"]),
+        layer("DeviceMapper", ["CDeviceMapper"]),
         layer("LinuxIO", ["CShims"]),
 
         // The nouns, the bytes, and where the bytes are kept.
@@ -63,7 +66,7 @@ let package = Package(
         ),
 
         // The disk, and what changed on it.
-        layer("VolumeAccess", ["BlockModel", "LinuxIO"]),
+        layer("VolumeAccess", ["BlockModel", "DeviceMapper", "LinuxIO"]),
         layer("ChangeTracking", ["BlockModel", "XXHash"]),
 
         // The two directions.
@@ -86,8 +89,8 @@ let package = Package(
         layer(
             "SnapshotService",
             [
-                "BlockModel", "CaptureEngine", "LinuxIO", "ObjectStore", "Repository",
-                "RepositoryFormat", "RestoreEngine", "VolumeAccess",
+                "BlockModel", "CaptureEngine", "ChangeTracking", "LinuxIO", "ObjectStore",
+                "Repository", "RepositoryFormat", "RestoreEngine", "VolumeAccess",
                 .product(name: "Logging", package: "swift-log"),
             ]
         ),
@@ -106,8 +109,8 @@ let package = Package(
         .target(
             name: "SimulationSupport",
             dependencies: [
-                "BlockModel", "CaptureEngine", "LinuxIO", "ObjectStore", "Repository",
-                "RepositoryFormat", "RestoreEngine", "TestKit", "VolumeAccess",
+                "BlockModel", "CaptureEngine", "ChangeTracking", "LinuxIO", "ObjectStore",
+                "Repository", "RepositoryFormat", "RestoreEngine", "TestKit", "VolumeAccess",
             ],
             path: "Tests/SimulationSupport",
             swiftSettings: common
@@ -115,8 +118,8 @@ let package = Package(
         .testTarget(
             name: "SimulationTests",
             dependencies: [
-                "BlockModel", "CaptureEngine", "ObjectStore", "Repository", "RepositoryFormat",
-                "SimulationSupport", "TestKit",
+                "BlockModel", "CaptureEngine", "ChangeTracking", "ObjectStore", "Repository",
+                "RepositoryFormat", "SimulationSupport", "TestKit",
             ],
             swiftSettings: common
         ),
@@ -134,6 +137,16 @@ let package = Package(
         .testTarget(
             name: "BlockModelTests",
             dependencies: ["BlockModel", "TestKit"],
+            swiftSettings: common
+        ),
+        .testTarget(
+            name: "ChangeTrackingTests",
+            dependencies: ["BlockModel", "ChangeTracking", "TestKit"],
+            swiftSettings: common
+        ),
+        .testTarget(
+            name: "DeviceMapperTests",
+            dependencies: ["DeviceMapper", "TestKit"],
             swiftSettings: common
         ),
         .testTarget(
@@ -158,6 +171,15 @@ let package = Package(
             swiftSettings: common
         ),
         .testTarget(name: "RealDiskTests", dependencies: ["varve"], swiftSettings: common),
+        // These run in the emulated machine that RealDiskTests starts.
+        .testTarget(
+            name: "MachineTests",
+            dependencies: [
+                "BlockModel", "CaptureEngine", "ChangeTracking", "DeviceMapper", "LinuxIO",
+                "Repository", "RepositoryFormat", "SimulationSupport", "TestKit", "VolumeAccess",
+            ],
+            swiftSettings: common
+        ),
         .testTarget(
             name: "RepositoryTests",
             dependencies: [

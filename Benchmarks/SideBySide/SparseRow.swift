@@ -7,6 +7,8 @@ extension Workbench {
     private static let smallByteCount: UInt64 = 10 << 30
     private static let contentByteCount: UInt64 = 200 << 20
     private static let editsAnHour = 64
+    /// 100 MiB of changes, for a capture that is told of them.
+    private static let toldBlockCount = 1600
 
     private struct SparseVolume {
         let path: String
@@ -42,8 +44,17 @@ extension Workbench {
         add(base, "base of 1 TiB with 200 MiB of data")
         add(still, "unchanged 1 TiB with 200 MiB of data")
         add(changed, "1 TiB sparse, \(Self.editsAnHour) pages changed")
+        let told = try pairs(
+            "sparse, told what changed", count: options.pairCount,
+            varve: { try self.backUpTold(large, &changedBlocks) },
+            reference: {
+                var ignored = 0
+                return try self.backUpTold(small, &ignored)
+            })
+        add(told, "1 TiB sparse, 100 MiB changed, by --changed-extents")
 
-        let memory = (base.varve + still.varve + changed.varve).compactMap(\.peakMemoryByteCount)
+        let memory = (base.varve + still.varve + changed.varve + told.varve).compactMap(
+            \.peakMemoryByteCount)
         if let most = memory.max() {
             report.add(
                 ResultRow(
@@ -72,7 +83,7 @@ extension Workbench {
                 reference: "10 GiB: \(text(pairs.reference))",
                 ratio: 1 / pairs.speedRatio,
                 note: "both sides are varve; \(pairs.varve.count) pairs; the files are sparse, and "
-                    + "holes are asked of the file system; no other change tracking",
+                    + "holes are asked of the file system",
                 samples: pairs.samples),
             atMost: Self.sparseTimeTarget)
     }
@@ -102,6 +113,39 @@ extension Workbench {
                 + "\(blocks.count / 16) MiB in blocks of 64 KiB that are not zero")
         return SparseVolume(
             path: path, repository: try newRepository("sparse-\(name)"), blocks: blocks)
+    }
+
+    /// Writes other content over blocks all over the volume, and backs it up with a list of them.
+    private func backUpTold(
+        _ volume: SparseVolume,
+        _ changedBlocks: inout Int
+    ) throws -> Measurement {
+        let editor = try ImageEditor(volume.path)
+        let deltas = try Directory.names(in: volume.repository.path + "/volumes/disk") ?? []
+        let generation = deltas.count { $0.contains("-") }
+        var generator = SeededGenerator(seed: options.seed ^ UInt64(generation) << 32)
+        let blocks = volume.blocks.shuffled(using: &generator).prefix(Self.toldBlockCount)
+        var list = ""
+        for block in blocks {
+            var bytes: [UInt8] = []
+            while bytes.count < ImageEditor.blockByteCount {
+                bytes += SyntheticText.record(&generator)
+            }
+            let offset = block * UInt64(ImageEditor.blockByteCount)
+            try editor.write(Array(bytes.prefix(ImageEditor.blockByteCount)), at: offset)
+            list += "\(offset) \(ImageEditor.blockByteCount)\n"
+        }
+        try editor.synchronize()
+        changedBlocks += blocks.count
+        let path = scratch + "/changed-extents"
+        try Storage.remove(path)
+        let file = try FileHandle(path, .create)
+        try PositionedIO.write(file.descriptor, Array(list.utf8).span.bytes, at: 0, subject: path)
+        return try varve(
+            volume.repository.command(
+                "backup", "--quiet", "--volume", "disk", volume.path, "--changed-extents", path,
+                "--changed-since", "\(generation)"),
+            "backup of \(volume.path) with a list of changes")
     }
 
     private func change(_ volume: SparseVolume, hour: Int) throws -> HourFacts {

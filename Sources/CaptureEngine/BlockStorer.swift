@@ -53,9 +53,13 @@ final class BlockStorer {
         let size = context.blockSize.byteCount
         for block in blocks {
             let bytes = chunk.extracting(block.byteOffset..<block.byteOffset + size)
-            guard try isNew(block, bytes) else { continue }
-            if try storePatch(block, bytes) { continue }
-            if try storeSimilar(block, bytes) { continue }
+            switch try novelty(of: block) {
+            case .known: continue
+            case .lost: break
+            case .new:
+                if try storePatch(block, bytes) { continue }
+                if try storeSimilar(block, bytes) { continue }
+            }
             try stage(block, bytes)
         }
     }
@@ -88,16 +92,25 @@ final class BlockStorer {
         similar?.add(bytes, of: block.number)
     }
 
+    private enum Novelty {
+        case known
+        case new
+        /// The repository had it once. Patches of any depth may build on it, which needs it in full.
+        case lost
+    }
+
     /// Whether the repository lacks the block; claims it then.
-    private func isNew(_ block: ChangedBlock, _ bytes: RawSpan) throws -> Bool {
-        guard packs.claim(block.digest) else { return false }
-        guard let known = try context.index.find(block.digest) else { return true }
+    private func novelty(of block: ChangedBlock) throws -> Novelty {
+        guard packs.claim(block.digest) else { return .known }
+        guard let known = try context.index.find(block.digest) else {
+            return try context.mindsLoss && context.index.hasNumber(block.digest) ? .lost : .new
+        }
         // What another process stored is proved before it is relied upon, and so is a patch where
         // packs were lost: what it is a patch of may be gone.
         let isCertain = context.mindsLoss ? known.isOwnAndPlain : known.isOwn
-        guard isCertain || isReadable(known.number, block.digest) else { return true }
+        guard isCertain || isReadable(known.number, block.digest) else { return .lost }
         packs.unclaim(block.digest)
-        return false
+        return .known
     }
 
     private func isReadable(_ number: BlockNumber, _ digest: Digest) -> Bool {

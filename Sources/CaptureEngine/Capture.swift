@@ -1,4 +1,5 @@
 package import BlockModel
+package import ChangeTracking
 internal import LinuxIO
 internal import ObjectStore
 package import Repository
@@ -16,6 +17,10 @@ package struct CaptureRequest: Sendable {
     /// Whether a source in use may be read anyway.
     package var allowsUse: Bool
     package var isDryRun: Bool
+    /// What says which blocks may have changed; nil to compare all.
+    package var evidence: ChangeEvidence?
+    /// At least so much of what evidence calls unchanged is compared.
+    package var sampleByteTarget: UInt64
     package var packByteTarget: Int
     package var partByteLimit: Int
 
@@ -28,6 +33,7 @@ package struct CaptureRequest: Sendable {
         tags = []
         allowsUse = false
         isDryRun = false
+        sampleByteTarget = 64 << 20
         packByteTarget = Format.packByteTarget
         partByteLimit = Format.partByteLimit
     }
@@ -38,6 +44,7 @@ package struct CaptureResult: Sendable {
     package let facts: SnapshotFacts
     package let generation: Generation
     package let parentGeneration: Generation
+    package let verdict: EvidenceVerdict
 }
 
 /// One capture: from an open source to a committed delta.
@@ -81,11 +88,20 @@ package struct Capture {
         progress: CaptureProgress,
         report: () -> Void
     ) throws -> CaptureResult {
+        func idle() {
+            report()
+            // A failure to renew shows when the hold is verified before the commit.
+            for hold in holds { try? hold.renew(now: now()) }
+        }
         let line = try prepare()
         let markers = request.isDryRun ? [] : try repository.prepareMarkers(timeline)
-        let context = CaptureContext(
+        let context = try CaptureContext(
             repository: repository, index: index, line: line, attempt: identifiers.next().low | 1,
             level: request.level, isDryRun: request.isDryRun)
+        let scope = try EvidenceExaminer(
+            repository: repository, timeline: timeline, source: source, request: request,
+            context: context
+        ).scope(identifiers: identifiers, progress: progress, idle: idle)
         let packs: any FrameSink =
             request.isDryRun
             ? CountingSink()
@@ -93,25 +109,24 @@ package struct Capture {
                 repository: repository, index: index, targetByteCount: request.packByteTarget,
                 identifiers: identifiers)
         let collector = Collector(
-            context: context,
+            context: context, pages: scope.candidates?.pages,
             delta: DeltaWriter(
                 repository: repository, partByteLimit: request.partByteLimit,
                 identifiers: identifiers))
-        let byteCount = try read(context, collector, packs, progress) {
-            report()
-            // A failure to renew shows when the hold is verified before the commit.
-            for hold in holds { try? hold.renew(now: now()) }
-        }
+        let byteCount = try read(
+            context, scope.candidates, collector, packs, progress, idle: idle)
         let isAtRest = try source.verifyUnchanged(allowsUse: request.allowsUse)
         try packs.finish()
         let (leaves, counts) = try collector.finish(byteCount: byteCount)
         let facts = makeFacts(
-            context, isAtRest, leaves, counts, byteCount, elapsedNanoseconds(),
+            context, scope, isAtRest, leaves, counts, byteCount, elapsedNanoseconds(),
             progress.readByteCount, packs.storedByteCount + collector.partByteCount)
-        let delta = try commit(facts, context, collector, identifiers, markers: markers)
+        let delta = try commit(
+            facts, context, collector, identifiers, markers: markers,
+            memory: context.memory(samplePosition: scope.samplePosition))
         return CaptureResult(
             facts: delta?.head.facts ?? facts, generation: timeline.highestGeneration + 1,
-            parentGeneration: facts.parentGeneration)
+            parentGeneration: facts.parentGeneration, verdict: scope.verdict)
     }
 
     /// Refuses what must not be built upon, and brings the index to the snapshot before.
@@ -132,6 +147,7 @@ package struct Capture {
     /// Runs the workers over the whole source; gives its size.
     private func read(
         _ context: CaptureContext,
+        _ candidates: BlockExtents?,
         _ collector: Collector,
         _ packs: any FrameSink,
         _ progress: CaptureProgress,
@@ -140,7 +156,7 @@ package struct Capture {
         let failure = SharedFailure()
         let chunkByteCount = max(Self.chunkByteCount, repository.blockSize.byteCount)
         let blocks = source.byteCount.map(repository.blockSize.blockCount(coveringByteCount:))
-        let board = PageBoard(context: context, blockCount: blocks)
+        let board = PageBoard(context: context, blockCount: blocks, blocks: candidates)
         let source = source
         let blockSize = repository.blockSize
         let similar = SimilarBlocks(
@@ -171,8 +187,10 @@ package struct Capture {
         let flightByteCount = min(
             Self.flightByteCount, Self.totalFlightByteCount / request.workerCount)
         let work = WorkList(
-            source: source, byteCount: byteCount, blockSize: blockSize,
-            stretchBlockCount: Format.stretchBlockCount(blockSize))
+            source: source,
+            blocks: candidates
+                ?? BlockExtents(0..<blockSize.blockCount(coveringByteCount: byteCount)),
+            blockSize: blockSize, stretchBlockCount: Format.stretchBlockCount(blockSize))
         try Workers.run(count: request.workerCount, failure: failure, idle: idle) { _ in
             let reader = try ChunkReader(
                 source: source, byteCount: byteCount, blockSize: blockSize,
@@ -185,6 +203,7 @@ package struct Capture {
 
     private func makeFacts(
         _ context: CaptureContext,
+        _ scope: CaptureScope,
         _ isAtRest: Bool,
         _ leaves: [Digest],
         _ counts: Collector.Counts,
@@ -200,6 +219,10 @@ package struct Capture {
             consistency: isAtRest ? .atRest : .liveInconsistent,
             parent: tip?.id ?? .nothing, parentGeneration: tip?.generation ?? 0,
             tags: request.tags)
+        if scope.candidates != nil {
+            facts.method = .changedExtents
+            facts.proof = .sampled
+        }
         facts.imageDigest = ImageDigestTree(blockSize: context.blockSize).root(
             leaves: leaves, byteCount: byteCount, blockSize: context.blockSize)
         facts.durationNanoseconds = elapsedNanoseconds
@@ -217,7 +240,8 @@ package struct Capture {
         _ context: CaptureContext,
         _ collector: Collector,
         _ identifiers: any IdentifierSource,
-        markers: [String]
+        markers: [String],
+        memory: CaptureMemory
     ) throws -> KnownDelta? {
         guard !request.isDryRun else { return nil }
         if Interruption.isRequested { throw InterruptedError() }
@@ -231,7 +255,7 @@ package struct Capture {
         let head = DeltaHead(
             from: tip?.id ?? .nothing, fromGeneration: tip?.generation ?? 0,
             fromByteCount: tip?.facts.byteCount ?? 0, toGeneration: name.to, facts: facts)
-        let (delta, findings) = try collector.commit(name, head: head)
+        let (delta, findings) = try collector.commit(name, head: head, memory: memory)
         _ = try repository.markNewest(delta, timeline, markers: markers)
         try index.applyCommitted(
             delta, line: context.line.number, findings: findings, repository: repository)

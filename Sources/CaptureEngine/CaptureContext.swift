@@ -12,8 +12,12 @@ final class CaptureContext: Sendable {
     let level: Int
     let isDryRun: Bool
     let blockSize: BlockSize
-    /// Whether the repository lost packs, so that unchanged blocks may have to be stored again.
+    /// Whether the repository ever lost blocks, so that those found there are to be proved.
     let mindsLoss: Bool
+    /// Whether it lost some since this volume was last looked through, so that unchanged blocks may
+    /// have to be stored again.
+    let looksForLoss: Bool
+    private let lossCount: UInt64
     /// Blocks of the snapshot before; 0 for a base.
     let oldBlockCount: UInt64
     let fingerprinter: BlockFingerprinter
@@ -26,7 +30,7 @@ final class CaptureContext: Sendable {
         attempt: UInt64,
         level: Int,
         isDryRun: Bool
-    ) {
+    ) throws {
         self.repository = repository
         self.index = index
         self.line = line
@@ -37,7 +41,19 @@ final class CaptureContext: Sendable {
         oldBlockCount = repository.blockSize.blockCount(coveringByteCount: line.tipByteCount)
         fingerprinter = BlockFingerprinter(hash: index.fingerprints, blockSize: blockSize)
         zeroDigest = ImageDigestTree(blockSize: blockSize).zeroBlock
-        mindsLoss = index.mayLackBlocks
+        // The count before the marks: what is found meanwhile is looked for the next time.
+        lossCount = try index.lossCount()
+        try index.loadPacks()
+        mindsLoss = lossCount > 0
+        looksForLoss = lossCount > line.memory.lossesSeen
+    }
+
+    /// What the next capture is to know; `samplePosition` where this one took a sample.
+    func memory(samplePosition: UInt64?) -> CaptureMemory {
+        var memory = line.memory
+        memory.lossesSeen = lossCount
+        if let samplePosition { memory.samplePosition = samplePosition }
+        return memory
     }
 
     /// The page of fingerprints that the index has for the snapshot before.
@@ -47,7 +63,7 @@ final class CaptureContext: Sendable {
         guard count > 0 else { return nil }
         var tip = try index.tipPage(of: line.number, page: page)
         tip?.resize(to: count)
-        if mindsLoss, tip != nil {
+        if looksForLoss, tip != nil {
             // Read and digested, such blocks are stored again where nothing gives them any more.
             for slot in try index.doubtfulSlots(
                 of: line.number, page: page, generation: line.tipGeneration, blockCount: count)

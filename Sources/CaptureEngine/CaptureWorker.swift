@@ -11,11 +11,14 @@ internal import VolumeAccess
 final class PageBoard: Sendable {
     private let context: CaptureContext
     private let blockCount: UInt64?
+    /// Blocks that are going to be compared; nil for all.
+    private let blocks: BlockExtents?
     private let pages = Mutex<[UInt64: OpenPage]>([:])
 
-    init(context: CaptureContext, blockCount: UInt64?) {
+    init(context: CaptureContext, blockCount: UInt64?, blocks: BlockExtents?) {
         self.context = context
         self.blockCount = blockCount
+        self.blocks = blocks
     }
 
     /// The page that holds `block`, opened when it is the first of its blocks.
@@ -26,8 +29,11 @@ final class PageBoard: Sendable {
             let count =
                 blockCount.map { Page.blockCount(ofPage: number, volumeBlockCount: $0) }
                 ?? Page.blockCount
+            let first = number * UInt64(Page.blockCount)
+            let compared = blocks?.blockCount(in: first..<first + UInt64(count))
             let page = OpenPage(
-                number: number, blockCount: count, tip: try context.loadTip(number))
+                number: number, blockCount: count,
+                comparedCount: compared.map(Int.init) ?? count, tip: try context.loadTip(number))
             pages[number] = page
             return page
         }
@@ -165,7 +171,7 @@ final class CaptureWorker {
             let digest = Digest(hash.finish())
             let isKept = !isNewBlock && before.isData(slot) && before.digests[slot] == digest
             // What did not change is stored again only where its pack was lost.
-            if isKept && !context.mindsLoss { continue }
+            if isKept && !context.looksForLoss { continue }
             if !isKept { result.outcomes.append(OutcomeRun(slot, .data(digest))) }
             let hasBefore = !isNewBlock && !isKept
             changed.append(

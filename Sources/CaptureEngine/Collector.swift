@@ -13,7 +13,8 @@ final class Collector: Sendable {
     }
 
     private struct State {
-        var nextPage: UInt64 = 0
+        /// Pages that went to the delta.
+        var doneCount = 0
         var waiting: [UInt64: (page: FinishedPage, leaf: Digest?)] = [:]
         var staged: [(page: UInt64, tip: TipPage)] = []
         var stagedByteCount = 0
@@ -27,10 +28,13 @@ final class Collector: Sendable {
     private static let stagedByteLimit = 8 << 20
 
     private let context: CaptureContext
+    /// The pages that come, in order; nil for every page there is.
+    private let pages: [UInt64]?
     private let state: Mutex<State>
 
-    init(context: CaptureContext, delta: sending DeltaWriter) {
+    init(context: CaptureContext, pages: [UInt64]?, delta: sending DeltaWriter) {
         self.context = context
+        self.pages = pages
         state = Mutex(State(delta: delta))
     }
 
@@ -44,12 +48,19 @@ final class Collector: Sendable {
                 state.stagedByteCount += page.blockCount * (Fingerprint.byteCount + 1)
             }
             state.waiting[page.number] = (page, leaf)
-            while let (next, leaf) = state.waiting.removeValue(forKey: state.nextPage) {
+            while let number = self.page(at: state.doneCount),
+                let (next, leaf) = state.waiting.removeValue(forKey: number)
+            {
                 try append(next, leaf, &state)
-                state.nextPage += 1
+                state.doneCount += 1
             }
             if state.stagedByteCount > Self.stagedByteLimit { try spill(&state) }
         }
+    }
+
+    private func page(at position: Int) -> UInt64? {
+        guard let pages else { return UInt64(position) }
+        return position < pages.count ? pages[position] : nil
     }
 
     private func append(_ page: FinishedPage, _ leaf: Digest?, _ state: inout State) throws {
@@ -131,7 +142,8 @@ final class Collector: Sendable {
         let pageCount = Page.count(
             forBlockCount: context.blockSize.blockCount(coveringByteCount: byteCount))
         return try state.withLock { state in
-            precondition(state.nextPage == pageCount && state.waiting.isEmpty)
+            precondition(
+                state.doneCount == pages?.count ?? Int(pageCount) && state.waiting.isEmpty)
             if !context.isDryRun { try state.delta.finishMap() }
             let leaves = try (0..<pageCount).map { page in
                 if let leaf = state.leaves[page] { return leaf }
@@ -144,13 +156,14 @@ final class Collector: Sendable {
     /// Commits the delta.
     func commit(
         _ name: DeltaName,
-        head: DeltaHead
+        head: DeltaHead,
+        memory: CaptureMemory
     ) throws -> (delta: KnownDelta, findings: CaptureFindings) {
         try state.withLock { state in
             let (delta, byteCount) = try state.delta.commit(name, head: head)
             let findings = CaptureFindings(
                 tips: state.staged, attempt: state.hasSpilled ? context.attempt : nil,
-                leaves: state.leaves, deltaByteCount: byteCount)
+                leaves: state.leaves, deltaByteCount: byteCount, memory: memory)
             return (delta, findings)
         }
     }

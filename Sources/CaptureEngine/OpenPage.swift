@@ -44,10 +44,11 @@ final class OpenPage: Sendable {
     let tip: TipPage?
     private let state: Mutex<State>
 
-    init(number: UInt64, blockCount: Int, tip: TipPage?) {
+    /// `comparedCount` of the page's blocks are going to be looked at; the others are as they were.
+    init(number: UInt64, blockCount: Int, comparedCount: Int, tip: TipPage?) {
         self.number = number
         self.tip = tip
-        state = Mutex(State(remaining: blockCount, blockCount: blockCount))
+        state = Mutex(State(remaining: comparedCount, blockCount: blockCount))
     }
 
     /// The page as it was, loaded when first asked for.

@@ -7,11 +7,14 @@ package enum DetectionMethod: UInt8, Hashable, Sendable {
     case base = 1
     /// Every block was read and compared with the snapshot before.
     case fullComparison = 2
+    /// Blocks on a list that the user handed in were read and compared.
+    case changedExtents = 3
 
     package var name: String {
         switch self {
         case .base: "base"
         case .fullComparison: "full-comparison"
+        case .changedExtents: "changed-extents"
         }
     }
 }
@@ -20,6 +23,15 @@ package enum DetectionMethod: UInt8, Hashable, Sendable {
 package enum ChangeProof: UInt8, Hashable, Sendable {
     /// Its digest, or its keyed fingerprint where the index had one.
     case everyBlockCompared = 1
+    /// Evidence said so, and a sample of what it called unchanged was compared.
+    case sampled = 2
+
+    package var name: String {
+        switch self {
+        case .everyBlockCompared: "every-block"
+        case .sampled: "sampled"
+        }
+    }
 }
 
 /// What is known of the moment that a snapshot shows.

@@ -75,6 +75,18 @@ package enum ObjectNames {
         return (volume, .delta(DeltaName(volume: volume, from: from, to: to, id: id)))
     }
 
+    package static func notes(of volume: VolumeName) -> String { notes + volume.rawValue + "/" }
+
+    /// The highest number that a note's name has room for.
+    package static let noteNumberLimit: Generation = 999_999_999_999
+
+    /// The number in the name of a note: the higher, the newer; nil for another name.
+    package static func noteNumber(of name: String) -> Generation? {
+        let fields = name.utf8.split(separator: UInt8(ascii: "."))
+        guard fields.count >= 3 else { return nil }
+        return generation(Array(fields[fields.count - 2])[...])
+    }
+
     package static func note(
         on snapshot: SnapshotID,
         of volume: VolumeName,

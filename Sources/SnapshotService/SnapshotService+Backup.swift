@@ -1,5 +1,6 @@
 package import BlockModel
 package import CaptureEngine
+internal import ChangeTracking
 internal import LinuxIO
 internal import Logging
 internal import Repository
@@ -14,8 +15,45 @@ package struct BackupOptions: Sendable {
     package var allowsUse = false
     package var allowsOtherSource = false
     package var isDryRun = false
+    package var changedExtents: ChangedExtentsOption?
+    /// Whether evidence that was found wrong before is believed again.
+    package var trustsAgain = false
 
     package init() {}
+}
+
+/// A list of changed extents, and the snapshot since which it tells of them.
+package struct ChangedExtentsOption: Sendable {
+    package let path: String
+    /// A generation, or the first digits of an id.
+    package let since: String
+
+    package init(path: String, since: String) {
+        self.path = path
+        self.since = since
+    }
+
+    /// The snapshot that is meant; nothing when the volume has none such, so that it is refused.
+    ///
+    /// Names that mean another snapshot tomorrow, such as `VOLUME@latest`, would bind nothing.
+    func snapshot(in timeline: Timeline) throws -> SnapshotID {
+        let generation = since.utf8.count <= 12 ? UInt64(since) : nil
+        let isPrefix =
+            (4...64).contains(since.utf8.count)
+            && since.utf8.allSatisfy { "0123456789abcdef".utf8.contains($0) }
+        guard generation != nil || isPrefix else {
+            throw ServiceError(
+                .usage,
+                "--changed-since '\(since)' is neither a generation nor the first digits of an id")
+        }
+        let found = timeline.snapshots.filter {
+            $0.generation == generation || generation == nil && $0.id.hexadecimal.hasPrefix(since)
+        }
+        guard found.count <= 1 else {
+            throw ServiceError(.usage, "--changed-since '\(since)' names several snapshots")
+        }
+        return found.first?.id ?? .nothing
+    }
 }
 
 /// What a backup of one source did.
@@ -24,6 +62,7 @@ package struct BackupSummary: Sendable {
     package let generation: Generation
     package let parentGeneration: Generation
     package let facts: SnapshotFacts
+    package let verdict: EvidenceVerdict
     package let isDryRun: Bool
 }
 
@@ -58,6 +97,7 @@ extension SnapshotService {
         let time = Moment.now()
         try repository.requireWritable()
         let source = try VolumeSource(path: path, allowsUse: options.allowsUse)
+        let candidates = try candidates(options, source)
         let shared = try hold(.repository, .shared, purpose: "backup")
         let purpose = "backup " + String(path.prefix(200))
         let exclusive = try hold(.volume(volume), .exclusive, purpose: purpose)
@@ -77,6 +117,12 @@ extension SnapshotService {
         request.tags = options.tags
         request.allowsUse = options.allowsUse
         request.isDryRun = options.isDryRun
+        if options.trustsAgain { try trustAgain(timeline, time, options) }
+        if let option = options.changedExtents, let candidates, let byteCount = source.byteCount {
+            request.evidence = ChangeEvidence(
+                origin: .list, since: try option.snapshot(in: timeline),
+                volumeByteCount: byteCount, candidates: candidates)
+        }
         let index = try currentIndex()
         defer { try? index.saveRot() }
         let capture = Capture(
@@ -86,10 +132,39 @@ extension SnapshotService {
             identifiers: RandomIdentifiers(),
             elapsedNanoseconds: { Moment.monotonicNanoseconds() - start }, now: Moment.now,
             progress: progress, report: { report(source.byteCount) })
+        if case .refused(let reason) = result.verdict {
+            logger.warning(
+                "everything was compared, because the list of changes was not believed: \(reason)")
+        }
         return BackupSummary(
             volume: volume, generation: result.generation,
             parentGeneration: result.parentGeneration, facts: result.facts,
-            isDryRun: options.isDryRun)
+            verdict: result.verdict, isDryRun: options.isDryRun)
+    }
+
+    /// Reads the list of changes, before any hold is taken: it may come slowly.
+    private func candidates(
+        _ options: BackupOptions,
+        _ source: VolumeSource
+    ) throws -> BlockExtents? {
+        guard let option = options.changedExtents else { return nil }
+        guard let byteCount = source.byteCount else {
+            throw ServiceError(.usage, "a list of changed extents says nothing of a stream")
+        }
+        return try ChangedExtentsFile.read(
+            option.path, volumeByteCount: byteCount, blockSize: repository.identity.blockSize)
+    }
+
+    private func trustAgain(
+        _ timeline: Timeline,
+        _ time: Timestamp,
+        _ options: BackupOptions
+    ) throws {
+        guard !options.isDryRun, let tip = timeline.tip,
+            try repository.distrust(of: timeline.volume) != nil
+        else { return }
+        try repository.setDistrust(
+            nil, of: timeline.volume, on: tip.id, time: time, identifiers: RandomIdentifiers())
     }
 
     private static func identity(of source: VolumeSource) -> SourceIdentity {

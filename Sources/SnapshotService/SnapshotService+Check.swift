@@ -1,5 +1,6 @@
 internal import Glibc
 internal import LinuxIO
+internal import Logging
 package import Repository
 internal import RepositoryFormat
 
@@ -42,7 +43,11 @@ extension SnapshotService {
         let report = try check.run(
             coverage, workerCount: Workers.standardCount, generator: &generator,
             progress: progress)
-        try index().learn(from: report.evidence)
+        do {
+            try index().learn(from: report.evidence)
+        } catch {
+            logger.warning("the index could not be told what was found: \(error)")
+        }
         return report
     }
 

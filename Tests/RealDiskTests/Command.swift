@@ -70,7 +70,10 @@ final class Scratch: Sendable {
 
     /// Runs a program that has to succeed, and gives what it printed, without the last line end.
     @discardableResult
-    func require(_ arguments: String...) async throws -> String {
+    func require(_ arguments: String...) async throws -> String { try await require(arguments) }
+
+    @discardableResult
+    func require(_ arguments: [String]) async throws -> String {
         let ending = try await run(arguments)
         guard ending.status == 0 else { throw UnexpectedEnding(description: "\(ending)") }
         return ending.output.trimmingCharacters(in: .newlines)

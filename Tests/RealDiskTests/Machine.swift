@@ -15,12 +15,15 @@ enum Machine {
     static let hasRig = isContinuousIntegration || rigPrograms.allSatisfy(isInstalled)
 
     private static let rigPrograms = [
-        "qemu-system-x86_64", "mmdebstrap", "sgdisk", "mkfs.vfat", "mcopy",
+        "qemu-system-x86_64", "mmdebstrap", "sgdisk", "mkfs.vfat", "mcopy", "busybox", "cpio",
     ]
 
     /// The program as built beside the bundle that these tests are in.
     static let program = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
         .deletingLastPathComponent().appendingPathComponent("varve").path
+
+    /// The bundle that these tests are in.
+    static let testBundle = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath().path
 
     /// The folder of the scripts that build, change and boot a disk.
     static let rig = URL(fileURLWithPath: #filePath).deletingLastPathComponent()

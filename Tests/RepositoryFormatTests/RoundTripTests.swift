@@ -109,7 +109,7 @@ struct RoundTripTests {
 
     @Test(
         "Facts come back for every method, consistency and kind of source",
-        arguments: [DetectionMethod.base, .fullComparison],
+        arguments: [DetectionMethod.base, .fullComparison, .changedExtents],
         [SourceIdentity.Kind.file, .blockDevice, .stream])
     func facts(method: DetectionMethod, kind: SourceIdentity.Kind) throws {
         for consistency in [Consistency.atRest, .liveInconsistent] {

@@ -1,5 +1,6 @@
 package import BlockModel
 package import CaptureEngine
+package import ChangeTracking
 import Glibc
 import LinuxIO
 package import ObjectStore
@@ -43,6 +44,7 @@ package final class Lab {
     package var workerCount = 2
     package var packByteTarget = Format.packByteTarget
     package var partByteLimit = Format.partByteLimit
+    package var sampleByteTarget: UInt64 = 64 << 20
     /// Two labs over one store need different seeds, for ids are never used twice.
     package var seed: UInt64 = 0
     private var openIndex: Index?
@@ -95,17 +97,26 @@ package final class Lab {
 
     /// Captures `image` as the next snapshot.
     @discardableResult
-    package func capture(_ image: [UInt8]) throws -> CaptureResult {
+    package func capture(
+        _ image: [UInt8],
+        evidence: ChangeEvidence? = nil
+    ) throws -> CaptureResult {
         let path = scratch.path + "/source.img"
         unlink(path)
         let file = try FileHandle(path, .create)
         try PositionedIO.write(file.descriptor, image.span.bytes, at: 0, subject: path)
-        return try capture(path: path)
+        return try capture(path: path, evidence: evidence)
     }
 
     /// Captures what is at `path` as the next snapshot.
     @discardableResult
-    package func capture(path: String) throws -> CaptureResult {
+    ///
+    /// `sourceName` is what the snapshot says that it was captured from.
+    package func capture(
+        path: String,
+        sourceName: String? = nil,
+        evidence: ChangeEvidence? = nil
+    ) throws -> CaptureResult {
         time = Timestamp(seconds: time.seconds + 3600)
         captureCount += 1
         let source = try VolumeSource(path: path, allowsUse: false)
@@ -114,11 +125,14 @@ package final class Lab {
         var request = CaptureRequest(
             volume: volume,
             source: SourceIdentity(
-                kind: .file, machine: "test", path: path, serial: "", sectorByteCount: 512),
+                kind: .file, machine: "test", path: sourceName ?? path, serial: "",
+                sectorByteCount: 512),
             time: time)
         request.workerCount = workerCount
         request.packByteTarget = packByteTarget
         request.partByteLimit = partByteLimit
+        request.sampleByteTarget = sampleByteTarget
+        request.evidence = evidence
         let capture = Capture(
             repository: repository, index: try index(), timeline: try timeline(), source: source,
             request: request, holds: [hold])

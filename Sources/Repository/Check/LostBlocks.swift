@@ -3,7 +3,8 @@ internal import RepositoryFormat
 
 /// Digests whose bytes nothing gives any more, and the snapshots that need them.
 struct LostBlocks {
-    /// More are not kept; the snapshots that need only those are then not named.
+    /// More are not kept, neither digests nor blocks of one snapshot that have them; what needs only
+    /// those is then not named.
     static let limit = 1 << 20
 
     private var reasons: [Digest: String] = [:]
@@ -101,10 +102,9 @@ struct LostBlocks {
             for block in blocks {
                 let digest = map.digests[position]
                 position += 1
-                if reasons[digest] != nil {
-                    state[block] = digest
-                    needed.insert(digest)
-                }
+                guard reasons[digest] != nil else { continue }
+                needed.insert(digest)
+                if state.count < Self.limit { state[block] = digest } else { isTruncated = true }
             }
         }
     }

@@ -201,11 +201,17 @@ package struct RepositoryCheck {
         for patch in patches.sorted(by: { $0.depth < $1.depth }) where !lost.contains(patch.digest)
         {
             let isDoubtful = try patch.prefixes.contains { prefix in
-                try lost.contains(prefix) || scratch.find(prefix) == nil
+                try lost.contains(prefix) || !hasPlace(prefix, below: patch.depth)
             }
             guard isDoubtful, !proof.isReadable(patch.digest) else { continue }
             lost.add(patch.digest, "the blocks below their patches are lost")
         }
+    }
+
+    /// Whether a patch of that depth may be decoded with `digest`, which needs a shallower place.
+    private func hasPlace(_ digest: Digest, below depth: UInt8) throws -> Bool {
+        guard let known = try scratch.find(digest) else { return false }
+        return try scratch.allPlaces(of: known.number).contains { $0.depth < depth }
     }
 
     /// Lists what is wrong with packs, and whether any snapshot suffers from it.
@@ -271,9 +277,10 @@ package struct RepositoryCheck {
         }
         report.packsRead = packs.count
         report.bytesRead = done.load(ordering: .relaxed)
-        report.evidence.proved = packs.map(\.id)
         let list = found.withLock { $0 }
         isTruncated = list.isTruncated
+        // Nothing is taken back where not everything that was found could be kept.
+        report.evidence.proved = isTruncated ? [] : packs.map(\.id)
         for item in list.items {
             for digest in item.lost {
                 lost.add(digest, "\(ObjectNames.pack(item.pack)) is damaged")

@@ -9,16 +9,19 @@ package struct CaptureFindings: Sendable {
     /// New leaves of the image digest: of every page that changed.
     package var leaves: [UInt64: Digest]
     package var deltaByteCount: UInt64
+    package var memory: CaptureMemory
 
     package init(
         tips: [(page: UInt64, tip: TipPage)] = [],
         attempt: UInt64? = nil,
         leaves: [UInt64: Digest] = [:],
-        deltaByteCount: UInt64
+        deltaByteCount: UInt64,
+        memory: CaptureMemory = CaptureMemory()
     ) {
         self.tips = tips
         self.attempt = attempt
         self.leaves = leaves
         self.deltaByteCount = deltaByteCount
+        self.memory = memory
     }
 }

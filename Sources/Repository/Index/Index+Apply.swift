@@ -112,7 +112,7 @@ extension Index {
     private static func line(_ number: LineNumber, _ state: LineState) -> Line {
         Line(
             number: number, tip: state.tip, tipGeneration: state.tipGeneration,
-            tipByteCount: state.tipByteCount)
+            tipByteCount: state.tipByteCount, memory: state.memory)
     }
 
     private func findLine(

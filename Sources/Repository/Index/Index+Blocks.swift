@@ -16,7 +16,7 @@ extension Index {
     private static let numberLimit: UInt64 = 1 << 40
     static let nextNumberKey = Key("next number")
     static let nextPackKey = Key("next pack")
-    static let lossKey = Key("loss")
+    static let lossKey = Key("losses")
 
     // MARK: Looking up
 

@@ -79,20 +79,31 @@ extension Index {
         }
     }
 
+    /// Whether the index ever heard of `digest`, from a pack or a delta.
+    package func hasNumber(_ digest: Digest) throws -> Bool {
+        try environment.read { try number(of: digest, $0) != nil }
+    }
+
     private func isOwn(_ place: Place) -> Bool {
         guard let pack = pack(place.pack) else { return false }
         return pack.isOwn && !pack.isRotten(place)
     }
 
-    /// Whether a pack that this index knew is gone, a frame was found rotten, or a delta names
-    /// blocks that no pack holds.
-    package var mayLackBlocks: Bool {
-        let known = try? environment.read { try $0.contains(Self.lossKey, in: tables.meta) }
-        return known ?? true
+    /// How often a pack was found gone, a frame rotten, or a delta to name blocks that no pack holds.
+    package func lossCount() throws -> UInt64 {
+        try environment.read { try lossCount($0) }
+    }
+
+    private func lossCount(_ transaction: borrowing Transaction) throws -> UInt64 {
+        try transaction.value(in: tables.meta, for: Self.lossKey) {
+            $0.littleEndian(at: 0, as: UInt64.self)
+        } ?? 0
     }
 
     func noteLoss(_ transaction: borrowing Transaction) throws {
-        try transaction.put([1].rawSpan, in: tables.meta, for: Self.lossKey)
+        var writer = ByteWriter()
+        writer.append(try lossCount(transaction) + 1)
+        try transaction.put(writer.bytes.rawSpan, in: tables.meta, for: Self.lossKey)
     }
 
     /// Blocks of a page whose bytes may be lost: no pack has their first place, it is rotten, or

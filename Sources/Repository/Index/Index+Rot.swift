@@ -42,8 +42,12 @@ extension Index {
         let unsaved = rot.withLock { $0.unsaved }
         guard !unsaved.isEmpty else { return }
         try environment.write { transaction in
-            for frame in unsaved { try put(frame, transaction) }
-            try noteLoss(transaction)
+            var isNew = false
+            for frame in unsaved where try !isKnown(frame, transaction) {
+                try put(frame, transaction)
+                isNew = true
+            }
+            if isNew { try noteLoss(transaction) }
         }
         rot.withLock { $0.unsaved.subtract(unsaved) }
     }
@@ -63,6 +67,8 @@ extension Index {
         let known = rot.withLock { $0.known }
         guard !frames.isEmpty || packs.contains(where: { known[$0] != nil }) else { return }
         try environment.write { transaction in
+            // What was known is no new loss: what it cost is stored again, or cannot be.
+            let isNew = try frames.contains { try !isKnown($0, transaction) }
             for pack in packs {
                 for byteOffset in known[pack] ?? [] {
                     let frame = RottenFrame(pack: pack, byteOffset: byteOffset)
@@ -70,7 +76,7 @@ extension Index {
                 }
             }
             for frame in frames { try put(frame, transaction) }
-            if !frames.isEmpty { try noteLoss(transaction) }
+            if isNew { try noteLoss(transaction) }
         }
         try loadPacks()
     }
@@ -85,6 +91,13 @@ extension Index {
             }
             return known
         }
+    }
+
+    private func isKnown(
+        _ frame: RottenFrame,
+        _ transaction: borrowing Transaction
+    ) throws -> Bool {
+        try transaction.contains(Self.key(of: frame), in: tables.rot)
     }
 
     private func put(_ frame: RottenFrame, _ transaction: borrowing Transaction) throws {

@@ -11,7 +11,7 @@ package import XXHash
 /// It is bound to the repository's id; one that belongs elsewhere, or that LMDB refuses, is thrown
 /// away. Nothing in it is the only copy of anything.
 package final class Index: Sendable {
-    static let formatVersion: UInt32 = 2
+    static let formatVersion: UInt32 = 3
 
     let environment: Environment
     let tables: IndexTables
@@ -127,6 +127,11 @@ package final class Index: Sendable {
         for file in [path, path + "-lock"] { _ = unsafe unlink(file) }
     }
 
+    /// The secret of the order in which samples of unchanged blocks are taken.
+    package var sampleSecret: (low: UInt64, high: UInt64) {
+        fingerprints.hash128(Array("varve sample order".utf8).rawSpan)
+    }
+
     /// Bytes of the database file in use.
     package var usedByteCount: UInt64 { environment.usedByteCount }
 
@@ -192,7 +197,14 @@ package final class Index: Sendable {
             return (records, rotten)
         }
         packsByNumber.withLock { $0 = records }
-        rot.withLock { $0.known = rotten }
+        let unsaved = rot.withLock { state in
+            state.known = rotten
+            for frame in state.unsaved {
+                state.known[frame.pack, default: []].insert(frame.byteOffset)
+            }
+            return !state.unsaved.isEmpty
+        }
+        if unsaved { for record in records.values { remember(record) } }
     }
 
     private static func packRecord(_ key: RawSpan, _ value: RawSpan) throws -> PackRecord {

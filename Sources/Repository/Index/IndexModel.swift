@@ -106,6 +106,16 @@ package struct PackRecord: Hashable, Sendable {
     func isRotten(_ place: Place) -> Bool { rottenFrames.contains(place.byteOffset) }
 }
 
+/// What one capture of a volume leaves to the next; a lost one costs no more than some work.
+package struct CaptureMemory: Hashable, Sendable {
+    /// Where the next sample of what evidence calls unchanged begins in its secret order.
+    package var samplePosition: UInt64 = 0
+    /// Losses of blocks that the index knew of when all blocks of the volume were last looked at.
+    package var lossesSeen: UInt64 = 0
+
+    package init() {}
+}
+
 /// The state of a line: which snapshot its pages show.
 struct LineState: Hashable {
     /// The snapshot that a crash may have left half applied; nothing when the line is whole.
@@ -129,6 +139,7 @@ struct LineState: Hashable {
     var tip: SnapshotID
     var tipGeneration: Generation
     var tipByteCount: UInt64
+    var memory = CaptureMemory()
     var pending: Pending?
 
     init(volume: VolumeName, sideTarget: SnapshotID = .nothing) {
@@ -151,6 +162,8 @@ struct LineState: Hashable {
         writer.append(tip)
         writer.append(tipGeneration)
         writer.append(tipByteCount)
+        writer.append(memory.samplePosition)
+        writer.append(memory.lossesSeen)
         writer.append(UInt8(pending == nil ? 0 : 1))
         writer.append(pending?.snapshot ?? .nothing)
         writer.append(pending?.generation ?? 0)
@@ -164,6 +177,8 @@ struct LineState: Hashable {
         tip = SnapshotID(try reader.digest())
         tipGeneration = try reader.integer(UInt64.self)
         tipByteCount = try reader.integer(UInt64.self)
+        memory.samplePosition = try reader.integer(UInt64.self)
+        memory.lossesSeen = try reader.integer(UInt64.self)
         let hasPending = try reader.integer(UInt8.self) == 1
         let snapshot = SnapshotID(try reader.digest())
         let generation = try reader.integer(UInt64.self)

@@ -114,6 +114,8 @@ final class LineWriter {
         state.tip = delta.head.to
         state.tipGeneration = delta.name.to
         state.tipByteCount = delta.head.toByteCount
+        // What another index captured may need blocks that this one knows to be lost.
+        if let findings { state.memory = findings.memory } else { state.memory.lossesSeen = 0 }
         ended.append(delta)
         waitingByteCount += 512
     }

@@ -80,6 +80,9 @@ package final class BlockReader {
     /// Patches that the block at hand may still try: many places, each of a patch of a block with
     /// many places, must not keep a reader for ever.
     private var remainingHops = 0
+    /// Whether what a patch is a patch of is proved too: a place that gave other bytes without an
+    /// error must not hide one that gives the right ones.
+    private var provesPrefixes = false
     private let isVerifying: Bool
     private let readsWholeFrames: Bool
 
@@ -132,7 +135,11 @@ package final class BlockReader {
         let places = try index.environment.read { try index.places(of: number, $0) }
         var cause: any Error = RepositoryError(.damaged, "no pack holds it")
         remainingHops = Self.hopLimit
-        for place in places {
+        defer { provesPrefixes = false }
+        for attempt in 0..<2 * places.count {
+            let place = places[attempt / 2]
+            provesPrefixes = attempt % 2 == 1
+            if provesPrefixes && !(place.kind.isPatch && isVerifying) { continue }
             do {
                 try decode(place, into: &target, level: 0)
                 guard isVerifying else { return place }
@@ -297,6 +304,13 @@ package final class BlockReader {
                 var block = bytes._mutatingExtracting(position * size..<(position + 1) * size)
                 do {
                     try decode(place, into: &block, level: level + 1)
+                    if provesPrefixes {
+                        hash.update(block.bytes)
+                        guard Digest(hash.finish()) == header.prefixes[position] else {
+                            throw RepositoryError(
+                                .damaged, "\(name(of: place)) holds other bytes")
+                        }
+                    }
                 } catch {
                     index.noteRot(at: place)
                     throw DamageBelowPatch(cause: error)

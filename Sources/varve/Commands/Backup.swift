@@ -39,8 +39,30 @@ struct Backup: ParsableCommand {
     @Flag(help: "Accept another source for the volume: the same disk in a new place.")
     var sameVolume = false
 
+    @Option(
+        help: """
+            A list of the extents that changed, such as 'rbd diff --format json' prints, or '-' for \
+            standard input; only they are compared, and a sample of the rest.
+            """)
+    var changedExtents: String?
+
+    @Option(help: "The snapshot since which they changed: a generation, or an id.")
+    var changedSince: String?
+
+    @Flag(help: "Believe lists of changed extents again, after one was found wrong.")
+    var trustAgain = false
+
     func validate() throws {
         guard !sources.isEmpty else { throw ValidationError("name at least one source") }
+        guard (changedExtents == nil) == (changedSince == nil) else {
+            throw ValidationError("--changed-extents and --changed-since go together")
+        }
+        guard changedExtents == nil || sources.count == 1 else {
+            throw ValidationError("--changed-extents tells of one source; give one with it")
+        }
+        guard changedExtents != "-" || sources != ["-"] else {
+            throw ValidationError("standard input cannot be the source and the list")
+        }
         guard volume == nil || sources.count == 1 else {
             throw ValidationError("--volume names one volume; give one source with it")
         }
@@ -90,6 +112,10 @@ struct Backup: ParsableCommand {
         options.allowsUse = liveInconsistent
         options.allowsOtherSource = sameVolume
         options.isDryRun = dryRun
+        options.trustsAgain = trustAgain
+        if let changedExtents, let changedSince {
+            options.changedExtents = ChangedExtentsOption(path: changedExtents, since: changedSince)
+        }
         let progress = CaptureProgress()
         let line = ProgressLine("read", output)
         let summary: BackupSummary
@@ -117,9 +143,16 @@ struct Backup: ParsableCommand {
             summary.isDryRun
             ? "\(summary.volume) (dry run)"
             : "\(summary.volume)@\(summary.generation) \(summary.facts.snapshotID.short)"
-        return "\(name): \(facts.method.name), \(Human.bytes(facts.byteCount)), changed "
+        var text =
+            "\(name): \(facts.method.name), \(Human.bytes(facts.byteCount)), changed "
             + "\(Human.bytes(facts.bytesChanged)), \(verb) \(Human.bytes(facts.bytesStored)); "
             + "read \(Human.bytes(facts.bytesRead)) in \(Human.duration(seconds)) (\(rate)/s)"
+        if case .believed(let sample) = summary.verdict {
+            text +=
+                "; \(Human.bytes(sample.comparedByteCount)) of the rest compared too, all of it "
+                + "within \(Human.count(sample.cycleLength, "such backup"))"
+        }
+        return text
     }
 }
 
@@ -131,7 +164,11 @@ struct BackupMessage: Encodable {
     let snapshotId: String?
     let parentGeneration: UInt64?
     let method: String
+    let proof: String
     let consistency: String
+    let sampledBytes: UInt64?
+    let sampleCycle: UInt64?
+    let evidenceRefused: String?
     let time: String
     let volumeBytes: UInt64
     let bytesRead: UInt64
@@ -148,6 +185,17 @@ struct BackupMessage: Encodable {
         snapshotId = summary.isDryRun ? nil : facts.snapshotID.hexadecimal
         parentGeneration = summary.parentGeneration == 0 ? nil : summary.parentGeneration
         method = facts.method.name
+        proof = facts.proof.name
+        var sample: EvidenceVerdict.SampleFacts?
+        var refusal: String?
+        switch summary.verdict {
+        case .notGiven: break
+        case .believed(let facts): sample = facts
+        case .refused(let reason): refusal = reason
+        }
+        sampledBytes = sample?.comparedByteCount
+        sampleCycle = sample?.cycleLength
+        evidenceRefused = refusal
         consistency = facts.consistency.name
         time = facts.time.rfc3339
         volumeBytes = facts.byteCount

@@ -77,6 +77,7 @@ struct SnapshotEntry: Encodable {
     let bytesStored: UInt64?
     let durationSeconds: Double?
     let method: String?
+    let proof: String?
     let consistency: String?
     let source: String?
     let imageDigest: String?
@@ -114,6 +115,7 @@ struct SnapshotEntry: Encodable {
         bytesStored = facts?.bytesStored
         durationSeconds = facts.map { Double($0.durationNanoseconds) / 1e9 }
         method = facts?.method.name
+        proof = facts?.proof.name
         consistency = facts?.consistency.name
         source = facts?.source.path
         imageDigest = facts?.imageDigest.hexadecimal
@@ -131,7 +133,8 @@ struct SnapshotEntry: Encodable {
         return [
             volume, "\(generation)", localTime ?? "?", String(snapshotId?.prefix(12) ?? "?"),
             volumeBytes.map(Human.bytes) ?? "?", bytesChanged.map(Human.bytes) ?? "?",
-            bytesStored.map(Human.bytes) ?? "?", method ?? "?", state,
+            bytesStored.map(Human.bytes) ?? "?",
+            (method ?? "?") + (proof == "sampled" ? ", sampled" : ""), state,
         ]
     }
 }

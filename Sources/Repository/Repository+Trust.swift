@@ -1,0 +1,49 @@
+package import BlockModel
+internal import ObjectStore
+internal import RepositoryFormat
+
+/// Whether what says that blocks did not change is believed, for a volume: a note says that it was
+/// found lying, and holds until another one takes that back.
+extension Repository {
+    /// Why evidence for the volume is not believed any more; nil when it is.
+    package func distrust(of volume: VolumeName) throws -> String? {
+        var newest: (number: UInt64, time: Timestamp, reason: String?)?
+        for entry in try store.list(ObjectNames.notes(of: volume)) {
+            let number = ObjectNames.noteNumber(of: entry.name) ?? 0
+            var time = Timestamp(seconds: .max)
+            var reason: String?
+            do {
+                let bytes = try store.read(entry.name, limit: Format.sectionByteLimit)
+                let note = try Note(decoding: bytes, name: entry.name, identity: identity)
+                guard note.kind == .distrust else { continue }
+                (time, reason) = (note.time, note.texts.first)
+            } catch {
+                // It may have been one of distrust.
+                reason = "\(entry.name) cannot be read (\(error))"
+            }
+            if let newest, (newest.number, newest.time) > (number, time) { continue }
+            newest = (number, time, reason)
+        }
+        return newest?.reason
+    }
+
+    /// Says for good that evidence for the volume is not believed, for `reason`; or, with nil, that
+    /// it is again.
+    package func setDistrust(
+        _ reason: String?,
+        of volume: VolumeName,
+        on snapshot: SnapshotID,
+        time: Timestamp,
+        identifiers: any IdentifierSource
+    ) throws {
+        let numbers = try store.list(ObjectNames.notes(of: volume)).compactMap {
+            ObjectNames.noteNumber(of: $0.name)
+        }
+        let name = ObjectNames.note(
+            on: snapshot, of: volume,
+            number: Int(min((numbers.max() ?? 0) + 1, ObjectNames.noteNumberLimit)),
+            id: identifiers.next())
+        let note = Note(kind: .distrust, time: time, texts: reason.map { [$0] } ?? [])
+        try store.create(name, try note.encoded(name: name, identity: identity))
+    }
+}

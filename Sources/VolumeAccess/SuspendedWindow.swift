@@ -1,0 +1,77 @@
+package import DeviceMapper
+internal import Glibc
+internal import LinuxIO
+
+/// A moment at which devices stand still, in which calls are made that take effect together.
+///
+/// The root of this very system may be among the devices: then nothing that lies on it can be read
+/// until it goes on. So everything is prepared before, all memory of the process is locked, and
+/// between the first suspend and the last resume there is nothing but the calls. Whatever fails, all
+/// devices go on.
+///
+/// Locking takes every mapping that the process has, so that this is to be done before an index is
+/// open.
+package struct SuspendedWindow {
+    private let suspends: [PreparedCall]
+    private let resumes: [PreparedCall]
+    /// Drop tables that were loaded, so that devices go on as they were.
+    private let clears: [PreparedCall]
+    private let steps: [PreparedCall]
+
+    /// Prepares to suspend `devices`, in this order, and then to make the calls of `steps`.
+    package init(_ devices: [String], steps: [PreparedCall]) throws(DeviceMapperError) {
+        var suspends: [PreparedCall] = []
+        var resumes: [PreparedCall] = []
+        var clears: [PreparedCall] = []
+        for device in devices {
+            suspends.append(try PreparedCall(.suspend, device))
+            resumes.append(try PreparedCall(.resume, device))
+            clears.append(try PreparedCall(.clear, device))
+        }
+        self.suspends = suspends
+        self.resumes = resumes
+        self.clears = clears
+        self.steps = steps
+    }
+
+    /// Opens the window, makes the calls, and closes it again; gives the nanoseconds for which the
+    /// first device stood still.
+    ///
+    /// Tables that were loaded take effect as the devices go on. When something failed they are
+    /// dropped, and the devices go on with those that they had.
+    ///
+    /// - Throws: ``DeviceMapperError`` of the first call that failed. What the steps before it did is
+    ///   not undone.
+    package func run() throws -> UInt64 {
+        guard mlockall(MCL_CURRENT | MCL_FUTURE) == 0 else { throw SystemError(.lock, "memory") }
+        defer { munlockall() }
+        // The first call of each kind touches what later ones use.
+        _ = SystemClock.monotonicNanoseconds()
+        var failure: DeviceMapperError?
+        var suspendedCount = 0
+        let start = SystemClock.monotonicNanoseconds()
+        for call in suspends where failure == nil {
+            do throws(DeviceMapperError) {
+                try call.run()
+                suspendedCount += 1
+            } catch {
+                failure = error
+            }
+        }
+        for call in steps where failure == nil {
+            do throws(DeviceMapperError) { try call.run() } catch { failure = error }
+        }
+        for number in (0..<suspendedCount).reversed() {
+            if failure == nil {
+                do throws(DeviceMapperError) { try resumes[number].run() } catch { failure = error }
+                if failure == nil { continue }
+            }
+            try? clears[number].run()
+            try? resumes[number].run()
+        }
+        let duration = SystemClock.monotonicNanoseconds() - start
+        DeviceMapper.updateNodes()
+        if let failure { throw failure }
+        return duration
+    }
+}
