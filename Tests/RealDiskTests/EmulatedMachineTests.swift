@@ -9,8 +9,8 @@ struct EmulatedMachineTests {
     func machineTests() async throws {
         try #require(Machine.isRoot, "Starting the machine needs root; run tools/test as root.")
         let scratch = try Scratch()
-        let cache = ProcessInfo.processInfo.environment["VARVE_RIG_CACHE"]
-        let folder = (cache ?? scratch.path) + "/machine"
+        let cache = ProcessInfo.processInfo.environment["VARVE_RIG_CACHE"] ?? ""
+        let folder = (cache.isEmpty ? scratch.path : cache) + "/machine"
         try await scratch.require("\(Machine.rig)/build-machine", folder)
         let disks = (0..<2).map { scratch.file("disk\($0)") }
         try await scratch.require(["truncate", "-s", "64M"] + disks)
