@@ -76,8 +76,8 @@ package struct ExceptionStore {
         var area: UInt64 = 0
         while true {
             let place = 1 + (UInt64(perArea) + 1) * area
-            // A list that fills the store to its end has no place for what would end it.
-            guard place < chunkCount else { break }
+            // The kernel clears the area behind a full one before it counts: there always is one.
+            guard place < chunkCount else { throw Refusal.cutShort }
             let bytes = try read(place * UInt64(chunkByteCount), chunkByteCount)
             guard bytes.count == chunkByteCount else { throw Refusal.cutShort }
             for index in 0..<perArea {
@@ -97,7 +97,6 @@ package struct ExceptionStore {
             }
             area += 1
         }
-        return extents.finished()
     }
 
     private static func word(_ bytes: [UInt8], _ offset: Int) -> UInt32 {
