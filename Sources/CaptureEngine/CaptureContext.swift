@@ -41,9 +41,7 @@ final class CaptureContext: Sendable {
         oldBlockCount = repository.blockSize.blockCount(coveringByteCount: line.tipByteCount)
         fingerprinter = BlockFingerprinter(hash: index.fingerprints, blockSize: blockSize)
         zeroDigest = ImageDigestTree(blockSize: blockSize).zeroBlock
-        // The count before the marks: what is found meanwhile is looked for the next time.
         lossCount = try index.lossCount()
-        try index.loadPacks()
         mindsLoss = lossCount > 0
         looksForLoss = lossCount > line.memory.lossesSeen
     }

@@ -123,8 +123,11 @@ package struct ChangedExtentsFile {
 
     private static func number(_ digits: ArraySlice<UInt8>) -> UInt64? {
         let text = String(decoding: digits, as: UTF8.self)
-        guard text.first?.isNumber == true else { return nil }
-        return text.hasPrefix("0x") ? UInt64(text.dropFirst(2), radix: 16) : UInt64(text)
+        let isHexadecimal = text.hasPrefix("0x")
+        let number = isHexadecimal ? text.dropFirst(2) : text[...]
+        // The initializer would take a sign.
+        guard number.first != "+" else { return nil }
+        return UInt64(number, radix: isHexadecimal ? 16 : 10)
     }
 
     // MARK: JSON

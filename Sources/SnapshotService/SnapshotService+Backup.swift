@@ -46,8 +46,10 @@ package struct ChangedExtentsOption: Sendable {
                 .usage,
                 "--changed-since '\(since)' is neither a generation nor the first digits of an id")
         }
-        let found = timeline.snapshots.filter {
-            $0.generation == generation || generation == nil && $0.id.hexadecimal.hasPrefix(since)
+        var found = timeline.snapshots.filter { $0.generation == generation }
+        // An id may begin with nothing but decimal digits.
+        if found.isEmpty, isPrefix {
+            found = timeline.snapshots.filter { $0.id.hexadecimal.hasPrefix(since) }
         }
         guard found.count <= 1 else {
             throw ServiceError(.usage, "--changed-since '\(since)' names several snapshots")

@@ -76,7 +76,8 @@ extension SnapshotService {
             }
         } catch {
             if path != "-" {
-                logger.warning("\(path) is incomplete; restoring with --in-place finishes it")
+                logger.warning(
+                    "\(path) is incomplete; --in-place finishes it, once the cause is mended")
             }
             throw error
         }

@@ -49,7 +49,8 @@ struct ChangedExtentsFileTests {
     @Test(
         "Anything else is refused, and so is a list of another volume",
         arguments: [
-            "", " \n", "0\n", "0 1 2 3\n", "a b\n", "0 1 maybe\n", "-1 5\n", "0 1 data\n",
+            "", " \n", "0\n", "0 1 2 3\n", "a b\n", "0 1 maybe\n", "-1 5\n", "+1 5\n", "0x+1 5\n",
+            "0x 5\n", "0 1 data\n",
             "0 1048577\n", "1048576 1\n", "18446744073709551615 5\n", "0 1", "0 4096\n8192 10",
             "0 1\n0 1048576 same\n", "0 1048576 same\n0 1\n",
             "0 4096 data\n8192 1040384 same\n", "[{]", "[{}]", #"[{"offset":0}]"#, "[", "[]]",

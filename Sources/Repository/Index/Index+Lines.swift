@@ -8,21 +8,7 @@ package struct Line: Hashable, Sendable {
     package let tip: SnapshotID
     package let tipGeneration: Generation
     package let tipByteCount: UInt64
-    package let memory: CaptureMemory
-
-    init(
-        number: LineNumber,
-        tip: SnapshotID,
-        tipGeneration: Generation,
-        tipByteCount: UInt64,
-        memory: CaptureMemory = CaptureMemory()
-    ) {
-        self.number = number
-        self.tip = tip
-        self.tipGeneration = tipGeneration
-        self.tipByteCount = tipByteCount
-        self.memory = memory
-    }
+    package var memory = CaptureMemory()
 
     /// The line of a volume that the index has nothing of.
     package static let none = Line(

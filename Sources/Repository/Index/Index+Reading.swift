@@ -1,6 +1,7 @@
 package import BlockModel
 internal import LMDB
 internal import RepositoryFormat
+internal import Synchronization
 
 /// What a snapshot has in one page.
 package struct PageBlocks: Sendable {
@@ -90,11 +91,16 @@ extension Index {
     }
 
     /// How often a pack was found gone, a frame rotten, or a delta to name blocks that no pack holds.
+    ///
+    /// What is in memory of packs and rot is at least as new as the count: what is found meanwhile
+    /// counts as found later.
     package func lossCount() throws -> UInt64 {
-        try environment.read { try lossCount($0) }
+        let count = try environment.read { try lossCount($0) }
+        if count != rot.withLock({ $0.lossCount }) { try loadPacks() }
+        return count
     }
 
-    private func lossCount(_ transaction: borrowing Transaction) throws -> UInt64 {
+    func lossCount(_ transaction: borrowing Transaction) throws -> UInt64 {
         try transaction.value(in: tables.meta, for: Self.lossKey) {
             $0.littleEndian(at: 0, as: UInt64.self)
         } ?? 0

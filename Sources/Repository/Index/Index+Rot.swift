@@ -20,6 +20,14 @@ package struct PackEvidence: Sendable {
     package var rotten: [RottenFrame] = []
 }
 
+/// What an open index has in memory of losses.
+struct RotState {
+    var known: [ObjectID: Set<UInt32>] = [:]
+    var unsaved: Set<RottenFrame> = []
+    /// Losses that were noted when the packs were loaded.
+    var lossCount: UInt64 = 0
+}
+
 /// Frames that were found rotten, so that backups store again what they held.
 ///
 /// The table `rot` has a key of 20 bytes for each: the pack's id and the frame's offset. It is kept
@@ -55,6 +63,8 @@ extension Index {
     /// Believes what a check found: nothing is expected any more of packs that cannot be read, and
     /// of those that were, the frames that it names are rotten and no others.
     package func learn(from evidence: PackEvidence) throws {
+        let hasNews = !evidence.unreadable.isEmpty || !evidence.rotten.isEmpty
+        guard try hasNews || !environment.read({ try loadRot($0) }).isEmpty else { return }
         let lock = try UpdateLock(directory: directory)
         defer { withExtendedLifetime(lock) {} }
         try loadPacks()

@@ -21,7 +21,7 @@ package final class Index: Sendable {
     package let directory: String
     private let use: IndexUse
     private let packsByNumber = Mutex<[UInt32: PackRecord]>([:])
-    let rot = Mutex<(known: [ObjectID: Set<UInt32>], unsaved: Set<RottenFrame>)>(([:], []))
+    let rot = Mutex(RotState())
 
     private static let metaKey = Key("index")
 
@@ -182,7 +182,7 @@ package final class Index: Sendable {
 
     /// Reads all pack records again; another process may have added some.
     package func loadPacks() throws {
-        let (records, rotten) = try environment.read { transaction in
+        let (records, rotten, losses) = try environment.read { transaction in
             let rotten = try loadRot(transaction)
             let records = try transaction.withCursor(over: tables.packs) { cursor in
                 var records: [UInt32: PackRecord] = [:]
@@ -194,11 +194,12 @@ package final class Index: Sendable {
                 }
                 return records
             }
-            return (records, rotten)
+            return (records, rotten, try lossCount(transaction))
         }
         packsByNumber.withLock { $0 = records }
         let unsaved = rot.withLock { state in
             state.known = rotten
+            state.lossCount = losses
             for frame in state.unsaved {
                 state.known[frame.pack, default: []].insert(frame.byteOffset)
             }
