@@ -69,6 +69,12 @@ let package = Package(
         layer("VolumeAccess", ["BlockModel", "DeviceMapper", "LinuxIO"]),
         layer("ChangeTracking", ["BlockModel", "XXHash"]),
 
+        // Disks in use: frozen views, what was written since, trials.
+        layer(
+            "LiveVolumes",
+            ["BlockModel", "ChangeTracking", "DeviceMapper", "LinuxIO", "VolumeAccess"]
+        ),
+
         // The two directions.
         layer(
             "CaptureEngine",
@@ -89,16 +95,16 @@ let package = Package(
         layer(
             "SnapshotService",
             [
-                "BlockModel", "CaptureEngine", "ChangeTracking", "LinuxIO", "ObjectStore",
-                "Repository", "RepositoryFormat", "RestoreEngine", "VolumeAccess",
+                "BlockModel", "CaptureEngine", "ChangeTracking", "LinuxIO", "LiveVolumes",
+                "ObjectStore", "Repository", "RepositoryFormat", "RestoreEngine", "VolumeAccess",
                 .product(name: "Logging", package: "swift-log"),
             ]
         ),
         .executableTarget(
             name: "varve",
             dependencies: [
-                "BlockModel", "CaptureEngine", "LinuxIO", "ObjectStore", "Repository",
-                "RepositoryFormat", "RestoreEngine", "SnapshotService",
+                "BlockModel", "CaptureEngine", "LinuxIO", "LiveVolumes", "ObjectStore",
+                "Repository", "RepositoryFormat", "RestoreEngine", "SnapshotService",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],
@@ -176,8 +182,14 @@ let package = Package(
             name: "MachineTests",
             dependencies: [
                 "BlockModel", "CaptureEngine", "ChangeTracking", "DeviceMapper", "LinuxIO",
-                "Repository", "RepositoryFormat", "SimulationSupport", "TestKit", "VolumeAccess",
+                "LiveVolumes", "Repository", "RepositoryFormat", "SimulationSupport", "TestKit",
+                "VolumeAccess",
             ],
+            swiftSettings: common
+        ),
+        .testTarget(
+            name: "LiveVolumesTests",
+            dependencies: ["BlockModel", "LinuxIO", "LiveVolumes", "TestKit"],
             swiftSettings: common
         ),
         .testTarget(

@@ -2,6 +2,7 @@
 package struct BlockSize: Hashable, Sendable, BitwiseCopyable {
     package static let minimumByteCount = 4096
     package static let maximumByteCount = 4 << 20
+    package static let minimum = BlockSize(unchecked: minimumByteCount)
     /// 64 KiB: hashing is as fast as with larger blocks and the index costs 17 bytes a block.
     package static let standard = BlockSize(unchecked: 64 << 10)
 

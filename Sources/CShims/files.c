@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
+#include <linux/loop.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -95,6 +96,46 @@ int varve_lock_is_held(int fd) {
 }
 
 int varve_open_direct(const char *path) { return varve_open(path, O_RDONLY | O_DIRECT, 0); }
+
+int varve_allocate(int fd, uint64_t bytes) { return fallocate(fd, 0, 0, (off_t)bytes); }
+
+/* Another program may take the free device first: a few tries are enough. */
+int varve_loop_attach(int file, int *number) {
+    int control = varve_open("/dev/loop-control", O_RDWR, 0);
+    if (control < 0) return -1;
+    int device = -1;
+    for (int attempt = 0; attempt < 16 && device < 0; attempt++) {
+        char name[32];
+        *number = ioctl(control, LOOP_CTL_GET_FREE);
+        if (*number < 0) break;
+        snprintf(name, sizeof name, "/dev/loop%d", *number);
+        device = varve_open(name, O_RDWR, 0);
+        if (device < 0) break;
+        struct loop_config config;
+        memset(&config, 0, sizeof config);
+        config.fd = (unsigned)file;
+        config.info.lo_flags = LO_FLAGS_AUTOCLEAR | LO_FLAGS_DIRECT_IO;
+        if (ioctl(device, LOOP_CONFIGURE, &config) == 0) break;
+        int reason = errno;
+        close(device);
+        device = -1;
+        errno = reason;
+        if (reason != EBUSY) break;
+    }
+    int reason = errno;
+    close(control);
+    errno = reason;
+    return device;
+}
+
+int varve_loop_update_size(int device) { return ioctl(device, LOOP_SET_CAPACITY, 0); }
+
+int varve_trim_file_system(int fd, uint64_t *bytes) {
+    struct fstrim_range range = {0, UINT64_MAX, 0};
+    if (ioctl(fd, FITRIM, &range) < 0) return -1;
+    *bytes = range.len;
+    return 0;
+}
 
 uint32_t varve_device_major(uint64_t device) { return major(device); }
 uint32_t varve_device_minor(uint64_t device) { return minor(device); }

@@ -19,6 +19,10 @@ package struct CaptureRequest: Sendable {
     package var isDryRun: Bool
     /// What says which blocks may have changed; nil to compare all.
     package var evidence: ChangeEvidence?
+    /// Why there is no evidence where some was to be expected; nil to say nothing of it.
+    package var missingEvidence: String?
+    /// Shared by volumes that are taken at one moment; zero: alone.
+    package var setID: ObjectID
     /// At least so much of what evidence calls unchanged is compared.
     package var sampleByteTarget: UInt64
     package var packByteTarget: Int
@@ -33,6 +37,7 @@ package struct CaptureRequest: Sendable {
         tags = []
         allowsUse = false
         isDryRun = false
+        setID = .zero
         sampleByteTarget = 64 << 20
         packByteTarget = Format.packByteTarget
         partByteLimit = Format.partByteLimit
@@ -216,11 +221,12 @@ package struct Capture {
         var facts = SnapshotFacts(
             time: request.time, byteCount: byteCount, source: request.source,
             method: tip == nil ? .base : .fullComparison,
-            consistency: isAtRest ? .atRest : .liveInconsistent,
+            consistency: isAtRest ? source.isFrozenView ? .frozenView : .atRest : .liveInconsistent,
             parent: tip?.id ?? .nothing, parentGeneration: tip?.generation ?? 0,
             tags: request.tags)
-        if scope.candidates != nil {
-            facts.method = .changedExtents
+        facts.setID = request.setID
+        if scope.candidates != nil, let origin = request.evidence?.origin {
+            facts.method = origin.method
             facts.proof = .sampled
         }
         facts.imageDigest = ImageDigestTree(blockSize: context.blockSize).root(
@@ -269,5 +275,17 @@ package struct Capture {
             .locked,
             "a prune is under way (\(list.name)) and nothing was committed; run the backup again "
                 + "when it has ended: what was stored will be used again")
+    }
+}
+
+extension ChangeEvidence.Origin {
+    /// What the facts of a snapshot call it.
+    fileprivate var method: DetectionMethod {
+        switch self {
+        case .list: .changedExtents
+        case .snapshotStore: .snapshotStore
+        case .thinDelta: .thinDelta
+        case .era: .era
+        }
     }
 }

@@ -47,7 +47,13 @@ struct EvidenceExaminer {
         progress: CaptureProgress,
         idle: () -> Void
     ) throws -> CaptureScope {
-        guard let evidence = request.evidence else { return CaptureScope(verdict: .notGiven) }
+        guard let evidence = request.evidence else {
+            // A base is read whole whatever is known.
+            guard let reason = request.missingEvidence, timeline.tip != nil else {
+                return CaptureScope(verdict: .notGiven)
+            }
+            return CaptureScope(verdict: .refused(reason))
+        }
         if let reason = try refusal(of: evidence) {
             return CaptureScope(verdict: .refused(reason))
         }
@@ -57,9 +63,11 @@ struct EvidenceExaminer {
             return CaptureScope(verdict: .refused(reason))
         }
         let blockCount = context.blockSize.blockCount(coveringByteCount: evidence.volumeByteCount)
+        // What the sample compared was counted as it was read.
+        let skipped = context.blockSize.byteOffset(
+            ofBlock: blockCount - evidence.candidates.blockCount)
         progress.add(
-            skippedByteCount: Int(clamping: blockCount - evidence.candidates.blockCount)
-                * context.blockSize.byteCount)
+            skippedByteCount: Int(clamping: skipped - min(skipped, sample.comparedByteCount)))
         return CaptureScope(
             verdict: .believed(
                 EvidenceVerdict.SampleFacts(

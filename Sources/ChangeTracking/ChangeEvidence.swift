@@ -9,6 +9,12 @@ package struct ChangeEvidence: Hashable, Sendable {
     package enum Origin: Hashable, Sendable {
         /// A list that the user handed in.
         case list
+        /// What a copy-on-write snapshot of device-mapper kept.
+        case snapshotStore
+        /// What `thin_delta` tells of two snapshots of a thin pool.
+        case thinDelta
+        /// What a dm-era target tells.
+        case era
     }
 
     package let origin: Origin

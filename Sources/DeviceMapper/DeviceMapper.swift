@@ -96,6 +96,14 @@ package enum DeviceMapper {
         updateNodes()
     }
 
+    /// Removes a device, trying again for some seconds while somebody looks at it, as udev does.
+    package static func removePatiently(_ name: String) throws(DeviceMapperError) {
+        let call = try PreparedCall(.remove, name)
+        try call.setRetrying()
+        try call.run()
+        updateNodes()
+    }
+
     /// Sends `text` to the target at `sector`.
     package static func message(
         _ name: String,

@@ -32,6 +32,8 @@ package final class PreparedCall {
         self.device = device
         unsafe self.task = task
         try require(unsafe dm_task_set_name(task, device))
+        // A table may hold the key of an encrypted device: the library wipes its buffers then.
+        try require(unsafe dm_task_secure_data(task))
     }
 
     deinit { unsafe dm_task_destroy(task) }
@@ -53,9 +55,14 @@ package final class PreparedCall {
         try require(unsafe dm_task_set_uuid(task, uuid))
     }
 
-    func set(message: String, sector: UInt64) throws(DeviceMapperError) {
+    /// Gives a message its text, for the target at `sector`.
+    package func set(message: String, sector: UInt64) throws(DeviceMapperError) {
         try require(unsafe dm_task_set_sector(task, sector))
         try require(unsafe dm_task_set_message(task, message))
+    }
+
+    func setRetrying() throws(DeviceMapperError) {
+        try require(unsafe dm_task_retry_remove(task))
     }
 
     func set(eventNumber: UInt32) throws(DeviceMapperError) {

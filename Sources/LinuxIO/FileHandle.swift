@@ -23,7 +23,13 @@ package struct FileHandle: ~Copyable {
 
     package init(adopting descriptor: Int32) { self.descriptor = descriptor }
 
-    package init(_ path: String, _ access: Access, flags extra: Int32 = 0) throws(SystemError) {
+    /// A file that is created has the permissions `mode`, as far as the process gives them.
+    package init(
+        _ path: String,
+        _ access: Access,
+        flags extra: Int32 = 0,
+        mode: UInt32 = 0o666
+    ) throws(SystemError) {
         let flags: Int32 =
             switch access {
             case .read: O_RDONLY
@@ -31,7 +37,7 @@ package struct FileHandle: ~Copyable {
             case .exclusiveReadWrite: O_RDWR | O_EXCL
             case .create: O_RDWR | O_CREAT | O_EXCL
             }
-        descriptor = unsafe varve_open(path, flags | extra, 0o666)
+        descriptor = unsafe varve_open(path, flags | extra, mode)
         guard descriptor >= 0 else { throw SystemError(.open, path) }
     }
 

@@ -7,6 +7,11 @@ package enum FileOperation {
         guard fdatasync(descriptor) == 0 else { throw SystemError(.sync, subject) }
     }
 
+    /// Waits until the file and what the system knows of it are on the medium.
+    package static func synchronize(_ descriptor: Int32, subject: String) throws(SystemError) {
+        guard fsync(descriptor) == 0 else { throw SystemError(.sync, subject) }
+    }
+
     package static func truncate(
         _ descriptor: Int32,
         to byteCount: UInt64,
@@ -15,6 +20,49 @@ package enum FileOperation {
         guard ftruncate(descriptor, off_t(byteCount)) == 0 else {
             throw SystemError(.truncate, subject)
         }
+    }
+
+    /// Sets space aside up to `byteCount`, so that later writes cannot lack it.
+    package static func allocate(
+        _ descriptor: Int32,
+        byteCount: UInt64,
+        subject: String
+    ) throws(SystemError) {
+        guard varve_allocate(descriptor, byteCount) == 0 else {
+            throw SystemError(.allocate, subject)
+        }
+    }
+
+    /// Replaces the file at `path`, or makes it, for its owner only: durably, whole or not at all.
+    package static func replace(_ path: String, with bytes: RawSpan) throws(SystemError) {
+        let partial = path + ".partial"
+        guard unsafe unlink(partial) == 0 || errno == ENOENT else {
+            throw SystemError(.remove, partial)
+        }
+        let handle = try FileHandle(partial, .create, mode: 0o600)
+        try PositionedIO.write(handle.descriptor, bytes, at: 0, subject: partial)
+        guard fsync(handle.descriptor) == 0 else { throw SystemError(.sync, partial) }
+        guard unsafe rename(partial, path) == 0 else { throw SystemError(.rename, path) }
+        try synchronizeDirectory(Directory.parent(of: path))
+    }
+
+    /// Removes a file, durably; does nothing when it is not there.
+    package static func remove(_ path: String) throws(SystemError) {
+        guard unsafe unlink(path) == 0 else {
+            if errno == ENOENT { return }
+            throw SystemError(.remove, path)
+        }
+        try synchronizeDirectory(Directory.parent(of: path))
+    }
+
+    /// Discards what the file system that is mounted at `path` does not use; gives the bytes.
+    package static func trimFileSystem(at path: String) throws(SystemError) -> UInt64 {
+        let handle = try FileHandle(path, .read, flags: O_DIRECTORY)
+        var bytes: UInt64 = 0
+        guard unsafe varve_trim_file_system(handle.descriptor, &bytes) == 0 else {
+            throw SystemError(.trim, path)
+        }
+        return bytes
     }
 
     /// Turns direct I/O on or off; false when the file system has none.

@@ -9,6 +9,10 @@ package struct SystemError: Error, Hashable, CustomStringConvertible {
         case startThread = "start thread"
         case seek
         case punchHole = "punch hole"
+        case allocate = "set space aside for"
+        case attach = "attach to a loop device"
+        case trim
+        case start
     }
 
     package let operation: Operation

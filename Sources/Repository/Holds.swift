@@ -19,7 +19,7 @@ package struct HoldOwner: Sendable {
             decoding: name.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
         let pid = UInt32(getpid())
         return HoldOwner(
-            host: host, bootID: Self.currentBootID(), processID: pid,
+            host: host, bootID: Boot.id, processID: pid,
             processStart: Self.startTicks(of: pid) ?? 0)
     }
 
@@ -28,10 +28,6 @@ package struct HoldOwner: Sendable {
         self.bootID = bootID
         self.processID = processID
         self.processStart = processStart
-    }
-
-    static func currentBootID() -> String {
-        (Directory.text(of: "/proc/sys/kernel/random/boot_id") ?? "").filter { !$0.isWhitespace }
     }
 
     /// Start of a process in clock ticks after boot; nil when there is none of that number.
@@ -217,7 +213,7 @@ extension Repository {
     }
 
     private func holds(below prefix: String, now: Timestamp) throws -> [ForeignHold] {
-        let bootID = HoldOwner.currentBootID()
+        let bootID = Boot.id
         let host = HoldOwner.current().host
         return try store.list(prefix).compactMap { entry in
             guard let file = entry.name.split(separator: "/").last,

@@ -9,12 +9,21 @@ package enum DetectionMethod: UInt8, Hashable, Sendable {
     case fullComparison = 2
     /// Blocks on a list that the user handed in were read and compared.
     case changedExtents = 3
+    /// Blocks that the store of a copy-on-write snapshot told of were read and compared.
+    case snapshotStore = 4
+    /// The same for what differs between two snapshots of a thin pool.
+    case thinDelta = 5
+    /// The same for what a dm-era target tells.
+    case era = 6
 
     package var name: String {
         switch self {
         case .base: "base"
         case .fullComparison: "full-comparison"
         case .changedExtents: "changed-extents"
+        case .snapshotStore: "snapshot-store"
+        case .thinDelta: "thin-delta"
+        case .era: "era"
         }
     }
 }
@@ -40,11 +49,14 @@ package enum Consistency: UInt8, Hashable, Sendable {
     case atRest = 1
     /// The source was in use and read anyway: no single moment, for ever.
     case liveInconsistent = 2
+    /// A frozen view of a source in use was read: one moment, at which its file systems were frozen.
+    case frozenView = 3
 
     package var name: String {
         switch self {
         case .atRest: "at-rest"
         case .liveInconsistent: "live-inconsistent"
+        case .frozenView: "frozen-view"
         }
     }
 }

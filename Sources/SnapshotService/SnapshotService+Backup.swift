@@ -2,6 +2,7 @@ package import BlockModel
 package import CaptureEngine
 internal import ChangeTracking
 internal import LinuxIO
+package import LiveVolumes
 internal import Logging
 internal import Repository
 package import RepositoryFormat
@@ -66,9 +67,49 @@ package struct BackupSummary: Sendable {
     package let facts: SnapshotFacts
     package let verdict: EvidenceVerdict
     package let isDryRun: Bool
+    /// For how long the source stood still; nil where none of it did.
+    package let windowNanoseconds: UInt64?
+}
+
+/// Frozen views of several sources, begun at one moment.
+package struct FrozenSources {
+    let views: [String: FrozenView]
+    let windowNanoseconds: UInt64
+    /// What their snapshots share; zero for one alone.
+    let setID: ObjectID
+
+    package static var none: FrozenSources {
+        FrozenSources(views: [:], windowNanoseconds: 0, setID: .zero)
+    }
 }
 
 extension SnapshotService {
+    /// Begins a frozen view of each source that is tracked; to be done before anything else, for the
+    /// memory of the process is locked meanwhile.
+    package static func freeze(_ sources: [String], states: StateDirectory) throws -> FrozenSources
+    {
+        let tracking = Tracking(states: states)
+        var devices: [(source: String, device: MappedDevice)] = []
+        for source in sources where source != "-" {
+            guard let status = try? FileStatus(path: source), status.kind == .blockDevice,
+                let device = try tracking.trackedDevice(source)
+            else { continue }
+            guard !devices.contains(where: { $0.device == device }) else {
+                throw ServiceError(.usage, "\(source) is named twice")
+            }
+            devices.append((source, device))
+        }
+        guard !devices.isEmpty else {
+            return .none
+        }
+        let rotation = try tracking.rotate(devices.map(\.device), now: Moment.now().seconds)
+        let views = Dictionary(
+            uniqueKeysWithValues: zip(devices.map(\.source), rotation.views))
+        return FrozenSources(
+            views: views, windowNanoseconds: rotation.windowNanoseconds,
+            setID: devices.count > 1 ? RandomIdentifiers().next() : .zero)
+    }
+
     /// The volume's name when none is given: host and last part of the path.
     package static func defaultVolumeName(for path: String) throws -> VolumeName {
         let base =
@@ -92,13 +133,20 @@ extension SnapshotService {
         _ path: String,
         volume: VolumeName,
         options: BackupOptions,
+        frozen: FrozenSources = .none,
         progress: CaptureProgress,
         report: (UInt64?) -> Void
     ) throws -> BackupSummary {
         let start = Moment.monotonicNanoseconds()
-        let time = Moment.now()
+        let view = frozen.views[path]
+        let time = view.map { Timestamp(seconds: $0.began) } ?? Moment.now()
         try repository.requireWritable()
-        let source = try VolumeSource(path: path, allowsUse: options.allowsUse)
+        let source =
+            if let view {
+                try VolumeSource(path: path, frozenView: view.path)
+            } else {
+                try VolumeSource(path: path, allowsUse: options.allowsUse)
+            }
         let candidates = try candidates(options, source)
         let shared = try hold(.repository, .shared, purpose: "backup")
         let purpose = "backup " + String(path.prefix(200))
@@ -125,6 +173,10 @@ extension SnapshotService {
                 origin: .list, since: try option.snapshot(in: timeline),
                 volumeByteCount: byteCount, candidates: candidates)
         }
+        if let view {
+            request.setID = frozen.setID
+            if request.evidence == nil { claimChanges(view, volume, &request) }
+        }
         let index = try currentIndex()
         defer { try? index.saveRot() }
         let capture = Capture(
@@ -133,15 +185,39 @@ extension SnapshotService {
         let result = try capture.run(
             identifiers: RandomIdentifiers(),
             elapsedNanoseconds: { Moment.monotonicNanoseconds() - start }, now: Moment.now,
-            progress: progress, report: { report(source.byteCount) })
+            progress: progress,
+            report: {
+                view?.keepAhead()
+                report(source.byteCount)
+            })
+        if let view, !options.isDryRun {
+            try view.wasCaptured(
+                as: result.facts.snapshotID, of: volume, in: repository.identity.id)
+        }
         if case .refused(let reason) = result.verdict {
             logger.warning(
-                "everything was compared, because the list of changes was not believed: \(reason)")
+                "everything was compared, because what is known of changes was not enough: \(reason)"
+            )
         }
         return BackupSummary(
             volume: volume, generation: result.generation,
             parentGeneration: result.parentGeneration, facts: result.facts,
-            verdict: result.verdict, isDryRun: options.isDryRun)
+            verdict: result.verdict, isDryRun: options.isDryRun,
+            windowNanoseconds: view == nil ? nil : frozen.windowNanoseconds)
+    }
+
+    private func claimChanges(
+        _ view: FrozenView,
+        _ volume: VolumeName,
+        _ request: inout CaptureRequest
+    ) {
+        let claim = view.changes(
+            repository: repository.identity.id, volume: volume,
+            blockSize: repository.identity.blockSize)
+        switch claim {
+        case .success(let evidence): request.evidence = evidence
+        case .failure(let missing): request.missingEvidence = missing.reason
+        }
     }
 
     /// Reads the list of changes, before any hold is taken: it may come slowly.

@@ -69,6 +69,21 @@ package final class TargetVolume: Sendable {
         isDirect = FileOperation.setDirect(opened, true)
     }
 
+    /// Bytes of a device that nothing uses.
+    ///
+    /// - Throws: ``VolumeError`` of kind `busy` when something does, however it is used.
+    package static func byteCount(ofIdleDevice path: String) throws -> UInt64 {
+        let descriptor = unsafe open(path, O_RDWR | O_EXCL | O_CLOEXEC)
+        guard descriptor >= 0 else {
+            guard errno != EBUSY else {
+                throw VolumeError(.busy, "\(path) is in use; free it first")
+            }
+            throw SystemError(.open, path)
+        }
+        defer { close(descriptor) }
+        return try BlockDevice.byteCount(descriptor, subject: path)
+    }
+
     deinit {
         close(buffered)
         close(descriptor)

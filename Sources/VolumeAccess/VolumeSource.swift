@@ -16,6 +16,8 @@ package final class VolumeSource: Sendable {
     package let serial: String
     /// Why the source is in use, when it was opened in spite of that.
     package let useReason: String?
+    /// Whether what is read is a frozen view of the device at ``path``.
+    package let isFrozenView: Bool
 
     /// Reads through the page cache.
     package let buffered: Int32
@@ -26,8 +28,18 @@ package final class VolumeSource: Sendable {
     /// Opens `path` for reading; `-` is standard input.
     ///
     /// - Throws: ``VolumeError`` of kind `busy` for a source in use, unless `allowsUse`.
-    package init(path: String, allowsUse: Bool) throws {
+    package convenience init(path: String, allowsUse: Bool) throws {
+        try self.init(path: path, frozenView: nil, allowsUse: allowsUse)
+    }
+
+    /// Opens the device `frozenView`, which shows what the device at `path` held at one moment.
+    package convenience init(path: String, frozenView: String) throws {
+        try self.init(path: path, frozenView: frozenView, allowsUse: false)
+    }
+
+    private init(path: String, frozenView: String?, allowsUse: Bool) throws {
         self.path = path
+        isFrozenView = frozenView != nil
         guard path != "-" else {
             kind = .stream
             byteCount = nil
@@ -39,6 +51,8 @@ package final class VolumeSource: Sendable {
             status = nil
             return
         }
+        let device = path
+        let path = frozenView ?? path
         guard let found = try FileStatus(path: path) else {
             throw VolumeError(.missing, "there is nothing at \(path)")
         }
@@ -69,13 +83,18 @@ package final class VolumeSource: Sendable {
         kind = found.kind == .blockDevice ? .blockDevice : .file
         byteCount = facts.byteCount
         sectorByteCount = facts.sectorByteCount
-        serial = facts.serial
+        if frozenView != nil, let status = try? FileStatus(path: device) {
+            serial = DeviceUse.serial(ofDevice: status.representedDevice)
+        } else {
+            serial = facts.serial
+        }
         useReason = facts.useReason
         if let reason = facts.useReason, !allowsUse {
             throw VolumeError(
                 .busy,
                 "\(path) is in use (\(reason)), so that no single moment of it can be read; "
-                    + "unmount or detach it, or capture it anyway with --live-inconsistent")
+                    + "unmount or detach it, track it with 'varve track begin', or capture it "
+                    + "anyway with --live-inconsistent")
         }
     }
 

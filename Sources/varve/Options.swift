@@ -2,6 +2,7 @@ import ArgumentParser
 import BlockModel
 import FoundationEssentials
 import LinuxIO
+import LiveVolumes
 import Logging
 import SnapshotService
 
@@ -76,5 +77,12 @@ struct StandardErrorLog: LogHandler {
     func log(event: LogEvent) {
         let kind = event.level >= .warning ? "\(event.level): " : ""
         Terminal.writeError("varve: \(kind)\(event.message)\n")
+    }
+}
+
+extension StateDirectory {
+    /// The one that this environment names.
+    static var standard: StateDirectory {
+        StateDirectory(environment: ProcessInfo.processInfo.environment)
     }
 }

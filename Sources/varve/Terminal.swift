@@ -107,6 +107,10 @@ enum Human {
         number == 1 ? "1 \(noun)" : "\(number) \(noun)s"
     }
 
+    static func milliseconds(_ nanoseconds: UInt64) -> String {
+        "\(Double(nanoseconds / 100_000) / 10) ms"
+    }
+
     static func duration(_ seconds: Double) -> String {
         guard seconds.isFinite, seconds >= 0 else { return "?" }
         if seconds < 10 { return "\(Double(Int(seconds * 10)) / 10) s" }

@@ -16,7 +16,7 @@ struct Varve: ParsableCommand {
             """,
         subcommands: [
             Init.self, Backup.self, Snapshots.self, RestoreCommand.self, Diff.self, Check.self,
-            Stats.self, IndexCommand.self, Unlock.self, Version.self, Completion.self,
+            Track.self, Stats.self, IndexCommand.self, Unlock.self, Version.self, Completion.self,
         ]
     )
 

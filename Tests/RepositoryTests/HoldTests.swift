@@ -79,7 +79,7 @@ struct HoldStateTests {
         let owner = HoldOwner.current()
         #expect(owner.processID == Self.ownPID)
         #expect(owner.processStart == own)
-        #expect(owner.bootID == HoldOwner.currentBootID())
+        #expect(owner.bootID == Boot.id)
         #expect(owner.bootID.count == 36)
     }
 }

@@ -46,6 +46,14 @@ int varve_lock_try(int fd, int exclusive);
 /* 1 when another open file description holds a lock that conflicts with an exclusive one. */
 int varve_lock_is_held(int fd);
 int varve_open_direct(const char *path);
+int varve_allocate(int fd, uint64_t bytes);
+/* Attaches an open file to a free loop device, which lets go of it when nothing has it open any
+ * more; gives an open descriptor of the device, and its number. */
+int varve_loop_attach(int file, int *number);
+/* Lets a loop device see the size that its file has now. */
+int varve_loop_update_size(int device);
+/* Discards what a mounted file system does not use; gives the bytes. */
+int varve_trim_file_system(int fd, uint64_t *bytes);
 uint32_t varve_device_major(uint64_t device);
 uint32_t varve_device_minor(uint64_t device);
 uint64_t varve_device_make(uint32_t major, uint32_t minor);

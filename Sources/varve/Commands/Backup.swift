@@ -87,12 +87,16 @@ struct Backup: ParsableCommand {
             }
             return name
         }
+        // Whatever can be refused is refused before the first window.
+        let names = try sources.map { source in
+            try named ?? SnapshotService.defaultVolumeName(for: source)
+        }
         let service = try repository.open(output)
+        let frozen = try SnapshotService.freeze(sources, states: .standard)
         var failures: [any Error] = []
-        for source in sources {
+        for (source, name) in zip(sources, names) {
             do {
-                let name = try named ?? SnapshotService.defaultVolumeName(for: source)
-                try backUp(source, as: name, service)
+                try backUp(source, as: name, service, frozen)
             } catch let error where sources.count > 1 && Exit.status(of: error) != 130 {
                 Exit.report(error, about: source)
                 failures.append(error)
@@ -104,7 +108,12 @@ struct Backup: ParsableCommand {
             .partial, "\(failures.count) of \(sources.count) sources were not backed up")
     }
 
-    private func backUp(_ source: String, as name: VolumeName, _ service: SnapshotService) throws {
+    private func backUp(
+        _ source: String,
+        as name: VolumeName,
+        _ service: SnapshotService,
+        _ frozen: FrozenSources
+    ) throws {
         var options = BackupOptions()
         options.level = level
         options.workerCount = threads
@@ -121,7 +130,7 @@ struct Backup: ParsableCommand {
         let summary: BackupSummary
         do {
             summary = try service.backUp(
-                source, volume: name, options: options, progress: progress
+                source, volume: name, options: options, frozen: frozen, progress: progress
             ) { total in
                 line.update(done: progress.doneByteCount, total: total)
             }
@@ -152,6 +161,9 @@ struct Backup: ParsableCommand {
                 "; \(Human.bytes(sample.comparedByteCount)) of the rest compared too, all of it "
                 + "within \(Human.count(sample.cycleLength, "such backup"))"
         }
+        if let window = summary.windowNanoseconds {
+            text += "; frozen within \(Human.milliseconds(window))"
+        }
         return text
     }
 }
@@ -169,6 +181,8 @@ struct BackupMessage: Encodable {
     let sampledBytes: UInt64?
     let sampleCycle: UInt64?
     let evidenceRefused: String?
+    let windowMilliseconds: Double?
+    let setId: String?
     let time: String
     let volumeBytes: UInt64
     let bytesRead: UInt64
@@ -196,6 +210,8 @@ struct BackupMessage: Encodable {
         sampledBytes = sample?.comparedByteCount
         sampleCycle = sample?.cycleLength
         evidenceRefused = refusal
+        windowMilliseconds = summary.windowNanoseconds.map { Double($0 / 1000) / 1000 }
+        setId = facts.setID == .zero ? nil : facts.setID.hexadecimal
         consistency = facts.consistency.name
         time = facts.time.rfc3339
         volumeBytes = facts.byteCount

@@ -1,0 +1,71 @@
+internal import LinuxIO
+internal import VolumeAccess
+
+/// Which tracked devices keep their stores upon which.
+///
+/// A device that stands still holds back every write to it. So one whose store lies upon it must have
+/// come to rest before, and none may keep its store, by whatever detour, upon itself.
+struct StoreOrder {
+    /// By device number: the devices that its store stands upon.
+    private var below: [UInt64: Set<UInt64>] = [:]
+
+    /// Looks where the stores of all tracked devices lie.
+    init(states: StateDirectory) throws {
+        for name in try states.devices(with: "tracking") {
+            guard let state = try? states.tracking(name), state.bootID == Boot.id,
+                let device = try MappedDevice(name: name)
+            else { continue }
+            add(device, state.place)
+        }
+    }
+
+    mutating func add(_ device: MappedDevice, _ place: StorePlace) {
+        guard let status = try? FileStatus(path: place.path) else { return }
+        let number =
+            switch place {
+            case .directory: DeviceStack.deviceBelow(status)
+            case .device: status.representedDevice
+            }
+        below[device.number] = number.map(DeviceStack.devices(below:)) ?? []
+    }
+
+    /// The devices that the store of `device` needs, by whatever detour.
+    private func needs(of device: UInt64) -> Set<UInt64> {
+        var found: Set<UInt64> = []
+        var open = below[device].map(Array.init) ?? []
+        while let next = open.popLast() {
+            guard found.insert(next).inserted else { continue }
+            open += below[next].map(Array.init) ?? []
+        }
+        return found
+    }
+
+    /// Refuses a store that would have to be written to write to it.
+    func requireSound(_ device: MappedDevice) throws {
+        guard !needs(of: device.number).contains(device.number) else {
+            throw VolumeError(
+                .unsuitable,
+                "the store of \(device.path) would lie upon a device whose own store lies upon "
+                    + "\(device.path); put it somewhere else")
+        }
+    }
+
+    /// Puts a device before those that its store needs.
+    func sorted<Element>(
+        _ elements: [Element],
+        _ device: (Element) -> MappedDevice
+    ) -> [Element] {
+        var rest = elements
+        var sorted: [Element] = []
+        while !rest.isEmpty {
+            let next =
+                rest.firstIndex { candidate in
+                    !rest.contains {
+                        needs(of: device($0).number).contains(device(candidate).number)
+                    }
+                } ?? 0
+            sorted.append(rest.remove(at: next))
+        }
+        return sorted
+    }
+}

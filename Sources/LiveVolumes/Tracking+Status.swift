@@ -1,0 +1,87 @@
+internal import DeviceMapper
+internal import LinuxIO
+internal import VolumeAccess
+
+/// How a tracked volume stands.
+package struct TrackingStatus: Sendable {
+    package enum Condition: Hashable, Sendable {
+        /// A frozen view is there, and what is written is kept.
+        case active
+        /// The store overflowed: the next capture compares everything.
+        case overflowed
+        /// The machine was restarted, or the layer taken away: the next capture begins anew.
+        case inactive(String)
+    }
+
+    package let state: TrackingState
+    package let condition: Condition
+    package let usedByteCount: UInt64
+    package let storeByteCount: UInt64
+    /// How large the store can become; nil where that is what it is.
+    package let growsToByteCount: UInt64?
+    package let mounts: [String]
+}
+
+extension Tracking {
+    /// The state of each tracked volume, or of the one that `path` names.
+    package func status(_ path: String? = nil) throws -> [TrackingStatus] {
+        var names = try states.devices(with: "tracking")
+        if let path {
+            let device = try MappedDevice(path: path)
+            names = names.filter { $0 == device?.name }
+            guard !names.isEmpty else {
+                throw VolumeError(.unsuitable, "\(path) is not tracked")
+            }
+        }
+        return try names.compactMap { name in
+            try states.tracking(name).map { try status(of: $0) }
+        }
+    }
+
+    private func status(of state: TrackingState) throws -> TrackingStatus {
+        func made(_ condition: TrackingStatus.Condition, _ used: UInt64, _ total: UInt64)
+            -> TrackingStatus
+        {
+            var limit: UInt64?
+            if case .directory = state.place {
+                limit = CopyStore.fullByteCount(
+                    ofVolume: state.sectorCount * UInt64(TableLine.sectorByteCount))
+            }
+            let number = (try? MappedDevice(name: state.device))??.number
+            return TrackingStatus(
+                state: state, condition: condition, usedByteCount: used, storeByteCount: total,
+                growsToByteCount: limit,
+                mounts: number.map { MountTable.mounts(of: $0).map(\.path) } ?? [])
+        }
+        guard state.bootID == Boot.id else {
+            return made(.inactive("the machine was restarted"), 0, 0)
+        }
+        guard let device = try MappedDevice(name: state.device) else {
+            return made(.inactive("there is no such device now"), 0, 0)
+        }
+        let views = Views(state, device)
+        guard try views.isInPlace else {
+            return made(.inactive("its layer was taken away"), 0, 0)
+        }
+        switch try views.fill(state.view) {
+        case nil: return made(.inactive("its frozen view is gone"), 0, 0)
+        case .lost: return made(.overflowed, 0, 0)
+        case .active(let used, let total): return made(.active, used, total)
+        }
+    }
+
+    /// Lets the store of every tracked volume grow that is half full; gives warnings to be heard.
+    package func keepAhead() throws -> [String] {
+        var warnings: [String] = []
+        for name in try states.devices(with: "tracking") {
+            guard let state = try? states.tracking(name), state.bootID == Boot.id,
+                let device = try MappedDevice(name: name)
+            else { continue }
+            let views = Views(state, device)
+            if case .impossible(let reason) = try views.keepAhead(state.view) {
+                warnings.append("the store of \(device.path) is more than half full: \(reason)")
+            }
+        }
+        return warnings
+    }
+}

@@ -1,0 +1,340 @@
+internal import ChangeTracking
+internal import DeviceMapper
+internal import LinuxIO
+internal import VolumeAccess
+
+/// Volumes that can be captured while they are in use, and of which is known what was written since.
+///
+/// A frozen view of each is there all the time. A capture reads a new one, and what was written while
+/// the old one was there is the claim of what changed in between.
+package struct Tracking: Sendable {
+    package let states: StateDirectory
+
+    package init(states: StateDirectory) { self.states = states }
+
+    // MARK: Begin and end
+
+    /// Begins to track a device of device-mapper, in use or not, or puts a layer over a plain one that
+    /// nothing uses.
+    ///
+    /// - Parameters:
+    ///   - path: the device, or where it is mounted.
+    ///   - store: a directory on another file system, or an empty partition.
+    ///   - storeByteCount: bytes that each store begins with; nil for a twentieth of the volume, at
+    ///     least 64 MiB and at most 4 GiB.
+    ///   - now: seconds since 1970.
+    /// - Returns: the state that is kept, and how long the device stood still.
+    /// - Throws: ``VolumeError`` when the device or the store will not do; all is as before then.
+    package func begin(
+        _ path: String,
+        store: String,
+        storeByteCount: UInt64?,
+        now: Int64
+    ) throws -> (state: TrackingState, windowNanoseconds: UInt64) {
+        let (device, plain) = try mapped(path)
+        do {
+            let lock = try states.lock(device.name)
+            if let state = try states.tracking(device.name), state.bootID == Boot.id,
+                try Views(state, device).isInPlace
+            {
+                throw VolumeError(
+                    .busy, "\(device.path) is tracked already; 'varve track status' shows it")
+            }
+            let place = try place(for: device, store)
+            let standard = min(max(device.byteCount / 20, 64 << 20), 4 << 30)
+            let state = TrackingState(
+                device: device, plainDevice: plain, place: place,
+                storeByteCount: storeByteCount ?? standard, now: now)
+            let window = try run(
+                [try freshTurn(device, state, lock, why: "tracking just began")], now)
+            return (window.views[0].state, window.windowNanoseconds)
+        } catch {
+            if plain != nil, try states.tracking(device.name) == nil {
+                try? DeviceMapper.remove(device.name)
+            }
+            throw error
+        }
+    }
+
+    /// The device to be tracked; a plain one gets a layer.
+    private func mapped(_ path: String) throws -> (device: MappedDevice, plain: String?) {
+        if let device = try MappedDevice(path: path) { return (device, nil) }
+        let number = try MappedDevice.deviceNumber(path)
+        let base = Directory.baseName(of: MappedDevice.node(of: number))
+        let name = LayerNames.layer(over: base)
+        if let reason = DeviceUse.reason(forDevice: number, path: path) {
+            throw VolumeError(
+                .busy,
+                "\(path) is a plain device in use (\(reason)), under which no layer can be put; "
+                    + "free it first, or, for the root of the system, see 'varve layer install'")
+        }
+        // Exclusive: nothing else has it, however it was opened.
+        let byteCount = try TargetVolume.byteCount(ofIdleDevice: path)
+        try DeviceMapper.create(
+            name,
+            [
+                .linear(
+                    MappedDevice.tableName(number),
+                    sectorCount: byteCount / UInt64(TableLine.sectorByteCount))
+            ], uuid: "VARVE-LAYER-\(name)")
+        guard let device = try MappedDevice(name: name) else {
+            throw VolumeError(.failed, "the layer over \(path) vanished")
+        }
+        return (device, path)
+    }
+
+    private func place(for device: MappedDevice, _ store: String) throws -> StorePlace {
+        let place = try StorePlace(path: store, for: device)
+        try place.requireEmpty()
+        var order = try StoreOrder(states: states)
+        order.add(device, place)
+        try order.requireSound(device)
+        return place
+    }
+
+    /// Ends tracking and takes the layer away; a plain device keeps its own while it is in use.
+    package func end(_ path: String) throws -> (device: String, keepsLayer: Bool) {
+        let device = try existing(path)
+        let lock = try states.lock(device.name)
+        defer { withExtendedLifetime(lock) {} }
+        let state = try? states.tracking(device.name)
+        try takeAway(device, state)
+        var keepsLayer = false
+        if state?.plainDevice != nil {
+            do throws(DeviceMapperError) {
+                try DeviceMapper.remove(device.name)
+            } catch {
+                keepsLayer = true
+            }
+        }
+        try states.remove(device.name, "tracking")
+        try states.removeWritten(device.name, below: .max)
+        return (device.name, keepsLayer)
+    }
+
+    /// Takes views, and the layer unless a trial needs it, from under the device.
+    func takeAway(_ device: MappedDevice, _ state: TrackingState?) throws {
+        let layer = OriginLayer(device)
+        let names = LayerNames(device.name)
+        let views = (0..<2).filter {
+            (try? DeviceMapper.information(of: names.view($0))) ?? nil != nil
+        }
+        let hasTrial = try DeviceMapper.information(of: names.trialView) != nil
+        if try layer.real() != nil {
+            let ends = try views.map { try layer.prepareEnd(of: names.view($0)) }
+            if !hasTrial { try layer.prepareRemoval() }
+            _ = try SuspendedWindow([device.name], steps: ends).run()
+        }
+        for view in views { try DeviceMapper.removePatiently(names.view(view)) }
+        for number in 0..<2 as Range<UInt64>
+        where try DeviceMapper.information(of: names.store(number)) != nil {
+            try DeviceMapper.removePatiently(names.store(number))
+        }
+        if !hasTrial { try layer.finishRemoval() }
+        if let state {
+            for number in 0..<2 as Range<UInt64> { Views(state, device).remove(number) }
+        }
+    }
+
+    private func existing(_ path: String) throws -> MappedDevice {
+        if let device = try MappedDevice(path: path) {
+            guard try states.tracking(device.name) != nil || OriginLayer(device).real() != nil
+            else {
+                throw VolumeError(.unsuitable, "\(device.path) is not tracked")
+            }
+            return device
+        }
+        throw VolumeError(
+            .unsuitable, "\(path) is no device-mapper device, and so it is not tracked")
+    }
+
+    // MARK: Views
+
+    /// The tracked device that `path` names; nil when there is none.
+    package func trackedDevice(_ path: String) throws -> MappedDevice? {
+        guard let device = try MappedDevice(path: path) else { return nil }
+        return try states.tracking(device.name) == nil ? nil : device
+    }
+
+    /// Begins a new frozen view of each device, all at the same moment.
+    package func rotate(_ devices: [MappedDevice], now: Int64) throws -> Rotation {
+        var turns: [Turn] = []
+        do {
+            for device in devices { turns.append(try turn(device)) }
+        } catch {
+            for turn in turns { turn.cancel() }
+            throw error
+        }
+        return try run(turns, now)
+    }
+
+    private func turn(_ device: MappedDevice) throws -> Turn {
+        let lock = try states.lock(device.name)
+        guard var state = try states.tracking(device.name) else {
+            throw VolumeError(.unsuitable, "\(device.path) is not tracked; see 'varve track begin'")
+        }
+        let views = Views(state, device)
+        guard state.bootID == Boot.id else {
+            return try freshTurn(
+                device, state, lock,
+                why: "the machine was restarted, and what was written meanwhile is not known")
+        }
+        guard try views.isInPlace, device.sectorCount == state.sectorCount else {
+            return try freshTurn(
+                device, state, lock,
+                why: "the layer was taken from under \(device.path), which was written without it")
+        }
+        if try !views.isLive(state.view) {
+            // A command was stopped between the window and what follows it.
+            guard try views.isLive(state.view + 1), try views.hasStore(state.view) else {
+                return try freshTurn(
+                    device, state, lock, why: "the frozen view is gone, and what it kept with it")
+            }
+            let old = state.view
+            state.view += 1
+            _ = try close(old, views, &state)
+            try states.save(state)
+            views.remove(old)
+        }
+        let number = state.view + 1
+        let calls = try views.prepare(number, ending: state.view)
+        return Turn(
+            device: device, state: state, lock: lock, views: views, number: number,
+            old: state.view, steps: calls, reason: nil)
+    }
+
+    /// Begins anew, with nothing known of before.
+    private func freshTurn(
+        _ device: MappedDevice,
+        _ state: TrackingState,
+        _ lock: DeviceLock,
+        why reason: String
+    ) throws -> Turn {
+        var state = state
+        state.bindings = []
+        state.bootID = Boot.id
+        state.sectorCount = device.sectorCount
+        let views = Views(state, device)
+        try takeAway(device, state)
+        try views.prepareLayer()
+        do {
+            let number = state.view + 1
+            let steps = try views.prepare(number, ending: nil)
+            return Turn(
+                device: device, state: state, lock: lock, views: views, number: number, old: nil,
+                steps: steps, reason: reason)
+        } catch {
+            views.cancelLayer()
+            throw error
+        }
+    }
+
+    private func run(_ turns: [Turn], _ now: Int64) throws -> Rotation {
+        let window: UInt64
+        do {
+            let order = try StoreOrder(states: states)
+            window = try SuspendedWindow(
+                order.sorted(turns, \.device).map(\.device.name), steps: turns.flatMap(\.steps)
+            ).run()
+        } catch {
+            for turn in turns { turn.cancel() }
+            throw error
+        }
+        var views: [FrozenView] = []
+        for turn in turns { views.append(try finish(turn, now)) }
+        return Rotation(views: views, windowNanoseconds: window)
+    }
+
+    private func finish(_ turn: Turn, _ now: Int64) throws -> FrozenView {
+        var state = turn.state
+        var reason = turn.reason
+        if let old = turn.old, let refusal = try close(old, turn.views, &state) { reason = refusal }
+        state.view = turn.number
+        state.viewBegan = now
+        try states.save(state)
+        if let old = turn.old { turn.views.remove(old) }
+        let oldest = state.bindings.map(\.view).min() ?? state.view
+        try states.removeWritten(turn.device.name, below: oldest)
+        return FrozenView(
+            device: turn.device, state: state, states: states, views: turn.views, lock: turn.lock,
+            reason: reason)
+    }
+
+    /// Keeps what was written while a view was there that has ended; says why not, and forgets what
+    /// built upon it, when that is not known.
+    private func close(
+        _ old: UInt64,
+        _ views: CopyOnWriteViews,
+        _ state: inout TrackingState
+    ) throws -> String? {
+        // A binding that nobody came back to would keep lists for ever.
+        state.bindings.removeAll { old - min($0.view, old) >= TrackingState.viewLimit }
+        do {
+            let written = try views.written(old)
+            if !state.bindings.isEmpty { try states.save(written, state.device, view: old) }
+            return nil
+        } catch let refusal as ExceptionStore.Refusal {
+            state.bindings = []
+            return "\(refusal)"
+        }
+    }
+
+    // MARK: Trim
+
+    /// Lets the file systems on the device discard what they do not use, which a layer holds back.
+    package func trim(_ path: String, now: Int64) throws -> (byteCount: UInt64, mounts: [String]) {
+        let device = try existing(path)
+        let mounts = MountTable.mounts(of: device.number).filter { !$0.isReadOnly }
+        guard let mount = mounts.first else {
+            throw VolumeError(
+                .unsuitable, "\(device.path) is not mounted; there is nothing to trim")
+        }
+        let lock = try states.lock(device.name)
+        guard let state = try states.tracking(device.name) else {
+            throw VolumeError(.unsuitable, "\(device.path) is not tracked")
+        }
+        guard try DeviceMapper.information(of: LayerNames(device.name).trialView) == nil else {
+            throw VolumeError(
+                .busy,
+                "\(device.path) is on trial, which needs what would be discarded; end it first")
+        }
+        try takeAway(device, state)
+        let trimmed = Result { try FileOperation.trimFileSystem(at: mount.path) }
+        _ = try run([freshTurn(device, state, lock, why: "the volume was trimmed")], now)
+        return (try trimmed.get(), mounts.map(\.path))
+    }
+}
+
+typealias Views = CopyOnWriteViews
+
+extension CopyOnWriteViews {
+    init(_ state: TrackingState, _ device: MappedDevice) {
+        self.init(device: device, place: state.place, storeByteCount: state.storeByteCount)
+    }
+}
+
+/// A change of views that is ready to be made in a window.
+private struct Turn {
+    let device: MappedDevice
+    let state: TrackingState
+    let lock: DeviceLock
+    let views: CopyOnWriteViews
+    let number: UInt64
+    /// The view that ends; nil when there was none.
+    let old: UInt64?
+    let steps: [PreparedCall]
+    /// Why nothing is known of what was written before.
+    let reason: String?
+
+    func cancel() {
+        views.remove(number)
+        if let old { views.cancelEnd(of: old) } else { views.cancelLayer() }
+    }
+}
+
+/// Frozen views that began at one moment.
+package struct Rotation {
+    package let views: [FrozenView]
+    /// For how long the first device stood still.
+    package let windowNanoseconds: UInt64
+}

@@ -1,0 +1,152 @@
+import ArgumentParser
+import BlockModel
+import LiveVolumes
+import SnapshotService
+
+struct Track: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Follow what is written to disks in use, so that backups need to read only that.",
+        discussion: """
+            A tracked device has a frozen view and a store for what is overwritten. 'varve backup' \
+            of it begins a new view in a window of milliseconds and reads what was written since the \
+            last one.
+            """,
+        subcommands: [Begin.self, Status.self, Stop.self, Trim.self, Watch.self])
+
+    struct Begin: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Begin to track a device, in use or not.",
+            discussion: """
+                DEVICE is a logical volume, an encrypted device, or another device of device-mapper, or \
+                a directory it is mounted at. A plain disk or partition that nothing uses gets a layer \
+                /dev/mapper/varve-NAME, which is to be mounted instead of it.
+                """)
+
+        @OptionGroup var output: OutputOptions
+
+        @Argument(help: "The device, or where it is mounted.")
+        var device: String
+
+        @Option(
+            help: """
+                Where to keep what is overwritten: a directory on another file system, or an empty \
+                partition.
+                """)
+        var store: String
+
+        @Option(help: "Bytes that a store begins with, such as 512M (default: 5 % of the volume).")
+        var storeSize: ByteCount?
+
+        private struct Message: Encodable {
+            var messageType = "summary"
+            let device: String
+            let store: String
+            let windowMilliseconds: Double
+        }
+
+        func run() throws {
+            let (state, window) = try Tracking(states: .standard).begin(
+                device, store: store, storeByteCount: storeSize?.value, now: Moment.now().seconds)
+            StoreWatch.start(output)
+            if output.json {
+                JSONLine.write(
+                    Message(
+                        device: "/dev/mapper/\(state.device)", store: state.place.path,
+                        windowMilliseconds: Double(window / 1000) / 1000))
+            }
+            output.say(
+                "tracking /dev/mapper/\(state.device), stores in \(state.place.path); it stood still "
+                    + "for \(Human.milliseconds(window)); discards (fstrim) are held back from now on"
+            )
+            if let plain = state.plainDevice {
+                output.say("mount /dev/mapper/\(state.device) from now on, not \(plain)")
+            }
+        }
+    }
+
+    struct Stop: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Track a device no longer, and take the layer from under it.")
+
+        @OptionGroup var output: OutputOptions
+
+        @Argument(help: "The device, or where it is mounted.")
+        var device: String
+
+        func run() throws {
+            let (name, keepsLayer) = try Tracking(states: .standard).end(device)
+            if output.json {
+                JSONLine.write(DeviceMessage(device: "/dev/mapper/\(name)"))
+            }
+            output.say("/dev/mapper/\(name) is not tracked any more")
+            if keepsLayer {
+                output.say(
+                    "it is in use, so that it stays; remove it later: dmsetup remove \(name)")
+            }
+        }
+    }
+
+    struct Trim: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Discard what the file system does not use, which tracking holds back.",
+            discussion: """
+                The layer is taken from under the device, the file system trimmed, and the layer put \
+                back. The next backup compares everything.
+                """)
+
+        @OptionGroup var output: OutputOptions
+
+        @Argument(help: "The device, or where it is mounted.")
+        var device: String
+
+        private struct Message: Encodable {
+            var messageType = "summary"
+            let trimmedBytes: UInt64
+        }
+
+        func run() throws {
+            let (bytes, _) = try Tracking(states: .standard).trim(device, now: Moment.now().seconds)
+            if output.json { JSONLine.write(Message(trimmedBytes: bytes)) }
+            output.say(
+                "trimmed \(Human.bytes(bytes)); the next backup of it compares everything")
+        }
+    }
+
+    struct Watch: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Let stores grow before they are full, for as long as there are any.",
+            discussion: """
+                'track begin' and 'trial begin' start this by themselves; it ends when nothing is \
+                tracked nor on trial.
+                """)
+
+        @OptionGroup var output: OutputOptions
+
+        @Flag(help: "Look once, and end.")
+        var once = false
+
+        func run() throws { try StoreWatch.run(once: once, output) }
+    }
+}
+
+struct DeviceMessage: Encodable {
+    var messageType = "summary"
+    let device: String
+}
+
+/// A number of bytes with a unit, such as `512M` or `2GiB`.
+struct ByteCount: ExpressibleByArgument {
+    let value: UInt64
+
+    init?(argument: String) {
+        let digits = argument.prefix { $0.isNumber }
+        var unit = argument.dropFirst(digits.count).uppercased()
+        if unit.hasSuffix("IB") { unit.removeLast(2) } else if unit == "B" { unit = "" }
+        let shifts = ["": 0, "K": 10, "M": 20, "G": 30, "T": 40]
+        guard let number = UInt64(digits), let shift = shifts[unit],
+            case (let value, let overflows) = number.multipliedReportingOverflow(by: 1 << shift),
+            !overflows, value > 0
+        else { return nil }
+        self.value = value
+    }
+}
