@@ -10,6 +10,8 @@ package enum SystemClock {
         return (Int64(time.tv_sec), UInt32(time.tv_nsec))
     }
 
+    package static func sleep(milliseconds: UInt32) { usleep(milliseconds * 1000) }
+
     /// Nanoseconds of a clock that only goes forward.
     package static func monotonicNanoseconds() -> UInt64 {
         var time = timespec()

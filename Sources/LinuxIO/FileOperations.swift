@@ -65,6 +65,11 @@ package enum FileOperation {
         return bytes
     }
 
+    /// Keeps the file system that is mounted at `path` from being written; false when it refuses.
+    package static func remountReadOnly(_ path: String) -> Bool {
+        unsafe mount(nil, path, nil, UInt(MS_REMOUNT | MS_RDONLY), nil) == 0
+    }
+
     /// Turns direct I/O on or off; false when the file system has none.
     package static func setDirect(_ descriptor: Int32, _ isEnabled: Bool) -> Bool {
         varve_set_direct(descriptor, isEnabled ? 1 : 0) == 0

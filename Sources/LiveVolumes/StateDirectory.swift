@@ -62,6 +62,21 @@ package struct StateDirectory: Sendable {
 
     func save(_ state: TrackingState) throws { try save(state.text, state.device, "tracking") }
 
+    // MARK: Trials
+
+    /// The state of a trial; nil when there is none.
+    ///
+    /// - Throws: ``VolumeError`` when the file is damaged.
+    package func trial(_ device: String) throws -> TrialState? {
+        guard let text = text(device, "trial") else { return nil }
+        guard let state = TrialState(text: text), state.device == device else {
+            throw VolumeError(.failed, "\(file(device, "trial")) is damaged; remove it")
+        }
+        return state
+    }
+
+    func save(_ state: TrialState) throws { try save(state.text, state.device, "trial") }
+
     // MARK: What was written
 
     private func writtenKind(_ view: UInt64) -> String { "\(view).written" }

@@ -17,6 +17,11 @@ struct StoreOrder {
             else { continue }
             add(device, state.place)
         }
+        for name in try states.devices(with: "trial") {
+            guard let state = try? states.trial(name), let device = try MappedDevice(name: name)
+            else { continue }
+            add(device, state.place)
+        }
     }
 
     mutating func add(_ device: MappedDevice, _ place: StorePlace) {
@@ -26,7 +31,7 @@ struct StoreOrder {
             case .directory: DeviceStack.deviceBelow(status)
             case .device: status.representedDevice
             }
-        below[device.number] = number.map(DeviceStack.devices(below:)) ?? []
+        below[device.number, default: []].formUnion(number.map(DeviceStack.devices(below:)) ?? [])
     }
 
     /// The devices that the store of `device` needs, by whatever detour.

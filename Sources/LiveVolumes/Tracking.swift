@@ -31,7 +31,7 @@ package struct Tracking: Sendable {
         storeByteCount: UInt64?,
         now: Int64
     ) throws -> (state: TrackingState, windowNanoseconds: UInt64) {
-        let (device, plain) = try mapped(path)
+        let (device, plain) = try PlainDevice.mapped(path)
         do {
             let lock = try states.lock(device.name)
             if let state = try states.tracking(device.name), state.bootID == Boot.id,
@@ -49,38 +49,9 @@ package struct Tracking: Sendable {
                 [try freshTurn(device, state, lock, why: "tracking just began")], now)
             return (window.views[0].state, window.windowNanoseconds)
         } catch {
-            if plain != nil, try states.tracking(device.name) == nil {
-                try? DeviceMapper.remove(device.name)
-            }
+            if plain != nil { _ = PlainDevice.removeLayer(device.name) }
             throw error
         }
-    }
-
-    /// The device to be tracked; a plain one gets a layer.
-    private func mapped(_ path: String) throws -> (device: MappedDevice, plain: String?) {
-        if let device = try MappedDevice(path: path) { return (device, nil) }
-        let number = try MappedDevice.deviceNumber(path)
-        let base = Directory.baseName(of: MappedDevice.node(of: number))
-        let name = LayerNames.layer(over: base)
-        if let reason = DeviceUse.reason(forDevice: number, path: path) {
-            throw VolumeError(
-                .busy,
-                "\(path) is a plain device in use (\(reason)), under which no layer can be put; "
-                    + "free it first, or, for the root of the system, see 'varve layer install'")
-        }
-        // Exclusive: nothing else has it, however it was opened.
-        let byteCount = try TargetVolume.byteCount(ofIdleDevice: path)
-        try DeviceMapper.create(
-            name,
-            [
-                .linear(
-                    MappedDevice.tableName(number),
-                    sectorCount: byteCount / UInt64(TableLine.sectorByteCount))
-            ], uuid: "VARVE-LAYER-\(name)")
-        guard let device = try MappedDevice(name: name) else {
-            throw VolumeError(.failed, "the layer over \(path) vanished")
-        }
-        return (device, path)
     }
 
     private func place(for device: MappedDevice, _ store: String) throws -> StorePlace {
@@ -99,14 +70,7 @@ package struct Tracking: Sendable {
         defer { withExtendedLifetime(lock) {} }
         let state = try? states.tracking(device.name)
         try takeAway(device, state)
-        var keepsLayer = false
-        if state?.plainDevice != nil {
-            do throws(DeviceMapperError) {
-                try DeviceMapper.remove(device.name)
-            } catch {
-                keepsLayer = true
-            }
-        }
+        let keepsLayer = state?.plainDevice != nil && !PlainDevice.removeLayer(device.name)
         try states.remove(device.name, "tracking")
         try states.removeWritten(device.name, below: .max)
         return (device.name, keepsLayer)
@@ -133,6 +97,22 @@ package struct Tracking: Sendable {
         if !hasTrial { try layer.finishRemoval() }
         if let state {
             for number in 0..<2 as Range<UInt64> { Views(state, device).remove(number) }
+        }
+    }
+
+    /// Ends the views of a device that is about to be thrown back: nothing is known of it afterwards.
+    func endViews(_ device: MappedDevice) throws {
+        let names = LayerNames(device.name)
+        let layer = OriginLayer(device)
+        let views = try (0..<2 as Range<UInt64>).filter {
+            try DeviceMapper.information(of: names.view($0)) != nil
+        }
+        guard !views.isEmpty else { return }
+        let ends = try views.map { try layer.prepareEnd(of: names.view($0)) }
+        _ = try SuspendedWindow([device.name], steps: ends).run()
+        for name in views.flatMap({ [names.view($0), names.store($0)] })
+        where try DeviceMapper.information(of: name) != nil {
+            try DeviceMapper.removePatiently(name)
         }
     }
 

@@ -8,6 +8,9 @@ package final class Watch {
     private let states: StateDirectory
     /// Warnings that were heard, so that each is heard once.
     private var heard: Set<String> = []
+    private var lookCount = 0
+    /// Witnesses of trials are taken at every so-manieth look.
+    private static let witnessPeriod = 50
 
     package init(states: StateDirectory) { self.states = states }
 
@@ -23,12 +26,16 @@ package final class Watch {
     /// Lets stores grow that are half full; false when there is none to look after.
     package func look(warn: (String) -> Void) throws -> Bool {
         let tracked = try states.devices(with: "tracking")
-        let warnings = try Tracking(states: states).keepAhead()
+        let trials = try states.devices(with: "trial")
+        var warnings = try Tracking(states: states).keepAhead()
+        warnings += try Trial(states: states).keepAhead()
+        lookCount += 1
+        if lookCount % Self.witnessPeriod == 1 { try Trial(states: states).refreshWitness() }
         for warning in warnings where heard.insert(warning).inserted {
             Kernel.say("varve: \(warning)")
             warn(warning)
         }
-        return !tracked.isEmpty
+        return !tracked.isEmpty || !trials.isEmpty
     }
 }
 

@@ -73,10 +73,20 @@ package struct BackupSummary: Sendable {
 
 /// Frozen views of several sources, begun at one moment.
 package struct FrozenSources {
-    let views: [String: FrozenView]
+    let views: [String: Frozen]
     let windowNanoseconds: UInt64
     /// What their snapshots share; zero for one alone.
     let setID: ObjectID
+
+    /// One of them.
+    struct Frozen {
+        /// The device that shows it.
+        let path: String
+        /// When it began, in seconds since 1970.
+        let began: Int64
+        /// What keeps track of the source; nil where it is not tracked.
+        let tracked: FrozenView?
+    }
 
     package static var none: FrozenSources {
         FrozenSources(views: [:], windowNanoseconds: 0, setID: .zero)
@@ -104,7 +114,9 @@ extension SnapshotService {
         }
         let rotation = try tracking.rotate(devices.map(\.device), now: Moment.now().seconds)
         let views = Dictionary(
-            uniqueKeysWithValues: zip(devices.map(\.source), rotation.views))
+            uniqueKeysWithValues: zip(devices.map(\.source), rotation.views).map {
+                ($0, FrozenSources.Frozen(path: $1.path, began: $1.began, tracked: $1))
+            })
         return FrozenSources(
             views: views, windowNanoseconds: rotation.windowNanoseconds,
             setID: devices.count > 1 ? RandomIdentifiers().next() : .zero)
@@ -126,6 +138,15 @@ extension SnapshotService {
                 .usage, "no volume name can be made of '\(path)'; give one with --volume")
         }
         return name
+    }
+
+    /// What a device held when its trial began, to be captured as that device.
+    package static func freeze(_ trial: TrialState, of source: String, states: StateDirectory)
+        -> FrozenSources
+    {
+        let view = FrozenSources.Frozen(
+            path: Trial(states: states).viewPath(trial), began: trial.began, tracked: nil)
+        return FrozenSources(views: [source: view], windowNanoseconds: 0, setID: .zero)
     }
 
     /// Captures one source into one volume.
@@ -175,7 +196,9 @@ extension SnapshotService {
         }
         if let view {
             request.setID = frozen.setID
-            if request.evidence == nil { claimChanges(view, volume, &request) }
+            if request.evidence == nil, let tracked = view.tracked {
+                claimChanges(tracked, volume, &request)
+            }
         }
         let index = try currentIndex()
         defer { try? index.saveRot() }
@@ -187,11 +210,11 @@ extension SnapshotService {
             elapsedNanoseconds: { Moment.monotonicNanoseconds() - start }, now: Moment.now,
             progress: progress,
             report: {
-                view?.keepAhead()
+                view?.tracked?.keepAhead()
                 report(source.byteCount)
             })
-        if let view, !options.isDryRun {
-            try view.wasCaptured(
+        if let tracked = view?.tracked, !options.isDryRun {
+            try tracked.wasCaptured(
                 as: result.facts.snapshotID, of: volume, in: repository.identity.id)
         }
         if case .refused(let reason) = result.verdict {
@@ -203,7 +226,7 @@ extension SnapshotService {
             volume: volume, generation: result.generation,
             parentGeneration: result.parentGeneration, facts: result.facts,
             verdict: result.verdict, isDryRun: options.isDryRun,
-            windowNanoseconds: view == nil ? nil : frozen.windowNanoseconds)
+            windowNanoseconds: view?.tracked == nil ? nil : frozen.windowNanoseconds)
     }
 
     private func claimChanges(
@@ -273,5 +296,14 @@ extension SnapshotService {
             .failed,
             "volume '\(timeline.volume)' was captured from another source (\(known)); give another "
                 + "--volume, or --same-volume when it is the same disk in a new place")
+    }
+}
+
+extension Trial {
+    /// What `source` held when its trial began, or a new view of it where it is tracked anyway.
+    package func freeze(_ state: TrialState, _ source: String) throws -> FrozenSources {
+        let frozen = try SnapshotService.freeze([source], states: states)
+        return frozen.views.isEmpty
+            ? SnapshotService.freeze(state, of: source, states: states) : frozen
     }
 }

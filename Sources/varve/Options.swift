@@ -14,6 +14,12 @@ struct RepositoryOptions: ParsableArguments {
     var repo: String?
 
     func location() throws -> String {
+        if let location = try locationIfNamed() { return location }
+        throw ServiceError(
+            .usage, "no repository is named; give one with --repo or in VARVE_REPOSITORY")
+    }
+
+    func locationIfNamed() throws -> String? {
         if let repo { return repo }
         let environment = ProcessInfo.processInfo.environment
         if let location = environment["VARVE_REPOSITORY"], !location.isEmpty { return location }
@@ -25,8 +31,7 @@ struct RepositoryOptions: ParsableArguments {
             let location = String(text.prefix { $0 != "\n" })
             if !location.isEmpty { return location }
         }
-        throw ServiceError(
-            .usage, "no repository is named; give one with --repo or in VARVE_REPOSITORY")
+        return nil
     }
 
     func open(_ output: OutputOptions) throws -> SnapshotService {

@@ -78,15 +78,7 @@ struct Backup: ParsableCommand {
     }
 
     func run() throws {
-        let named = try volume.map { text in
-            guard let name = VolumeName(text) else {
-                throw ServiceError(
-                    .usage,
-                    "'\(text)' is no volume name: 1 to 64 of A-Z a-z 0-9 . _ -, "
-                        + "beginning with a letter or digit")
-            }
-            return name
-        }
+        let named = try volume.map(Self.volumeName)
         // Whatever can be refused is refused before the first window.
         let names = try sources.map { source in
             try named ?? SnapshotService.defaultVolumeName(for: source)
@@ -108,6 +100,16 @@ struct Backup: ParsableCommand {
             .partial, "\(failures.count) of \(sources.count) sources were not backed up")
     }
 
+    static func volumeName(_ text: String) throws -> VolumeName {
+        guard let name = VolumeName(text) else {
+            throw ServiceError(
+                .usage,
+                "'\(text)' is no volume name: 1 to 64 of A-Z a-z 0-9 . _ -, "
+                    + "beginning with a letter or digit")
+        }
+        return name
+    }
+
     private func backUp(
         _ source: String,
         as name: VolumeName,
@@ -125,6 +127,18 @@ struct Backup: ParsableCommand {
         if let changedExtents, let changedSince {
             options.changedExtents = ChangedExtentsOption(path: changedExtents, since: changedSince)
         }
+        try Self.run(source, as: name, options, service, frozen, output)
+    }
+
+    /// Captures one source, and says what became of it.
+    static func run(
+        _ source: String,
+        as name: VolumeName,
+        _ options: BackupOptions,
+        _ service: SnapshotService,
+        _ frozen: FrozenSources,
+        _ output: OutputOptions
+    ) throws {
         let progress = CaptureProgress()
         let line = ProgressLine("read", output)
         let summary: BackupSummary
@@ -140,7 +154,7 @@ struct Backup: ParsableCommand {
         }
         line.clear()
         if output.json { JSONLine.write(BackupMessage(summary)) }
-        output.say(Self.text(summary))
+        output.say(text(summary))
     }
 
     private static func text(_ summary: BackupSummary) -> String {

@@ -1,0 +1,211 @@
+import ArgumentParser
+import BlockModel
+import LiveVolumes
+import Logging
+import SnapshotService
+
+struct TrialCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "trial",
+        abstract: "Try something risky on a volume, then keep it or throw it away.",
+        discussion: """
+            From 'begin' on, what the volume held is kept in a store. 'discard' writes it back, at \
+            once visible and safe through a crash; 'keep' forgets it. With a repository named, \
+            'begin' and 'keep' take a snapshot too, so that the history is off the machine as well.
+            """,
+        subcommands: [Begin.self, Status.self, Keep.self, Discard.self, Resume.self])
+
+    /// What a trial captures, and where.
+    struct CaptureOptions: ParsableArguments {
+        @OptionGroup var repository: RepositoryOptions
+
+        @Option(help: "Name of the volume (default: <hostname>-<name of the device>).")
+        var volume: String?
+
+        @Flag(help: "Take no snapshot, though a repository is named.")
+        var noBackup = false
+
+        /// The repository, when a snapshot is to be taken.
+        func service(_ output: OutputOptions) throws -> SnapshotService? {
+            guard !noBackup, try repository.locationIfNamed() != nil else { return nil }
+            return try repository.open(output)
+        }
+
+        func volumeName(_ device: String) throws -> VolumeName {
+            try volume.map(Backup.volumeName) ?? SnapshotService.defaultVolumeName(for: device)
+        }
+    }
+
+    struct Begin: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Begin a trial of a device, in use or not.")
+
+        @OptionGroup var capture: CaptureOptions
+        @OptionGroup var output: OutputOptions
+
+        @Argument(help: "The device, or where it is mounted.")
+        var device: String
+
+        @Option(
+            help: """
+                Where to keep what is overwritten: a directory on another file system, or an empty \
+                partition (for a root with 'varve layer install', what was given there).
+                """)
+        var store: String?
+
+        @Option(
+            help: "Bytes that the store begins with, such as 512M (default: 5 % of the volume).")
+        var storeSize: ByteCount?
+
+        private struct Message: Encodable {
+            var messageType = "summary"
+            let device: String
+            let store: String
+            let windowMilliseconds: Double
+        }
+
+        func run() throws {
+            let service = try capture.service(output)
+            let trial = Trial(states: .standard)
+            let (state, window) = try trial.begin(
+                device, store: store, storeByteCount: storeSize?.value, now: Moment.now().seconds)
+            StoreWatch.start(output)
+            let path = "/dev/mapper/\(state.device)"
+            if output.json {
+                JSONLine.write(
+                    Message(
+                        device: path, store: state.place.path,
+                        windowMilliseconds: Double(window / 1000) / 1000))
+            }
+            output.say(
+                "\(path) is on trial, store in \(state.place.path); it stood still for "
+                    + Human.milliseconds(window))
+            if let plain = state.plainDevice {
+                output.say("mount \(path) from now on, not \(plain)")
+            }
+            output.say(
+                state.isRoot
+                    ? "to throw away what follows: 'varve trial discard /', then restart the machine"
+                    : "to throw away what follows, it has to be unmounted: 'varve trial discard \(path)'"
+            )
+            guard let service else { return }
+            let frozen = try trial.freeze(state, path)
+            try Backup.run(
+                path, as: capture.volumeName(path), BackupOptions(), service, frozen, output)
+        }
+    }
+
+    struct Keep: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "End a trial and keep everything as it is now.")
+
+        @OptionGroup var capture: CaptureOptions
+        @OptionGroup var output: OutputOptions
+
+        @Argument(help: "The device, or where it is mounted.")
+        var device: String
+
+        func run() throws {
+            let service = try capture.service(output)
+            let state = try Trial(states: .standard).keep(device)
+            let path = "/dev/mapper/\(state.device)"
+            if output.json { JSONLine.write(DeviceMessage(device: path)) }
+            output.say("the trial of \(path) is over: everything stays as it is now")
+            guard let service else { return }
+            let tracking = Tracking(states: .standard)
+            let isTracked = try tracking.trackedDevice(path) != nil
+            if !isTracked {
+                _ = try tracking.begin(
+                    path, store: state.place.path, storeByteCount: nil, now: Moment.now().seconds)
+            }
+            defer { if !isTracked { _ = try? tracking.end(path) } }
+            let frozen = try SnapshotService.freeze([path], states: .standard)
+            try Backup.run(
+                path, as: capture.volumeName(path), BackupOptions(), service, frozen, output)
+        }
+    }
+
+    struct Discard: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "End a trial and throw away what was written since it began.",
+            discussion: """
+                A data volume has to be unmounted; it shows at once what it held, which is written \
+                back meanwhile. The root is thrown back when the machine starts again, before it is \
+                mounted.
+                """)
+
+        @OptionGroup var output: OutputOptions
+
+        @Argument(help: "The device, or where it is mounted.")
+        var device: String
+
+        private struct Message: Encodable {
+            var messageType = "summary"
+            let device: String
+            let done: Bool
+        }
+
+        func run() throws {
+            let line = ProgressLine("written back", output)
+            let outcome = try Trial(states: .standard).discard(device) { done, total in
+                line.update(done: done, total: total)
+            }
+            line.clear()
+            if output.json { JSONLine.write(Message(device: device, done: outcome == .done)) }
+            switch outcome {
+            case .done:
+                output.say("\(device) is as it was when the trial began")
+            case .atNextStart:
+                output.say(
+                    "restart the machine now: before the root is mounted it is thrown back to what it "
+                        + "was when the trial began, and what is written until then is lost too")
+            }
+        }
+    }
+
+    struct Resume: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract:
+                "Take trials of data volumes up again after a restart, before they are mounted.")
+
+        @OptionGroup var output: OutputOptions
+
+        private struct Message: Encodable {
+            var messageType = "trial"
+            let device: String
+            let outcome: String
+            let reason: String?
+        }
+
+        func run() throws {
+            var failures = 0
+            for (name, outcome) in try Trial(states: .standard).resume() {
+                let path = "/dev/mapper/\(name)"
+                let (word, reason): (String, String?) =
+                    switch outcome {
+                    case .active: ("active", nil)
+                    case .discarded: ("discarded", nil)
+                    case .lost(let reason): ("lost", reason)
+                    case .failed(let reason): ("failed", reason)
+                    }
+                if output.json {
+                    JSONLine.write(Message(device: path, outcome: word, reason: reason))
+                }
+                switch outcome {
+                case .active: output.say("\(path) is on trial again")
+                case .discarded: output.say("\(path) is as it was when the trial began")
+                case .lost(let reason):
+                    output.say("the trial of \(path) cannot be discarded any more: \(reason)")
+                case .failed(let reason):
+                    failures += 1
+                    output.logger.warning("\(path): \(reason)")
+                }
+            }
+            StoreWatch.start(output)
+            guard failures == 0 else {
+                throw ServiceError(
+                    .failed, "\(Human.count(failures, "trial")) could not be taken up")
+            }
+        }
+    }
+}

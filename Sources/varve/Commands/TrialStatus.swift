@@ -1,0 +1,99 @@
+import ArgumentParser
+import BlockModel
+import LiveVolumes
+import SnapshotService
+
+extension TrialCommand {
+    struct Status: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Show what is on trial, and how full the stores are.")
+
+        @OptionGroup var output: OutputOptions
+
+        @Argument(help: "The device, or where it is mounted (default: all).")
+        var device: String?
+
+        func run() throws {
+            let all = try Trial(states: .standard).status(device)
+            for status in all {
+                if output.json {
+                    JSONLine.write(Message(status))
+                } else {
+                    output.say(Self.text(status))
+                }
+            }
+            if all.isEmpty { output.note("nothing is on trial; see 'varve trial begin'") }
+        }
+
+        private static func text(_ status: TrialStatus) -> String {
+            let path = "/dev/mapper/\(status.state.device)"
+            let mounts =
+                status.mounts.isEmpty
+                ? "not mounted" : "mounted at \(status.mounts.joined(separator: ", "))"
+            var lines = ["\(path): \(word(status.condition)), \(mounts)"]
+            lines.append(
+                "began          \(Moment.local(Timestamp(seconds: status.state.began)))")
+            switch status.condition {
+            case .active:
+                var fill =
+                    "\(Human.bytes(status.usedByteCount)) of \(Human.bytes(status.storeByteCount)) used"
+                if let limit = status.growsToByteCount, limit > status.storeByteCount {
+                    fill += ", grows to \(Human.bytes(limit)) at most"
+                }
+                lines.append("store          \(status.state.place.path), \(fill)")
+            case .interrupted:
+                lines.append("next           run 'varve trial resume' before it is mounted")
+            case .merging:
+                lines.append("next           run 'varve trial discard' to wait for the end")
+            case .lost(let reason):
+                lines.append("lost           \(reason); only 'varve trial keep' is left")
+            case .over: break
+            }
+            return lines.joined(separator: "\n  ")
+        }
+
+        private static func word(_ condition: TrialStatus.Condition) -> String {
+            switch condition {
+            case .active: "on trial"
+            case .merging: "being thrown back"
+            case .interrupted: "on trial, interrupted by a restart"
+            case .lost: "on trial, cannot be discarded"
+            case .over: "not on trial any more"
+            }
+        }
+
+        private struct Message: Encodable {
+            var messageType = "trial"
+            let device: String
+            let state: String
+            let reason: String?
+            let began: String
+            let mounts: [String]
+            let store: String
+            let storeUsedBytes: UInt64
+            let storeBytes: UInt64
+            let storeLimitBytes: UInt64?
+
+            init(_ status: TrialStatus) {
+                device = "/dev/mapper/\(status.state.device)"
+                var reason: String?
+                switch status.condition {
+                case .active: state = "active"
+                case .merging: state = "merging"
+                case .interrupted: state = "interrupted"
+                case .lost(let why):
+                    state = "lost"
+                    reason = why
+                case .over: state = "over"
+                }
+                self.reason = reason
+                began = Timestamp(seconds: status.state.began).rfc3339
+                mounts = status.mounts
+                store = status.state.place.path
+                storeUsedBytes = status.usedByteCount
+                storeBytes = status.storeByteCount
+                storeLimitBytes = status.growsToByteCount
+            }
+        }
+    }
+}
