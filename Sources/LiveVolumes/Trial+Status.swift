@@ -71,7 +71,7 @@ extension Trial {
         case .none, .discarded: return .over
         case .torn: return .lost("the volume was written without the layer")
         case .failed: return .lost("its store overflowed")
-        case .active, .discarding: break
+        case .active, .asked, .discarding: break
         }
         switch try fill(state) {
         case .active?: return .active
@@ -133,7 +133,8 @@ extension Trial {
             guard var state = try? states.trial(name),
                 case .active? = try fill(state),
                 let real = try MappedDevice(name: LayerNames(name).real),
-                let label = try TrialLabel.read(state.storePath), label.state == .active
+                let label = try TrialLabel.read(state.storePath),
+                label.state == .active || label.state == .asked
             else { continue }
             let witness = try MountWitness.read(real)
             if witness != label.witness || label.isUnwitnessed {

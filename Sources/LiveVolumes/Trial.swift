@@ -179,7 +179,7 @@ package struct Trial: Sendable {
             )
         }
         if device.name == BootLayer.deviceName {
-            try setLabel(state) { $0.state = .discarding }
+            try setLabel(state) { $0.state = .asked }
             return .atNextStart
         }
         let isMerging = try condition(of: state) == .merging

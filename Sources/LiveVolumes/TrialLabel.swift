@@ -2,14 +2,18 @@ internal import BlockModel
 internal import LinuxIO
 internal import VolumeAccess
 
-/// What the store of a trial says of itself, in its first 512 bytes: one sector, so that it is written
-/// whole or not at all. The script that starts a machine reads and writes it too.
+/// What the store of a trial says of itself, in its first 512 bytes.
+///
+/// That is one sector, so that it is written whole or not at all. The script that starts a machine reads and writes it too.
 struct TrialLabel: Hashable {
     static let byteCount = 512
     private static let kind = "varve_trial"
 
     enum State: String {
-        case none, active, discarding, discarded
+        case none, active
+        /// To be thrown away when the machine starts again.
+        case asked
+        case discarding, discarded
         /// The volume was written without the layer: what is kept does not fit any more.
         case torn
         /// The store overflowed, or could not be written.
@@ -79,8 +83,9 @@ struct TrialLabel: Hashable {
     }
 }
 
-/// What of a file system changes whenever it is mounted to be written: for ext2 to ext4 the time of the
-/// last mount and the number of mounts. That it is the same shows that nobody mounted it meanwhile.
+/// What of a file system changes whenever it is mounted to be written.
+///
+/// For ext2 to ext4 the time of the last mount and the number of mounts. That it is the same shows that nobody mounted it meanwhile.
 ///
 /// Source: the kernel's `Documentation/filesystems/ext4/super.rst`.
 enum MountWitness {

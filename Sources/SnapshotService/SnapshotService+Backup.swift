@@ -94,6 +94,15 @@ package struct FrozenSources {
 }
 
 extension SnapshotService {
+    /// The device that is meant where a directory is named at which a tracked one is mounted.
+    package static func device(of source: String, states: StateDirectory) throws -> String {
+        guard source != "-", let status = try? FileStatus(path: source),
+            status.kind == .directory,
+            let device = try? Tracking(states: states).trackedDevice(source)
+        else { return source }
+        return device.path
+    }
+
     /// Begins a frozen view of each source that is tracked; to be done before anything else, for the
     /// memory of the process is locked meanwhile.
     package static func freeze(_ sources: [String], states: StateDirectory) throws -> FrozenSources

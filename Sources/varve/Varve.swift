@@ -16,7 +16,8 @@ struct Varve: ParsableCommand {
             """,
         subcommands: [
             Init.self, Backup.self, Snapshots.self, RestoreCommand.self, Diff.self, Check.self,
-            Track.self, TrialCommand.self, Stats.self, IndexCommand.self, Unlock.self, Version.self,
+            Track.self, TrialCommand.self, Layer.self, Stats.self, IndexCommand.self, Unlock.self,
+            Version.self,
             Completion.self,
         ]
     )

@@ -29,6 +29,10 @@ enum Machine {
     static let rig = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
         .appendingPathComponent("../../tools/rig").standardized.path
 
+    /// The folder of the scripts that run in the emulated machine.
+    static let scenarios = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+        .appendingPathComponent("Scenarios").path
+
     /// Folders of programs; those of the system's administration are not on everyone's path.
     static let searchPath =
         (ProcessInfo.processInfo.environment["PATH"] ?? "/usr/bin:/bin") + ":/usr/sbin:/sbin"

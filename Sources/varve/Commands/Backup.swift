@@ -15,7 +15,10 @@ struct Backup: ParsableCommand {
     @OptionGroup var repository: RepositoryOptions
     @OptionGroup var output: OutputOptions
 
-    @Argument(help: "A disk, a partition, an image file, or '-' for standard input.")
+    @Argument(
+        help:
+            "A disk, a partition, an image file, '-' for standard input, or where a tracked device is mounted."
+    )
     var sources: [String]
 
     @Option(help: "Name of the volume (default: <hostname>-<name of the source>).")
@@ -79,6 +82,7 @@ struct Backup: ParsableCommand {
 
     func run() throws {
         let named = try volume.map(Self.volumeName)
+        let sources = try sources.map { try SnapshotService.device(of: $0, states: .standard) }
         // Whatever can be refused is refused before the first window.
         let names = try sources.map { source in
             try named ?? SnapshotService.defaultVolumeName(for: source)
