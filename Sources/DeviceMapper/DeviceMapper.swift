@@ -49,16 +49,18 @@ package enum DeviceMapper {
         package let isReadOnly: Bool
     }
 
-    /// Makes a device and starts it with `table`.
+    /// Makes a device and starts it with `table`; udev leaves one alone that `isPrivate`.
     package static func create(
         _ name: String,
         _ table: [TableLine],
         isReadOnly: Bool = false,
-        uuid: String? = nil
+        uuid: String? = nil,
+        isPrivate: Bool = false
     ) throws(DeviceMapperError) {
-        let call = try PreparedCall(.create, name)
+        let call = try PreparedCall(.create, name, isPrivate: isPrivate)
         try call.set(table, isReadOnly: isReadOnly)
         if let uuid { try call.set(uuid: uuid) }
+        defer { call.settle() }
         try call.run()
         updateNodes()
     }
@@ -86,13 +88,20 @@ package enum DeviceMapper {
     }
 
     /// Lets a device go on, with the table that was loaded last.
-    package static func resume(_ name: String) throws(DeviceMapperError) {
-        try PreparedCall(.resume, name).run()
+    package static func resume(
+        _ name: String,
+        isPrivate: Bool = false
+    ) throws(DeviceMapperError) {
+        let call = try PreparedCall(.resume, name, isPrivate: isPrivate)
+        defer { call.settle() }
+        try call.run()
         updateNodes()
     }
 
     package static func remove(_ name: String) throws(DeviceMapperError) {
-        try PreparedCall(.remove, name).run()
+        let call = try PreparedCall(.remove, name)
+        defer { call.settle() }
+        try call.run()
         updateNodes()
     }
 
@@ -100,6 +109,7 @@ package enum DeviceMapper {
     package static func removePatiently(_ name: String) throws(DeviceMapperError) {
         let call = try PreparedCall(.remove, name)
         try call.setRetrying()
+        defer { call.settle() }
         try call.run()
         updateNodes()
     }

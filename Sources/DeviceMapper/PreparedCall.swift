@@ -16,11 +16,17 @@ enum Library {
 package final class PreparedCall {
     private let operation: DeviceMapper.Operation
     private let device: String
+    /// Whether udev is to leave the device alone: neither look for what is on it nor link to it.
+    private let isPrivate: Bool
     private let task: OpaquePointer
+    /// What udev answers to when it has seen the call; 0 where nothing waits for it.
+    private var cookie: UInt32 = 0
+    private var hasTable = false
 
     package init(
         _ operation: DeviceMapper.Operation,
-        _ device: String
+        _ device: String,
+        isPrivate: Bool = false
     ) throws(DeviceMapperError) {
         let created = unsafe Library.lock.withLock { _ in
             varve_dm_begin()
@@ -30,6 +36,7 @@ package final class PreparedCall {
         guard let task = unsafe created else { throw Self.error(operation, device, errno: 0) }
         self.operation = operation
         self.device = device
+        self.isPrivate = isPrivate
         unsafe self.task = task
         try require(unsafe dm_task_set_name(task, device))
         // A table may hold the key of an encrypted device: the library wipes its buffers then.
@@ -40,6 +47,7 @@ package final class PreparedCall {
 
     /// Gives a create or a load its table; a device that is created without one has none yet.
     package func set(_ table: [TableLine], isReadOnly: Bool) throws(DeviceMapperError) {
+        hasTable = !table.isEmpty
         for line in table {
             try require(
                 unsafe dm_task_add_target(
@@ -80,8 +88,33 @@ package final class PreparedCall {
         }
     }
 
+    /// Whether the call makes udev look at the device: it has to know then that the call is ours.
+    private var isSeenByUdev: Bool {
+        switch operation {
+        case .resume, .remove: true
+        case .create: hasTable
+        default: false
+        }
+    }
+
+    /// Waits until udev has done what the call lets it do; to be called after each run that is not in
+    /// a window, and after a window for all in it.
+    package func settle() {
+        guard cookie != 0 else { return }
+        Library.lock.withLock { _ in _ = dm_udev_wait(cookie) }
+        cookie = 0
+    }
+
     private func runUnlocked() -> Bool {
         varve_dm_begin()
+        // Without udev, or the semaphores it needs, there is no cookie, and nothing to wait for.
+        if isSeenByUdev {
+            let flags =
+                isPrivate
+                ? DM_UDEV_DISABLE_SUBSYSTEM_RULES_FLAG | DM_UDEV_DISABLE_DISK_RULES_FLAG
+                    | DM_UDEV_DISABLE_OTHER_RULES_FLAG : 0
+            _ = unsafe dm_task_set_cookie(task, &cookie, UInt16(flags))
+        }
         return unsafe dm_task_run(task) == 1
     }
 

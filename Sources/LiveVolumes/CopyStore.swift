@@ -60,7 +60,7 @@ struct CopyStore {
                     MappedDevice.tableName(try loop.number()),
                     sectorCount: (status.byteCount - labelByteCount) / sector,
                     firstSector: labelByteCount / sector)
-            ])
+            ], isPrivate: true)
         return CopyStore(name: name)
     }
 
@@ -81,7 +81,7 @@ struct CopyStore {
                     MappedDevice.tableName(status.representedDevice),
                     sectorCount: UInt64(bytes.count) / sector,
                     firstSector: bytes.lowerBound / sector)
-            ])
+            ], isPrivate: true)
         let store = CopyStore(name: name)
         do {
             if isNew { try store.clear() }
@@ -125,7 +125,7 @@ struct CopyStore {
                     String(below), sectorCount: byteCount / Self.sector,
                     firstSector: labelByteCount / Self.sector)
             ])
-        try DeviceMapper.resume(name)
+        try DeviceMapper.resume(name, isPrivate: true)
     }
 
     /// Takes the device away; the file stays.

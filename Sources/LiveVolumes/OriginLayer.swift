@@ -53,7 +53,7 @@ struct OriginLayer {
             }
             try DeviceMapper.remove(names.real)
         }
-        try DeviceMapper.create(names.real, table)
+        try DeviceMapper.create(names.real, table, isPrivate: true)
         guard let real = try MappedDevice(name: names.real) else {
             throw VolumeError(.failed, "\(names.real) vanished")
         }
@@ -98,7 +98,7 @@ struct OriginLayer {
                     of: real.tableName, store: place.tableName,
                     chunkSectorCount: CopyStore.chunkSectorCount, sectorCount: real.sectorCount)
             ], isReadOnly: true)
-        return try PreparedCall(.resume, name)
+        return try PreparedCall(.resume, name, isPrivate: true)
     }
 
     /// Prepares to end a view in a window, even while somebody has it open: its list is closed then,
@@ -112,7 +112,7 @@ struct OriginLayer {
                 )
             ],
             isReadOnly: true)
-        return try PreparedCall(.resume, view)
+        return try PreparedCall(.resume, view, isPrivate: true)
     }
 
     /// What the view's store is used for.

@@ -70,6 +70,7 @@ package struct SuspendedWindow {
             try? resumes[number].run()
         }
         let duration = SystemClock.monotonicNanoseconds() - start
+        for call in steps + resumes { call.settle() }
         DeviceMapper.updateNodes()
         if let failure { throw failure }
         return duration
