@@ -56,7 +56,7 @@ package enum Program {
         if isDetached { _ = unsafe posix_spawnattr_setflags(&attributes, 0x80) }
         var process = pid_t()
         var pointers = unsafe arguments.map { unsafe strdup($0) } + [nil]
-        defer { unsafe pointers.forEach { unsafe free($0) } }
+        defer { while let pointer = unsafe pointers.popLast() { unsafe free(pointer) } }
         let code = unsafe posix_spawnp(
             &process, arguments[0], &actions, &attributes, &pointers, environ)
         guard code == 0 else { throw SystemError(.start, arguments[0], errno: code) }
