@@ -133,8 +133,9 @@ import Testing
                 verdict = result
             }
         }
-        #expect((30...36).contains(cycle), "\(cycle)")
-        #expect(captures <= Int(cycle))
+        // The order is secret: the very first sample may find it, before a cycle was ever told.
+        #expect(captures == 1 || (30...36).contains(cycle), "\(cycle)")
+        #expect(captures <= 36)
         let found = try #require(verdict)
         #expect(Self.reason(found)?.contains("\(6_000 * Self.blockByteCount)") == true)
         #expect(found.facts.method == .fullComparison)
