@@ -81,6 +81,7 @@ let package = Package(
             // What is put into the start of a machine.
             resources: [
                 .embedInCode("Boot/initramfs-hook"), .embedInCode("Boot/initramfs-script"),
+                .embedInCode("Boot/initramfs-root"), .embedInCode("Boot/grub-default"),
                 .embedInCode("Boot/grub-entry"), .embedInCode("Boot/varve-layer.service"),
             ]
         ),

@@ -14,6 +14,8 @@ package enum BootLayer {
     package static let deviceName = "varve-root"
 
     private static let configurationPath = "/etc/varve/layer.conf"
+    /// Keeps the boot menu from naming the layer, which is there only after the start.
+    private static let menuDefaults = "/etc/default/grub.d/varve-layer.cfg"
     private static let keptDirectory = "/boot/varve"
     private static let unit = "varve-layer.service"
     /// What the script found, in this run of the machine.
@@ -26,6 +28,11 @@ package enum BootLayer {
             "/etc/initramfs-tools/scripts/local-premount/varve-layer",
             PackageResources.initramfs_script, 0o755
         ),
+        (
+            "/etc/initramfs-tools/scripts/local-top/varve-layer", PackageResources.initramfs_root,
+            0o755
+        ),
+        (menuDefaults, PackageResources.grub_default, 0o644),
         ("/etc/grub.d/42_varve-layer", PackageResources.grub_entry, 0o755),
         ("/etc/systemd/system/\(unit)", PackageResources.varve_layer_service, 0o644),
     ]
@@ -215,9 +222,11 @@ package enum BootLayer {
     }
 
     private static func removeFiles() throws {
+        // Until the machine is started without the layer, the menu has to be kept from naming it.
+        let isLayered = startOutcome() != nil
         for path in [configurationPath] + files.map(\.path)
             + ["\(keptDirectory)/vmlinuz", "\(keptDirectory)/initrd.img"]
-        where try FileStatus(path: path) != nil {
+        where try FileStatus(path: path) != nil && !(isLayered && path == menuDefaults) {
             try FileOperation.remove(path)
         }
     }
