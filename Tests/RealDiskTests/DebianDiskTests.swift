@@ -1,76 +1,82 @@
 import Foundation
 import Testing
 
-/// A disk that proves itself: Debian, built by tools/rig, which says on its console that it is up.
-@Suite("A Debian disk", .needsRoot, .needsRig)
-struct DebianDiskTests {
-    /// Where the root's file system begins, as tools/rig/disk.sh lays out the disk.
-    static let rootByteOffset = 50 << 20
-    static let moments = 0...4
+extension MachinesInTurn {
+    /// A disk that proves itself: Debian, built by tools/rig, which says on its console that it is up.
+    @Suite("A Debian disk", .needsRoot, .needsRig)
+    struct DebianDiskTests {
+        /// Where the root's file system begins, as tools/rig/disk.sh lays out the disk.
+        static let rootByteOffset = 50 << 20
+        static let moments = 0...4
 
-    @Test(
-        "Five moments of a disk come back bit for bit, sound and bootable",
-        .timeLimit(.minutes(30)))
-    func fiveMoments() async throws {
-        try #require(Machine.isRoot, "Building a disk needs root; run tools/test as root.")
-        let scratch = try Scratch()
-        let captured = try await captureMoments(scratch)
-        for moment in Self.moments {
-            let restored = scratch.file("moment-\(moment).img")
-            try await scratch.varve("restore", "debian@\(moment + 1)", restored)
-            #expect(try await scratch.checksum(restored) == captured[moment], "moment \(moment)")
-            try await expectSound(restored, scratch)
-            // The others' images would only take space.
-            if [1, 3].contains(moment) { try FileManager.default.removeItem(atPath: restored) }
-        }
-        try await expectBoots(moment: 0, by: "bios", scratch)
-        try await expectBoots(moment: 2, by: "bios", scratch)
-        try await expectBoots(moment: 4, by: "bios", scratch)
-        try await expectBoots(moment: 4, by: "efi", scratch)
-
-        // Back and forth over the same image: what differs is written, what is there is kept.
-        let target = scratch.file("moment-4.img")
-        for moment in [1, 3] {
-            try await scratch.varve("restore", "debian@\(moment + 1)", target, "--in-place")
-            #expect(try await scratch.checksum(target) == captured[moment], "moment \(moment)")
-        }
-        try await scratch.varve("check", "--read-data")
-    }
-
-    /// Builds the disk, changes it four times, and captures each state; gives their checksums.
-    private func captureMoments(_ scratch: Scratch) async throws -> [String] {
-        let disk = scratch.file("disk.img")
-        var checksums: [String] = []
-        try await scratch.varve("init")
-        for moment in Self.moments {
-            if moment == 0 {
-                try await scratch.require("\(Machine.rig)/build-disk", disk)
-            } else {
-                try await scratch.require("\(Machine.rig)/change-disk", disk, "\(moment)")
+        @Test(
+            "Five moments of a disk come back bit for bit, sound and bootable",
+            .timeLimit(.minutes(30)))
+        func fiveMoments() async throws {
+            try #require(Machine.isRoot, "Building a disk needs root; run tools/test as root.")
+            let scratch = try Scratch()
+            let captured = try await captureMoments(scratch)
+            for moment in Self.moments {
+                let restored = scratch.file("moment-\(moment).img")
+                try await scratch.varve("restore", "debian@\(moment + 1)", restored)
+                #expect(
+                    try await scratch.checksum(restored) == captured[moment], "moment \(moment)")
+                try await expectSound(restored, scratch)
+                // The others' images would only take space.
+                if [1, 3].contains(moment) { try FileManager.default.removeItem(atPath: restored) }
             }
-            let checksum = try await scratch.checksum(disk)
-            #expect(!checksums.contains(checksum), "change \(moment) changed nothing")
-            checksums.append(checksum)
-            let line = try await scratch.varve("backup", disk, "--volume", "debian", "--json")
-            #expect(line.contains("\"generation\":\(moment + 1),"))
-            #expect(line.contains(moment == 0 ? "\"method\":\"base\"" : "\"parent_generation\""))
+            try await expectBoots(moment: 0, by: "bios", scratch)
+            try await expectBoots(moment: 2, by: "bios", scratch)
+            try await expectBoots(moment: 4, by: "bios", scratch)
+            try await expectBoots(moment: 4, by: "efi", scratch)
+
+            // Back and forth over the same image: what differs is written, what is there is kept.
+            let target = scratch.file("moment-4.img")
+            for moment in [1, 3] {
+                try await scratch.varve("restore", "debian@\(moment + 1)", target, "--in-place")
+                #expect(try await scratch.checksum(target) == captured[moment], "moment \(moment)")
+            }
+            try await scratch.varve("check", "--read-data")
         }
-        try FileManager.default.removeItem(atPath: disk)
-        return checksums
-    }
 
-    private func expectSound(_ image: String, _ scratch: Scratch) async throws {
-        let check = try await scratch.run("e2fsck", "-fn", "\(image)?offset=\(Self.rootByteOffset)")
-        #expect(check.status == 0, "\(check)")
-    }
+        /// Builds the disk, changes it four times, and captures each state; gives their checksums.
+        private func captureMoments(_ scratch: Scratch) async throws -> [String] {
+            let disk = scratch.file("disk.img")
+            var checksums: [String] = []
+            try await scratch.varve("init")
+            for moment in Self.moments {
+                if moment == 0 {
+                    try await scratch.require("\(Machine.rig)/build-disk", disk)
+                } else {
+                    try await scratch.require("\(Machine.rig)/change-disk", disk, "\(moment)")
+                }
+                let checksum = try await scratch.checksum(disk)
+                #expect(!checksums.contains(checksum), "change \(moment) changed nothing")
+                checksums.append(checksum)
+                let line = try await scratch.varve("backup", disk, "--volume", "debian", "--json")
+                #expect(line.contains("\"generation\":\(moment + 1),"))
+                #expect(
+                    line.contains(moment == 0 ? "\"method\":\"base\"" : "\"parent_generation\""))
+            }
+            try FileManager.default.removeItem(atPath: disk)
+            return checksums
+        }
 
-    private func expectBoots(moment: Int, by firmware: String, _ scratch: Scratch) async throws {
-        let uefi = firmware == "efi" ? ["--uefi"] : []
-        let boot = try await scratch.run(
-            ["\(Machine.rig)/boot-disk", "--expect-moment", "\(moment)"] + uefi
-                + [scratch.file("moment-\(moment).img")])
-        #expect(boot.status == 0, "\(boot)")
-        #expect(boot.output.contains("VARVE-BOOTED moment=\(moment) "))
-        #expect(boot.output.contains(" fw=\(firmware) failed=0"))
+        private func expectSound(_ image: String, _ scratch: Scratch) async throws {
+            let check = try await scratch.run(
+                "e2fsck", "-fn", "\(image)?offset=\(Self.rootByteOffset)")
+            #expect(check.status == 0, "\(check)")
+        }
+
+        private func expectBoots(moment: Int, by firmware: String, _ scratch: Scratch) async throws
+        {
+            let uefi = firmware == "efi" ? ["--uefi"] : []
+            let boot = try await scratch.run(
+                ["\(Machine.rig)/boot-disk", "--expect-moment", "\(moment)"] + uefi
+                    + [scratch.file("moment-\(moment).img")])
+            #expect(boot.status == 0, "\(boot)")
+            #expect(boot.output.contains("VARVE-BOOTED moment=\(moment) "))
+            #expect(boot.output.contains(" fw=\(firmware) failed=0"))
+        }
     }
 }

@@ -1,58 +1,63 @@
 import Foundation
 import Testing
 
-/// What a user does with disks in use, by the program itself, in the emulated machine: the scripts below
-/// `Scenarios`.
-@Suite("Disks in use", .needsRoot, .needsRig, .serialized)
-struct LiveDiskTests {
-    /// What a run of the machine ends with when the scenario lets it crash.
-    private static let crashed: Int32 = 125
+extension MachinesInTurn {
+    /// What a user does with disks in use, by the program itself, in the emulated machine: the scripts below
+    /// `Scenarios`.
+    @Suite("Disks in use", .needsRoot, .needsRig, .serialized)
+    struct LiveDiskTests {
+        /// What a run of the machine ends with when the scenario lets it crash.
+        private static let crashed: Int32 = 125
 
-    private static func withMachine(
-        _ body: (_ run: (_ scenario: String, _ step: String?) async throws -> Ending) async throws
-            -> Void
-    ) async throws {
-        try #require(Machine.isRoot, "Starting the machine needs root; run tools/test as root.")
-        let scratch = try Scratch()
-        let cache = ProcessInfo.processInfo.environment["VARVE_RIG_CACHE"] ?? ""
-        let folder = (cache.isEmpty ? scratch.path : cache) + "/machine"
-        try await scratch.require("\(Machine.rig)/build-machine", folder)
-        let disks = (0..<2).map { scratch.file("disk\($0)") }
-        try await scratch.require(["truncate", "-s", "64M"] + disks)
-        try await body { scenario, step in
-            try await scratch.run(
-                ["\(Machine.rig)/run-in-machine", "--memory", "1500", "--timeout", "500"]
-                    + disks.flatMap { ["--disk", $0] }
-                    + [
-                        "--environment", "varve=\(Machine.program)",
-                        "--environment", "scenarios=\(Machine.scenarios)", folder, "--",
-                        "bash", "\(Machine.scenarios)/\(scenario)",
-                    ] + (step.map { [$0] } ?? []))
-        }
-    }
-
-    @Test(
-        "A scenario goes as expected", .timeLimit(.minutes(20)),
-        arguments: ["tracking", "plain-device"])
-    func scenario(_ name: String) async throws {
-        try await Self.withMachine { run in
-            let ending = try await run(name, nil)
-            #expect(ending.status == 0 && ending.output.contains("all as expected"), "\(ending)")
-        }
-    }
-
-    @Test(
-        "A trial survives crashes, one of them in the middle of its discard",
-        .timeLimit(.minutes(20)))
-    func trial() async throws {
-        try await Self.withMachine { run in
-            for step in ["begin", "resume", "finish", "torn"] {
-                let ending = try await run("trial", step)
-                #expect(ending.status == Self.crashed, "\(step): \(ending)")
-                #expect(!ending.output.contains("not as expected"), "\(step): \(ending)")
+        private static func withMachine(
+            _ body: (_ run: (_ scenario: String, _ step: String?) async throws -> Ending)
+                async throws
+                -> Void
+        ) async throws {
+            try #require(Machine.isRoot, "Starting the machine needs root; run tools/test as root.")
+            let scratch = try Scratch()
+            let cache = ProcessInfo.processInfo.environment["VARVE_RIG_CACHE"] ?? ""
+            let folder = (cache.isEmpty ? scratch.path : cache) + "/machine"
+            try await scratch.require("\(Machine.rig)/build-machine", folder)
+            let disks = (0..<2).map { scratch.file("disk\($0)") }
+            try await scratch.require(["truncate", "-s", "64M"] + disks)
+            try await body { scenario, step in
+                try await scratch.run(
+                    ["\(Machine.rig)/run-in-machine", "--memory", "1500", "--timeout", "900"]
+                        + disks.flatMap { ["--disk", $0] }
+                        + [
+                            "--environment", "varve=\(Machine.program)",
+                            "--environment", "scenarios=\(Machine.scenarios)", folder, "--",
+                            "bash", "\(Machine.scenarios)/\(scenario)",
+                        ] + (step.map { [$0] } ?? []))
             }
-            let ending = try await run("trial", "foreign")
-            #expect(ending.status == 0 && ending.output.contains("all as expected"), "\(ending)")
+        }
+
+        @Test(
+            "A scenario goes as expected", .timeLimit(.minutes(20)),
+            arguments: ["tracking", "plain-device"])
+        func scenario(_ name: String) async throws {
+            try await Self.withMachine { run in
+                let ending = try await run(name, nil)
+                #expect(
+                    ending.status == 0 && ending.output.contains("all as expected"), "\(ending)")
+            }
+        }
+
+        @Test(
+            "A trial survives crashes, one of them in the middle of its discard",
+            .timeLimit(.minutes(20)))
+        func trial() async throws {
+            try await Self.withMachine { run in
+                for step in ["begin", "resume", "finish", "torn"] {
+                    let ending = try await run("trial", step)
+                    #expect(ending.status == Self.crashed, "\(step): \(ending)")
+                    #expect(!ending.output.contains("not as expected"), "\(step): \(ending)")
+                }
+                let ending = try await run("trial", "foreign")
+                #expect(
+                    ending.status == 0 && ending.output.contains("all as expected"), "\(ending)")
+            }
         }
     }
 }
