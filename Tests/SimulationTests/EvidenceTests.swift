@@ -133,8 +133,9 @@ import Testing
                 verdict = result
             }
         }
-        // The order is secret: the very first sample may find it, before a cycle was ever told.
-        #expect(captures == 1 || (30...36).contains(cycle), "\(cycle)")
+        // 129 units, four at a time; five when the short last one is among them. The order is secret:
+        // the very first sample may find the lie, before a cycle was ever told.
+        #expect(captures == 1 || cycle == 33 || cycle == 26, "\(cycle)")
         #expect(captures <= 36)
         let found = try #require(verdict)
         #expect(Self.reason(found)?.contains("\(6_000 * Self.blockByteCount)") == true)
