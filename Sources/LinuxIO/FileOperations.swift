@@ -134,6 +134,14 @@ package enum DeviceNumber {
     package static func make(major: UInt32, minor: UInt32) -> UInt64 {
         varve_device_make(major, minor)
     }
+
+    /// Reads `MAJOR:MINOR`, as the kernel writes it; nil for any other text.
+    package static func parse(_ text: some StringProtocol) -> UInt64? {
+        let numbers = text.split(separator: ":", omittingEmptySubsequences: false)
+        guard numbers.count == 2, let major = UInt32(numbers[0]), let minor = UInt32(numbers[1])
+        else { return nil }
+        return make(major: major, minor: minor)
+    }
 }
 
 /// Block-device calls.

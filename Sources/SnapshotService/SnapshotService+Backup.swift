@@ -77,6 +77,9 @@ package struct FrozenSources {
     let windowNanoseconds: UInt64
     /// What their snapshots share; zero for one alone.
     let setID: ObjectID
+    /// Sources that are tracked without views, to be captured at rest.
+    var resting: [String: MappedDevice] = [:]
+    var tracking: Tracking?
 
     /// One of them.
     struct Frozen {
@@ -85,7 +88,14 @@ package struct FrozenSources {
         /// When it began, in seconds since 1970.
         let began: Int64
         /// What keeps track of the source; nil where it is not tracked.
-        let tracked: FrozenView?
+        let tracked: (any TrackedMoment)?
+    }
+
+    /// What is known of a source that is captured at rest, and open for that; nil where it is not
+    /// tracked.
+    func restingMoment(_ source: String) throws -> (any TrackedMoment)? {
+        guard let device = resting[source] else { return nil }
+        return try tracking?.endEra(of: device)
     }
 
     package static var none: FrozenSources {
@@ -98,9 +108,9 @@ extension SnapshotService {
     package static func device(of source: String, states: StateDirectory) throws -> String {
         guard source != "-", let status = try? FileStatus(path: source),
             status.kind == .directory,
-            let device = try? Tracking(states: states).trackedDevice(source)
+            let tracked = try? Tracking(states: states).trackedDevice(source)
         else { return source }
-        return device.path
+        return tracked.device.path
     }
 
     /// Begins a frozen view of each source that is tracked; to be done before anything else, for the
@@ -109,17 +119,20 @@ extension SnapshotService {
     {
         let tracking = Tracking(states: states)
         var devices: [(source: String, device: MappedDevice)] = []
+        var resting: [String: MappedDevice] = [:]
         for source in sources where source != "-" {
             guard let status = try? FileStatus(path: source), status.kind == .blockDevice,
-                let device = try tracking.trackedDevice(source)
+                let (device, hasViews) = try tracking.trackedDevice(source)
             else { continue }
-            guard !devices.contains(where: { $0.device == device }) else {
-                throw ServiceError(.usage, "\(source) is named twice")
-            }
-            devices.append((source, device))
+            let isTwice =
+                devices.contains { $0.device == device } || resting.values.contains(device)
+            guard !isTwice else { throw ServiceError(.usage, "\(source) is named twice") }
+            if hasViews { devices.append((source, device)) } else { resting[source] = device }
         }
         guard !devices.isEmpty else {
-            return .none
+            return FrozenSources(
+                views: [:], windowNanoseconds: 0, setID: .zero, resting: resting,
+                tracking: tracking)
         }
         let rotation = try tracking.rotate(devices.map(\.device), now: Moment.now().seconds)
         let views = Dictionary(
@@ -128,7 +141,8 @@ extension SnapshotService {
             })
         return FrozenSources(
             views: views, windowNanoseconds: rotation.windowNanoseconds,
-            setID: devices.count > 1 ? RandomIdentifiers().next() : .zero)
+            setID: devices.count > 1 ? RandomIdentifiers().next() : .zero, resting: resting,
+            tracking: tracking)
     }
 
     /// The volume's name when none is given: host and last part of the path.
@@ -177,6 +191,7 @@ extension SnapshotService {
             } else {
                 try VolumeSource(path: path, allowsUse: options.allowsUse)
             }
+        let moment = try view?.tracked ?? frozen.restingMoment(path)
         let candidates = try candidates(options, source)
         let shared = try hold(.repository, .shared, purpose: "backup")
         let purpose = "backup " + String(path.prefix(200))
@@ -203,12 +218,8 @@ extension SnapshotService {
                 origin: .list, since: try option.snapshot(in: timeline),
                 volumeByteCount: byteCount, candidates: candidates)
         }
-        if let view {
-            request.setID = frozen.setID
-            if request.evidence == nil, let tracked = view.tracked {
-                claimChanges(tracked, volume, &request)
-            }
-        }
+        if view != nil { request.setID = frozen.setID }
+        if request.evidence == nil, let moment { claimChanges(moment, volume, &request) }
         let index = try currentIndex()
         defer { try? index.saveRot() }
         let capture = Capture(
@@ -219,11 +230,11 @@ extension SnapshotService {
             elapsedNanoseconds: { Moment.monotonicNanoseconds() - start }, now: Moment.now,
             progress: progress,
             report: {
-                view?.tracked?.keepAhead()
+                moment?.keepAhead()
                 report(source.byteCount)
             })
-        if let tracked = view?.tracked, !options.isDryRun {
-            try tracked.wasCaptured(
+        if let moment, !options.isDryRun {
+            try moment.wasCaptured(
                 as: result.facts.snapshotID, of: volume, in: repository.identity.id)
         }
         if case .refused(let reason) = result.verdict {
@@ -239,11 +250,11 @@ extension SnapshotService {
     }
 
     private func claimChanges(
-        _ view: FrozenView,
+        _ moment: any TrackedMoment,
         _ volume: VolumeName,
         _ request: inout CaptureRequest
     ) {
-        let claim = view.changes(
+        let claim = moment.changes(
             repository: repository.identity.id, volume: volume,
             blockSize: repository.identity.blockSize)
         switch claim {

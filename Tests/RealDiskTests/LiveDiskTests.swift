@@ -35,7 +35,7 @@ extension MachinesInTurn {
 
         @Test(
             "A scenario goes as expected", .timeLimit(.minutes(20)),
-            arguments: ["tracking", "plain-device"])
+            arguments: ["tracking", "plain-device", "era"])
         func scenario(_ name: String) async throws {
             try await Self.withMachine { run in
                 let ending = try await run(name, nil)
@@ -44,17 +44,21 @@ extension MachinesInTurn {
             }
         }
 
+        /// Steps of one scenario on the same disks; each but the last ends with a crash.
         @Test(
-            "A trial survives crashes, one of them in the middle of its discard",
-            .timeLimit(.minutes(20)))
-        func trial() async throws {
+            "A scenario goes as expected through crashes", .timeLimit(.minutes(20)),
+            arguments: [
+                ("trial", ["begin", "resume", "finish", "torn", "foreign"]),
+                ("thin", ["begin", "resume"]),
+            ])
+        func crashes(_ name: String, _ steps: [String]) async throws {
             try await Self.withMachine { run in
-                for step in ["begin", "resume", "finish", "torn"] {
-                    let ending = try await run("trial", step)
+                for step in steps.dropLast() {
+                    let ending = try await run(name, step)
                     #expect(ending.status == Self.crashed, "\(step): \(ending)")
                     #expect(!ending.output.contains("not as expected"), "\(step): \(ending)")
                 }
-                let ending = try await run("trial", "foreign")
+                let ending = try await run(name, steps.last)
                 #expect(
                     ending.status == 0 && ending.output.contains("all as expected"), "\(ending)")
             }

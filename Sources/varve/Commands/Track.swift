@@ -20,6 +20,9 @@ struct Track: ParsableCommand {
                 DEVICE is a logical volume, an encrypted device, or another device of device-mapper, or \
                 a directory it is mounted at. A plain disk or partition that nothing uses gets a layer \
                 /dev/mapper/varve-NAME, which is to be mounted instead of it.
+
+                A thin volume is followed by snapshots in its own pool, and a device with a dm-era \
+                target, which is backed up at rest, by that: both need no store.
                 """)
 
         @OptionGroup var output: OutputOptions
@@ -32,7 +35,7 @@ struct Track: ParsableCommand {
                 Where to keep what is overwritten: a directory on another file system, or an empty \
                 partition.
                 """)
-        var store: String
+        var store: String?
 
         @Option(help: "Bytes that a store begins with, such as 512M (default: 5 % of the volume).")
         var storeSize: ByteCount?
@@ -40,8 +43,9 @@ struct Track: ParsableCommand {
         private struct Message: Encodable {
             var messageType = "summary"
             let device: String
-            let store: String
-            let windowMilliseconds: Double
+            let mechanism: String
+            let store: String?
+            let windowMilliseconds: Double?
         }
 
         func run() throws {
@@ -51,15 +55,25 @@ struct Track: ParsableCommand {
             if output.json {
                 JSONLine.write(
                     Message(
-                        device: "/dev/mapper/\(state.device)", store: state.place.path,
-                        windowMilliseconds: Double(window / 1000) / 1000))
+                        device: "/dev/mapper/\(state.device)", mechanism: state.mechanism.name,
+                        store: state.mechanism.place?.path,
+                        windowMilliseconds: window.map { Double($0 / 1000) / 1000 }))
             }
-            output.say(
-                "tracking /dev/mapper/\(state.device), stores in \(state.place.path); it stood still "
-                    + "for \(Human.milliseconds(window)); discards (fstrim) are held back from now on"
-            )
+            let stood = window.map { "; it stood still for \(Human.milliseconds($0))" } ?? ""
+            output.say("tracking /dev/mapper/\(state.device), \(Self.how(state.mechanism))\(stood)")
+            if case .stores = state.mechanism {
+                output.say("discards (fstrim) are held back from now on; see 'varve track trim'")
+            }
             if let plain = state.plainDevice {
                 output.say("mount /dev/mapper/\(state.device) from now on, not \(plain)")
+            }
+        }
+
+        private static func how(_ mechanism: TrackingState.Mechanism) -> String {
+            switch mechanism {
+            case .stores(let place, _): "stores in \(place.path)"
+            case .thinPool: "by snapshots in its thin pool"
+            case .era: "by its dm-era target; it is backed up while nothing uses it"
             }
         }
     }

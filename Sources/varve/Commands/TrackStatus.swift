@@ -34,19 +34,8 @@ extension Track {
                 ? "not mounted" : "mounted at \(status.mounts.joined(separator: ", "))"
             switch status.condition {
             case .active:
-                let view = Moment.local(Timestamp(seconds: state.viewBegan))
                 lines[0] += "tracked, \(mounts)"
-                lines.append("frozen view    \(state.view), of \(view)")
-                var fill =
-                    "\(Human.bytes(status.usedByteCount)) of \(Human.bytes(status.storeByteCount)) "
-                    + "used"
-                if let limit = status.growsToByteCount, limit > status.storeByteCount {
-                    fill += ", grows to \(Human.bytes(limit)) at most"
-                }
-                lines.append("store          \(state.place.path), \(fill)")
-                lines.append(
-                    "cost           each chunk of 8 KiB is copied when it is first written after a "
-                        + "backup; discards are held back ('varve track trim')")
+                lines += details(status)
             case .overflowed:
                 lines[0] += "tracked, \(mounts); its store overflowed"
                 lines.append("               the next backup compares everything and begins anew")
@@ -57,13 +46,42 @@ extension Track {
             return lines.joined(separator: "\n  ")
         }
 
+        private static func details(_ status: TrackingStatus) -> [String] {
+            let state = status.state
+            let view =
+                "frozen view    \(state.view), of "
+                + Moment.local(Timestamp(seconds: state.viewBegan))
+            let used = Human.bytes(status.usedByteCount)
+            let total = Human.bytes(status.storeByteCount)
+            switch state.mechanism {
+            case .stores(let place, _):
+                var fill = "\(used) of \(total) used"
+                if let limit = status.growsToByteCount, limit > status.storeByteCount {
+                    fill += ", grows to \(Human.bytes(limit)) at most"
+                }
+                return [
+                    view, "store          \(place.path), \(fill)",
+                    "cost           each chunk of 8 KiB is copied when it is first written after a "
+                        + "backup; discards are held back ('varve track trim')",
+                ]
+            case .thinPool:
+                return [
+                    view, "thin pool      \(used) of \(total) used, by all in it",
+                    "cost           the pool keeps what is overwritten until the next backup",
+                ]
+            case .era:
+                return ["era            \(state.view)", "cost           none but that of dm-era"]
+            }
+        }
+
         private struct Message: Encodable {
             var messageType = "tracking"
             let device: String
             let state: String
             let reason: String?
             let mounts: [String]
-            let store: String
+            let mechanism: String
+            let store: String?
             let storeUsedBytes: UInt64
             let storeBytes: UInt64
             let storeLimitBytes: UInt64?
@@ -84,14 +102,15 @@ extension Track {
                 }
                 self.reason = reason
                 mounts = status.mounts
-                store = status.state.place.path
+                mechanism = status.state.mechanism.name
+                store = status.state.mechanism.place?.path
                 storeUsedBytes = status.usedByteCount
                 storeBytes = status.storeByteCount
                 storeLimitBytes = status.growsToByteCount
                 view = status.state.view
                 viewTime = Timestamp(seconds: status.state.viewBegan).rfc3339
                 began = Timestamp(seconds: status.state.began).rfc3339
-                holdsDiscards = reason == nil
+                holdsDiscards = reason == nil && store != nil
             }
         }
     }

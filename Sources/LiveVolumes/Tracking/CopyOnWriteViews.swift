@@ -1,23 +1,33 @@
 internal import BlockModel
+internal import ChangeTracking
 internal import DeviceMapper
 internal import LinuxIO
 internal import VolumeAccess
 
 /// Frozen views of a device by an origin layer under it, each with a copy-on-write store.
-struct CopyOnWriteViews {
+struct CopyOnWriteViews: FrozenViews {
     let device: MappedDevice
-    let place: StorePlace
+    /// Where the stores are; nil when that is not known any more.
+    let place: StorePlace?
     /// Bytes that a new store has, where it can grow.
     let storeByteCount: UInt64
+
+    init(device: MappedDevice, place: StorePlace? = nil, storeByteCount: UInt64 = 0) {
+        self.device = device
+        self.place = place
+        self.storeByteCount = storeByteCount
+    }
 
     private var names: LayerNames { LayerNames(device.name) }
     private var layer: OriginLayer { OriginLayer(device) }
 
     // MARK: Layer
 
+    /// A machine that starts may write the device before the layer is there.
+    var outliveRestart: Bool { false }
+
     var isInPlace: Bool { get throws { try layer.real() != nil } }
 
-    /// Loads the layer into the device; it counts when the device goes on.
     func prepareLayer() throws {
         if try layer.real() == nil { _ = try layer.prepare() }
     }
@@ -26,7 +36,6 @@ struct CopyOnWriteViews {
 
     // MARK: Views
 
-    /// Makes a view of that number; the calls begin it, and end the one before, in a window.
     func prepare(_ number: UInt64, ending old: UInt64?) throws -> [PreparedCall] {
         guard let real = try MappedDevice(name: names.real) else {
             throw VolumeError(.failed, "\(names.real) is gone")
@@ -43,28 +52,34 @@ struct CopyOnWriteViews {
         }
     }
 
-    /// Undoes what was prepared to end a view that goes on.
     func cancelEnd(of number: UInt64) {
         try? PreparedCall(.clear, names.view(number)).run()
     }
 
-    /// Whether the view of that number shows what the device held when it began.
+    /// The window began it, and it is readable.
+    func open(_ number: UInt64) {}
+
     func isLive(_ number: UInt64) throws -> Bool {
         try OriginLayer.status(of: names.view(number)) != nil
     }
 
     func path(_ number: UInt64) -> String { "/dev/mapper/" + names.view(number) }
 
-    /// What was written while the view of that number was there; it must have ended.
+    /// The view must have ended.
     func written(_ number: UInt64) throws -> WrittenExtents {
-        try CopyStore(name: names.store(number)).written(volumeByteCount: device.byteCount)
+        do {
+            return try CopyStore(name: names.store(number))
+                .written(volumeByteCount: device.byteCount)
+        } catch let refusal as ExceptionStore.Refusal {
+            throw NothingKnown(description: "\(refusal)")
+        }
     }
 
-    func hasStore(_ number: UInt64) throws -> Bool {
+    func canTell(_ number: UInt64) throws -> Bool {
         try DeviceMapper.information(of: names.store(number)) != nil
     }
 
-    /// Takes away a view, its store and the store's file.
+    /// The store and its file go with the view.
     func remove(_ number: UInt64) {
         for name in [names.view(number), names.store(number)] {
             if (try? DeviceMapper.information(of: name)) ?? nil != nil {
@@ -74,6 +89,25 @@ struct CopyOnWriteViews {
         if case .directory(let directory) = place {
             try? FileOperation.remove(file(number, in: directory))
         }
+    }
+
+    func takeAway() throws {
+        let views = (0..<2).filter {
+            (try? DeviceMapper.information(of: names.view($0))) ?? nil != nil
+        }
+        let hasTrial = try DeviceMapper.information(of: names.trialView) != nil
+        if try layer.real() != nil {
+            let ends = try views.map { try layer.prepareEnd(of: names.view($0)) }
+            if !hasTrial { try layer.prepareRemoval() }
+            _ = try SuspendedWindow([device.name], steps: ends).run()
+        }
+        for view in views { try DeviceMapper.removePatiently(names.view(view)) }
+        for number in 0..<2 as Range<UInt64>
+        where try DeviceMapper.information(of: names.store(number)) != nil {
+            try DeviceMapper.removePatiently(names.store(number))
+        }
+        if !hasTrial { try layer.finishRemoval() }
+        for number in 0..<2 as Range<UInt64> { remove(number) }
     }
 
     // MARK: Stores
@@ -97,51 +131,30 @@ struct CopyOnWriteViews {
             let start = StorePlace.labelByteCount + (number % 2) * half
             return try CopyStore.open(
                 names.store(number), device: path, bytes: start..<start + half, isNew: true)
+        case nil: throw VolumeError(.failed, "it is not known where the stores are")
         }
     }
 
-    /// How full the store of the view is; nil when there is no such view.
     func fill(_ number: UInt64) throws -> StoreFill? {
         try OriginLayer.status(of: names.view(number)).map(StoreFill.init)
     }
 
-    /// Makes the store larger when half of it is used; gives what it had to do.
     func keepAhead(_ number: UInt64) throws -> StoreFill.Growth {
         guard let fill = try fill(number), case .active(let used, let total) = fill else {
             return .none
         }
         let full = CopyStore.fullByteCount(ofVolume: device.byteCount)
         guard used > total / 2, total < full else { return .none }
+        let warning = "the store of \(device.path) is more than half full: "
         guard case .directory(let directory) = place else {
-            return .impossible("\(place.path) is a device, which does not grow")
+            return .impossible(warning + "\(place?.path ?? "it") is a device, which does not grow")
         }
         do {
             let store = CopyStore(name: names.store(number))
             try store.grow(file: file(number, in: directory), to: min(total * 2, full))
             return .grown
         } catch {
-            return .impossible("\(error)")
-        }
-    }
-}
-
-/// How full a copy-on-write store is.
-package enum StoreFill: Hashable, Sendable {
-    case active(usedByteCount: UInt64, byteCount: UInt64)
-    /// It overflowed, or could not be written: nothing in it counts.
-    case lost
-
-    enum Growth {
-        case none, grown
-        case impossible(String)
-    }
-
-    init(_ status: SnapshotStatus) {
-        switch status {
-        case .active(let used, let total, _):
-            let sector = UInt64(TableLine.sectorByteCount)
-            self = .active(usedByteCount: used * sector, byteCount: total * sector)
-        case .invalid, .overflow, .mergeFailed, .other: self = .lost
+            return .impossible(warning + "\(error)")
         }
     }
 }

@@ -103,9 +103,6 @@ package enum DeviceStack {
     }
 
     private static func number(inFile path: String) -> UInt64? {
-        let numbers = (Directory.text(of: path) ?? "").filter { $0 != "\n" }.split(separator: ":")
-            .compactMap { UInt32($0) }
-        guard numbers.count == 2 else { return nil }
-        return DeviceNumber.make(major: numbers[0], minor: numbers[1])
+        DeviceNumber.parse((Directory.text(of: path) ?? "").filter { $0 != "\n" })
     }
 }

@@ -43,7 +43,7 @@ extension Tracking {
             -> TrackingStatus
         {
             var limit: UInt64?
-            if case .directory = state.place {
+            if case .stores(.directory, _) = state.mechanism {
                 limit = CopyStore.fullByteCount(
                     ofVolume: state.sectorCount * UInt64(TableLine.sectorByteCount))
             }
@@ -53,13 +53,20 @@ extension Tracking {
                 growsToByteCount: limit,
                 mounts: number.map { MountTable.mounts(of: $0).map(\.path) } ?? [])
         }
-        guard state.bootID == Boot.id else {
+        var outlivesRestart = false
+        if case .thinPool = state.mechanism { outlivesRestart = true }
+        guard state.bootID == Boot.id || outlivesRestart else {
             return made(.inactive("the machine was restarted"), 0, 0)
         }
         guard let device = try MappedDevice(name: state.device) else {
             return made(.inactive("there is no such device now"), 0, 0)
         }
-        let views = Views(state, device)
+        guard let views = views(state, device) else {
+            guard let era = try EraDevice(device), try era.currentEra() == state.view else {
+                return made(.inactive("it was opened anew, stopped, or given another era"), 0, 0)
+            }
+            return made(.active, 0, 0)
+        }
         guard try views.isInPlace else {
             return made(.inactive("its layer was taken away"), 0, 0)
         }
@@ -77,9 +84,8 @@ extension Tracking {
             guard let state = try? states.tracking(name), state.bootID == Boot.id,
                 let device = try MappedDevice(name: name)
             else { continue }
-            let views = Views(state, device)
-            if case .impossible(let reason) = try views.keepAhead(state.view) {
-                warnings.append("the store of \(device.path) is more than half full: \(reason)")
+            if case .impossible(let reason) = try views(state, device)?.keepAhead(state.view) {
+                warnings.append(reason)
             }
         }
         return warnings

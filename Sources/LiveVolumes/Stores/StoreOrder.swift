@@ -13,9 +13,9 @@ struct StoreOrder {
     init(states: StateDirectory) throws {
         for name in try states.devices(with: "tracking") {
             guard let state = try? states.tracking(name), state.bootID == Boot.id,
-                let device = try MappedDevice(name: name)
+                let place = state.mechanism.place, let device = try MappedDevice(name: name)
             else { continue }
-            add(device, state.place)
+            add(device, place)
         }
         for name in try states.devices(with: "trial") {
             guard let state = try? states.trial(name), let device = try MappedDevice(name: name)
@@ -52,6 +52,19 @@ struct StoreOrder {
                 .unsuitable,
                 "the store of \(device.path) would lie upon a device whose own store lies upon "
                     + "\(device.path); put it somewhere else")
+        }
+    }
+
+    /// Refuses devices that stand upon one another: what the upper one still has to write would wait
+    /// for the lower one to go on.
+    static func requireApart(_ devices: [MappedDevice]) throws {
+        for device in devices {
+            let below = DeviceStack.devices(below: device.number)
+            if let other = devices.first(where: { $0 != device && below.contains($0.number) }) {
+                throw VolumeError(
+                    .unsuitable,
+                    "\(device.path) stands upon \(other.path): back them up one after the other")
+            }
         }
     }
 

@@ -106,17 +106,14 @@ struct CopyStore {
     /// Makes a store in a file larger, while it is in use.
     func grow(file: String, to byteCount: UInt64, labelByteCount: UInt64 = 0) throws {
         guard let line = try DeviceMapper.table(name).first,
-            let below = line.parameters.split(separator: " ").first
+            let below = line.parameters.split(separator: " ").first,
+            let number = DeviceNumber.parse(below)
         else { throw VolumeError(.failed, "the store \(name) is gone") }
-        let numbers = below.split(separator: ":").compactMap { UInt32($0) }
-        guard numbers.count == 2 else { throw VolumeError(.failed, "the store \(name) is gone") }
         let handle = try FileHandle(file, .readWrite)
         try FileOperation.allocate(
             handle.descriptor, byteCount: labelByteCount + byteCount, subject: file)
         try FileOperation.synchronize(handle.descriptor, subject: file)
-        let loop = try LoopDevice(
-            attached: MappedDevice.node(
-                of: DeviceNumber.make(major: numbers[0], minor: numbers[1])))
+        let loop = try LoopDevice(attached: MappedDevice.node(of: number))
         try loop.updateSize()
         try DeviceMapper.load(
             name,

@@ -14,10 +14,7 @@ package struct TrackingState: Hashable, Sendable {
     package internal(set) var sectorCount: UInt64
     /// The plain device under a layer of ours; nil where the device was one of device-mapper before.
     package let plainDevice: String?
-    /// Where the stores are.
-    package let place: StorePlace
-    /// Bytes that each store begins with.
-    package let storeByteCount: UInt64
+    package let mechanism: Mechanism
     /// When tracking began, in seconds since 1970.
     package let began: Int64
 
@@ -28,6 +25,18 @@ package struct TrackingState: Hashable, Sendable {
     /// When that view began, in seconds since 1970.
     package var viewBegan: Int64
     package var bindings: [Binding] = []
+
+    /// What follows the writes.
+    package enum Mechanism: Hashable, Sendable {
+        /// An origin layer under the device, and copy-on-write stores that each begin with
+        /// `byteCount` bytes.
+        case stores(StorePlace, byteCount: UInt64)
+        /// Snapshots in the thin pool that the device is in: `firstID` and the number behind it, in
+        /// turn, of the thin device `deviceID`.
+        case thinPool(deviceID: UInt32, firstID: UInt32)
+        /// The device's own dm-era target: there are no views, and their number is that of the era.
+        case era
+    }
 
     /// A snapshot, and that since it nothing was written but what lists tell.
     package struct Binding: Hashable, Sendable {
@@ -41,28 +50,45 @@ package struct TrackingState: Hashable, Sendable {
     init(
         device: MappedDevice,
         plainDevice: String?,
-        place: StorePlace,
-        storeByteCount: UInt64,
+        mechanism: Mechanism,
         now: Int64
     ) {
         self.device = device.name
         sectorCount = device.sectorCount
         self.plainDevice = plainDevice
-        self.place = place
-        self.storeByteCount = storeByteCount
+        self.mechanism = mechanism
         began = now
         bootID = Boot.id
         view = 0
         viewBegan = now
     }
 
+    // MARK: Bindings
+
+    static let noBinding = MissingEvidence(
+        reason: "no backup of this volume was taken while it was tracked")
+    static let forgotten = MissingEvidence(reason: "what was written is not known any more")
+
+    func binding(of volume: VolumeName, in repository: ObjectID) -> Binding? {
+        bindings.first { $0.repository == repository && $0.volume == volume }
+    }
+
+    /// Keeps that `snapshot` was captured from the view that is there now.
+    mutating func bind(_ snapshot: SnapshotID, of volume: VolumeName, in repository: ObjectID) {
+        bindings.removeAll { $0.repository == repository && $0.volume == volume }
+        bindings.append(
+            Binding(repository: repository, volume: volume, snapshot: snapshot, view: view))
+        if bindings.count > Self.bindingLimit { bindings.removeFirst() }
+    }
+
+    // MARK: Text
+
     var text: String {
         var text = StateText(kind: Self.kind)
         text.add("device", device)
         text.add("sectors", sectorCount)
         if let plainDevice { text.add("plain", plainDevice) }
-        text.add("store", place.text)
-        text.add("store_bytes", storeByteCount)
+        mechanism.add(to: &text)
         text.add("began", began)
         text.add("boot", bootID)
         text.add("view", view)
@@ -79,8 +105,7 @@ package struct TrackingState: Hashable, Sendable {
     init?(text: String) {
         guard let lines = StateText(text, kind: Self.kind), let device = lines["device"],
             let sectors = lines.number("sectors", as: UInt64.self),
-            let place = lines["store"].flatMap(StorePlace.init(text:)),
-            let store = lines.number("store_bytes", as: UInt64.self),
+            let mechanism = Mechanism(lines),
             let began = lines.number("began", as: Int64.self), let boot = lines["boot"],
             let view = lines.number("view", as: UInt64.self),
             let viewBegan = lines.number("view_began", as: Int64.self)
@@ -88,8 +113,7 @@ package struct TrackingState: Hashable, Sendable {
         self.device = device
         sectorCount = sectors
         plainDevice = lines["plain"]
-        self.place = place
-        storeByteCount = store
+        self.mechanism = mechanism
         self.began = began
         bootID = boot
         self.view = view
@@ -98,6 +122,50 @@ package struct TrackingState: Hashable, Sendable {
             guard let binding = Binding(text: value) else { return nil }
             bindings.append(binding)
         }
+    }
+}
+
+extension TrackingState.Mechanism {
+    fileprivate func add(to text: inout StateText) {
+        switch self {
+        case .stores(let place, let byteCount):
+            text.add("store", place.text)
+            text.add("store_bytes", byteCount)
+        case .thinPool(let deviceID, let firstID):
+            text.add("thin_device", deviceID)
+            text.add("thin_snapshots", firstID)
+        case .era: text.add("era", "")
+        }
+    }
+
+    fileprivate init?(_ lines: StateText) {
+        if let place = lines["store"].flatMap(StorePlace.init(text:)),
+            let byteCount = lines.number("store_bytes", as: UInt64.self)
+        {
+            self = .stores(place, byteCount: byteCount)
+        } else if let device = lines.number("thin_device", as: UInt32.self),
+            let first = lines.number("thin_snapshots", as: UInt32.self),
+            first < ThinPool.idLimit - 1
+        {
+            self = .thinPool(deviceID: device, firstID: first)
+        } else if lines["era"] != nil {
+            self = .era
+        } else {
+            return nil
+        }
+    }
+
+    package var name: String {
+        switch self {
+        case .stores: "snapshot-store"
+        case .thinPool: "thin-snapshot"
+        case .era: "era"
+        }
+    }
+
+    /// Where stores are; nil where the device needs none.
+    package var place: StorePlace? {
+        if case .stores(let place, _) = self { place } else { nil }
     }
 }
 

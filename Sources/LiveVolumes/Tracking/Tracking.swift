@@ -1,4 +1,3 @@
-internal import ChangeTracking
 internal import DeviceMapper
 internal import LinuxIO
 internal import VolumeAccess
@@ -19,38 +18,80 @@ package struct Tracking: Sendable {
     ///
     /// - Parameters:
     ///   - path: the device, or where it is mounted.
-    ///   - store: a directory on another file system, or an empty partition.
+    ///   - store: a directory on another file system, or an empty partition; nil for a thin device or
+    ///     one with a dm-era target, which need none.
     ///   - storeByteCount: bytes that each store begins with; nil for a twentieth of the volume, at
     ///     least 64 MiB and at most 4 GiB.
     ///   - now: seconds since 1970.
-    /// - Returns: the state that is kept, and how long the device stood still.
+    /// - Returns: the state that is kept, and how long the device stood still; nil when it did not.
     /// - Throws: ``VolumeError`` when the device or the store will not do; all is as before then.
     package func begin(
         _ path: String,
-        store: String,
+        store: String?,
         storeByteCount: UInt64?,
         now: Int64
-    ) throws -> (state: TrackingState, windowNanoseconds: UInt64) {
+    ) throws -> (state: TrackingState, windowNanoseconds: UInt64?) {
         let (device, plain) = try PlainDevice.mapped(path)
         do {
             let lock = try states.lock(device.name)
-            if let state = try states.tracking(device.name), state.bootID == Boot.id,
-                try Views(state, device).isInPlace
-            {
-                throw VolumeError(
-                    .busy, "\(device.path) is tracked already; 'varve track status' shows it")
-            }
-            let place = try place(for: device, store)
-            let standard = min(max(device.byteCount / 20, 64 << 20), 4 << 30)
+            try refuseTwice(device)
             let state = TrackingState(
-                device: device, plainDevice: plain, place: place,
-                storeByteCount: storeByteCount ?? standard, now: now)
+                device: device, plainDevice: plain,
+                mechanism: try mechanism(for: device, store, storeByteCount), now: now)
+            if state.mechanism == .era {
+                try states.save(state)
+                return (state, nil)
+            }
             let window = try run(
                 [try freshTurn(device, state, lock, why: "tracking just began")], now)
             return (window.views[0].state, window.windowNanoseconds)
         } catch {
             if plain != nil { _ = PlainDevice.removeLayer(device.name) }
             throw error
+        }
+    }
+
+    private func refuseTwice(_ device: MappedDevice) throws {
+        guard let state = try states.tracking(device.name), state.bootID == Boot.id else { return }
+        if let views = views(state, device), try !views.isInPlace { return }
+        throw VolumeError(
+            .busy, "\(device.path) is tracked already; 'varve track status' shows it")
+    }
+
+    /// What a device can do by itself goes before a layer.
+    private func mechanism(
+        for device: MappedDevice,
+        _ store: String?,
+        _ storeByteCount: UInt64?
+    ) throws -> TrackingState.Mechanism {
+        let thin = try ThinPool.of(device)
+        guard try thin != nil || EraDevice(device) != nil else {
+            guard let store else {
+                throw VolumeError(
+                    .unsuitable,
+                    "\(device.path) needs a place for what is overwritten: name one with --store")
+            }
+            let standard = min(max(device.byteCount / 20, 64 << 20), 4 << 30)
+            return .stores(
+                try place(for: device, store), byteCount: storeByteCount ?? standard)
+        }
+        guard store == nil, storeByteCount == nil else {
+            throw VolumeError(
+                .unsuitable,
+                "\(device.path) keeps track by itself and needs no store; leave --store out")
+        }
+        guard let thin else { return .era }
+        return .thinPool(deviceID: thin.deviceID, firstID: try thin.pool.freeIDs())
+    }
+
+    /// The views of a device; nil where there are none, because it is captured at rest.
+    func views(_ state: TrackingState, _ device: MappedDevice) -> (any FrozenViews)? {
+        switch state.mechanism {
+        case .stores(let place, let byteCount):
+            CopyOnWriteViews(device: device, place: place, storeByteCount: byteCount)
+        case .thinPool(let deviceID, let firstID):
+            ThinViews(device: device, deviceID: deviceID, firstID: firstID, states: states)
+        case .era: nil
         }
     }
 
@@ -69,35 +110,16 @@ package struct Tracking: Sendable {
         let lock = try states.lock(device.name)
         defer { withExtendedLifetime(lock) {} }
         let state = try? states.tracking(device.name)
-        try takeAway(device, state)
+        if let state {
+            try views(state, device)?.takeAway()
+        } else {
+            // The state is lost: whatever is under the device is a layer of ours.
+            try CopyOnWriteViews(device: device).takeAway()
+        }
         let keepsLayer = state?.plainDevice != nil && !PlainDevice.removeLayer(device.name)
         try states.remove(device.name, "tracking")
         try states.removeWritten(device.name, below: .max)
         return (device.name, keepsLayer)
-    }
-
-    /// Takes views, and the layer unless a trial needs it, from under the device.
-    func takeAway(_ device: MappedDevice, _ state: TrackingState?) throws {
-        let layer = OriginLayer(device)
-        let names = LayerNames(device.name)
-        let views = (0..<2).filter {
-            (try? DeviceMapper.information(of: names.view($0))) ?? nil != nil
-        }
-        let hasTrial = try DeviceMapper.information(of: names.trialView) != nil
-        if try layer.real() != nil {
-            let ends = try views.map { try layer.prepareEnd(of: names.view($0)) }
-            if !hasTrial { try layer.prepareRemoval() }
-            _ = try SuspendedWindow([device.name], steps: ends).run()
-        }
-        for view in views { try DeviceMapper.removePatiently(names.view(view)) }
-        for number in 0..<2 as Range<UInt64>
-        where try DeviceMapper.information(of: names.store(number)) != nil {
-            try DeviceMapper.removePatiently(names.store(number))
-        }
-        if !hasTrial { try layer.finishRemoval() }
-        if let state {
-            for number in 0..<2 as Range<UInt64> { Views(state, device).remove(number) }
-        }
     }
 
     /// Ends the views of a device that is about to be thrown back: nothing is known of it afterwards.
@@ -131,13 +153,21 @@ package struct Tracking: Sendable {
     // MARK: Views
 
     /// The tracked device that `path` names; nil when there is none.
-    package func trackedDevice(_ path: String) throws -> MappedDevice? {
-        guard let device = try MappedDevice(path: path) else { return nil }
-        return try states.tracking(device.name) == nil ? nil : device
+    package func trackedDevice(_ path: String) throws -> (device: MappedDevice, hasViews: Bool)? {
+        guard let device = try MappedDevice(path: path),
+            let state = try states.tracking(device.name)
+        else { return nil }
+        return (device, state.mechanism != .era)
+    }
+
+    /// Ends the era of a tracked device that has no views, and is open for a capture at rest.
+    package func endEra(of device: MappedDevice) throws -> any TrackedMoment {
+        try EraMoment(device, states: states)
     }
 
     /// Begins a new frozen view of each device, all at the same moment.
     package func rotate(_ devices: [MappedDevice], now: Int64) throws -> Rotation {
+        try StoreOrder.requireApart(devices)
         var turns: [Turn] = []
         do {
             for device in devices { turns.append(try turn(device)) }
@@ -150,11 +180,10 @@ package struct Tracking: Sendable {
 
     private func turn(_ device: MappedDevice) throws -> Turn {
         let lock = try states.lock(device.name)
-        guard var state = try states.tracking(device.name) else {
+        guard var state = try states.tracking(device.name), let views = views(state, device) else {
             throw VolumeError(.unsuitable, "\(device.path) is not tracked; see 'varve track begin'")
         }
-        let views = Views(state, device)
-        guard state.bootID == Boot.id else {
+        guard state.bootID == Boot.id || views.outliveRestart else {
             return try freshTurn(
                 device, state, lock,
                 why: "the machine was restarted, and what was written meanwhile is not known")
@@ -164,9 +193,10 @@ package struct Tracking: Sendable {
                 device, state, lock,
                 why: "the layer was taken from under \(device.path), which was written without it")
         }
+        state.bootID = Boot.id
         if try !views.isLive(state.view) {
             // A command was stopped between the window and what follows it.
-            guard try views.isLive(state.view + 1), try views.hasStore(state.view) else {
+            guard try views.isLive(state.view + 1), try views.canTell(state.view) else {
                 return try freshTurn(
                     device, state, lock, why: "the frozen view is gone, and what it kept with it")
             }
@@ -194,8 +224,10 @@ package struct Tracking: Sendable {
         state.bindings = []
         state.bootID = Boot.id
         state.sectorCount = device.sectorCount
-        let views = Views(state, device)
-        try takeAway(device, state)
+        guard let views = views(state, device) else {
+            throw VolumeError(.unsuitable, "\(device.path) has no frozen views")
+        }
+        try views.takeAway()
         try views.prepareLayer()
         do {
             let number = state.view + 1
@@ -228,6 +260,7 @@ package struct Tracking: Sendable {
     private func finish(_ turn: Turn, _ now: Int64) throws -> FrozenView {
         var state = turn.state
         var reason = turn.reason
+        try turn.views.open(turn.number)
         if let old = turn.old, let refusal = try close(old, turn.views, &state) { reason = refusal }
         state.view = turn.number
         state.viewBegan = now
@@ -244,7 +277,7 @@ package struct Tracking: Sendable {
     /// built upon it, when that is not known.
     private func close(
         _ old: UInt64,
-        _ views: CopyOnWriteViews,
+        _ views: any FrozenViews,
         _ state: inout TrackingState
     ) throws -> String? {
         // A binding that nobody came back to would keep lists for ever.
@@ -253,9 +286,9 @@ package struct Tracking: Sendable {
             let written = try views.written(old)
             if !state.bindings.isEmpty { try states.save(written, state.device, view: old) }
             return nil
-        } catch let refusal as ExceptionStore.Refusal {
+        } catch let error as NothingKnown {
             state.bindings = []
-            return "\(refusal)"
+            return error.description
         }
     }
 
@@ -273,23 +306,20 @@ package struct Tracking: Sendable {
         guard let state = try states.tracking(device.name) else {
             throw VolumeError(.unsuitable, "\(device.path) is not tracked")
         }
+        guard case .stores = state.mechanism, let views = views(state, device) else {
+            throw VolumeError(
+                .unsuitable,
+                "tracking holds no discards back on \(device.path): run 'fstrim \(mount.path)'")
+        }
         guard try DeviceMapper.information(of: LayerNames(device.name).trialView) == nil else {
             throw VolumeError(
                 .busy,
                 "\(device.path) is on trial, which needs what would be discarded; end it first")
         }
-        try takeAway(device, state)
+        try views.takeAway()
         let trimmed = Result { try FileOperation.trimFileSystem(at: mount.path) }
         _ = try run([freshTurn(device, state, lock, why: "the volume was trimmed")], now)
         return (try trimmed.get(), mounts.map(\.path))
-    }
-}
-
-typealias Views = CopyOnWriteViews
-
-extension CopyOnWriteViews {
-    init(_ state: TrackingState, _ device: MappedDevice) {
-        self.init(device: device, place: state.place, storeByteCount: state.storeByteCount)
     }
 }
 
@@ -298,7 +328,7 @@ private struct Turn {
     let device: MappedDevice
     let state: TrackingState
     let lock: DeviceLock
-    let views: CopyOnWriteViews
+    let views: any FrozenViews
     let number: UInt64
     /// The view that ends; nil when there was none.
     let old: UInt64?

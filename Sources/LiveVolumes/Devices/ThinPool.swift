@@ -1,0 +1,121 @@
+internal import BlockModel
+internal import ChangeTracking
+internal import DeviceMapper
+internal import Glibc
+internal import LinuxIO
+internal import VolumeAccess
+
+/// A pool of thin devices, whose snapshots cost no copies.
+struct ThinPool {
+    /// Numbers of thin devices have 24 bits.
+    static let idLimit: UInt32 = 1 << 24
+    /// Pairs of numbers that are tried before there is none left for us.
+    private static let pairAttempts = 256
+
+    /// The name of the pool's device.
+    let name: String
+    private let tableName: String
+
+    /// The pool that a thin device is in, and the device's number there; nil for a device of another
+    /// kind.
+    static func of(_ device: MappedDevice) throws -> (pool: ThinPool, deviceID: UInt32)? {
+        let table = try DeviceMapper.table(device.name)
+        guard table.count == 1, let line = table.first, line.target == "thin" else { return nil }
+        let fields = line.parameters.split(separator: " ")
+        guard fields.count >= 2, let id = UInt32(fields[1]), id < idLimit,
+            let number = DeviceNumber.parse(fields[0]),
+            let pool = try MappedDevice(path: MappedDevice.node(of: number))
+        else {
+            throw VolumeError(
+                .unsuitable, "\(device.path) has a table that makes no sense: \(line.parameters)")
+        }
+        return (ThinPool(name: pool.name, tableName: pool.tableName), id)
+    }
+
+    /// Two numbers, one behind the other, that no device of the pool has; the first of them.
+    ///
+    /// They are sought from the end: LVM counts from the beginning.
+    func freeIDs() throws -> UInt32 {
+        for attempt in 1...UInt32(Self.pairAttempts) {
+            let first = Self.idLimit - 2 * attempt
+            guard try isFree(first), try isFree(first + 1) else { continue }
+            return first
+        }
+        throw VolumeError(.failed, "the thin pool \(name) has no numbers left for snapshots")
+    }
+
+    private func isFree(_ id: UInt32) throws -> Bool {
+        do {
+            try DeviceMapper.message(name, "create_thin \(id)")
+        } catch {
+            guard error.errno == EEXIST else { throw error }
+            return false
+        }
+        try DeviceMapper.message(name, "delete \(id)")
+        return true
+    }
+
+    /// A call that makes a snapshot of a thin device, which must stand still when it is made.
+    func prepareSnapshot(_ id: UInt32, of deviceID: UInt32) throws -> PreparedCall {
+        let call = try PreparedCall(.message, name)
+        try call.set(message: "create_snap \(id) \(deviceID)", sector: 0)
+        return call
+    }
+
+    func delete(_ id: UInt32) throws { try DeviceMapper.message(name, "delete \(id)") }
+
+    func table(_ id: UInt32, sectorCount: UInt64) -> TableLine {
+        TableLine(
+            firstSector: 0, sectorCount: sectorCount, target: "thin",
+            parameters: "\(tableName) \(id)")
+    }
+
+    /// How full the pool is; nil when it failed.
+    func status() throws -> ThinPoolStatus? {
+        try DeviceMapper.status(name).first.flatMap { ThinPoolStatus($0.parameters) }
+    }
+
+    /// Bytes of one data block.
+    func blockByteCount() throws -> UInt64 {
+        try fields().block * UInt64(TableLine.sectorByteCount)
+    }
+
+    private func fields() throws -> (metadata: UInt64, block: UInt64) {
+        guard let line = try DeviceMapper.table(name).first, line.target == "thin-pool",
+            case let fields = line.parameters.split(separator: " "), fields.count >= 3,
+            let metadata = DeviceNumber.parse(fields[0]), let block = UInt64(fields[2]),
+            block < 1 << 32
+        else { throw VolumeError(.failed, "the thin pool \(name) is gone") }
+        return (metadata, block)
+    }
+
+    /// What differs between two snapshots.
+    ///
+    /// - Throws: ``NothingKnown`` when nobody can tell.
+    func differences(
+        _ first: UInt32,
+        _ second: UInt32,
+        volumeByteCount: UInt64,
+        states: StateDirectory
+    ) throws -> WrittenExtents {
+        let metadata = MappedDevice.node(of: try fields().metadata)
+        let text = try states.withMetadataSnapshot(
+            of: name, isHeld: { try status()?.heldSnapshot != nil },
+            hold: { try DeviceMapper.message(name, "reserve_metadata_snap") },
+            release: { try DeviceMapper.message(name, "release_metadata_snap") }
+        ) {
+            try states.output(
+                of: "thin_delta",
+                ["-m", "--thin1", "\(first)", "--thin2", "\(second)", metadata],
+                package: "thin-provisioning-tools")
+        }
+        do {
+            return WrittenExtents(
+                try ThinDelta.changes(
+                    text, first: UInt64(first), second: UInt64(second),
+                    volumeByteCount: volumeByteCount, blockSize: .minimum))
+        } catch {
+            throw NothingKnown(description: "\(error)")
+        }
+    }
+}

@@ -1,0 +1,89 @@
+package import BlockModel
+package import ChangeTracking
+internal import LinuxIO
+internal import VolumeAccess
+
+/// The end of an era of a device that is captured at rest.
+package final class EraMoment: TrackedMoment {
+    private let device: MappedDevice
+    private var state: TrackingState
+    private let states: StateDirectory
+    private let lock: DeviceLock
+    private let reason: String?
+    /// By the era since which it was written.
+    private let written: [UInt64: WrittenExtents]
+
+    init(_ device: MappedDevice, states: StateDirectory) throws {
+        let lock = try states.lock(device.name)
+        guard var state = try states.tracking(device.name) else {
+            throw VolumeError(.unsuitable, "\(device.path) is not tracked; see 'varve track begin'")
+        }
+        var reason: String?
+        var written: [UInt64: WrittenExtents] = [:]
+        do {
+            guard let era = try EraDevice(device) else {
+                throw NothingKnown(description: "\(device.path) is no dm-era device any more")
+            }
+            if state.bootID != Boot.id {
+                reason = "the machine was restarted, and what was written meanwhile is not known"
+            } else if try era.currentEra() != state.view || device.sectorCount != state.sectorCount
+            {
+                reason =
+                    "\(device.path) was opened anew, stopped, or given another era since the last backup"
+            }
+            if reason != nil { state.bindings = [] }
+            // What waits in the page cache belongs to the era that ends.
+            let node = MappedDevice.node(of: device.number)
+            let handle = try FileHandle(node, .read)
+            try FileOperation.synchronize(handle.descriptor, subject: node)
+            let now = try era.written(since: Set(state.bindings.map(\.view)), states: states)
+            state.view = now.current
+            written = now.written
+        } catch let error as NothingKnown {
+            reason = error.description
+            state.bindings = []
+            // Whatever the era is now, it is not the one that was told of.
+            state.view = 0
+        }
+        state.bootID = Boot.id
+        state.sectorCount = device.sectorCount
+        try states.save(state)
+        self.device = device
+        self.state = state
+        self.states = states
+        self.lock = lock
+        self.reason = reason
+        self.written = written
+    }
+
+    package func changes(
+        repository: ObjectID,
+        volume: VolumeName,
+        blockSize: BlockSize
+    ) -> Result<ChangeEvidence, MissingEvidence> {
+        if let reason { return .failure(MissingEvidence(reason: reason)) }
+        guard let binding = state.binding(of: volume, in: repository) else {
+            return .failure(TrackingState.noBinding)
+        }
+        guard let written = written[binding.view] else {
+            return .failure(TrackingState.forgotten)
+        }
+        return .success(
+            ChangeEvidence(
+                origin: .era, since: binding.snapshot, volumeByteCount: device.byteCount,
+                candidates: written.blocks(of: blockSize)))
+    }
+
+    package func wasCaptured(
+        as snapshot: SnapshotID,
+        of volume: VolumeName,
+        in repository: ObjectID
+    ) throws {
+        // Of an era that could not be told from others nothing can be known later.
+        guard state.view > 0 else { return }
+        state.bind(snapshot, of: volume, in: repository)
+        try states.save(state)
+    }
+
+    package func keepAhead() {}
+}

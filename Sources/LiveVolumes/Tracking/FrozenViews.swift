@@ -1,0 +1,67 @@
+internal import DeviceMapper
+
+/// How frozen views of a tracked device are made, and how it is known what was written while each was
+/// there.
+///
+/// Views are numbered; a new one begins, and the old one ends, in one window.
+protocol FrozenViews {
+    /// Whether the device is still one whose writes do not escape.
+    var isInPlace: Bool { get throws }
+    /// Whether views, and what they tell, outlive a restart of the machine.
+    var outliveRestart: Bool { get }
+
+    /// Makes the device one whose writes are followed from the next window on.
+    func prepareLayer() throws
+    /// Undoes ``prepareLayer()``.
+    func cancelLayer()
+    /// Prepares a view of that number; the calls begin it, and end the one before, in a window.
+    func prepare(_ number: UInt64, ending old: UInt64?) throws -> [PreparedCall]
+    /// Undoes what was prepared to end a view that goes on.
+    func cancelEnd(of number: UInt64)
+    /// Makes a view readable that began.
+    func open(_ number: UInt64) throws
+
+    /// Whether the view of that number shows what the device held when it began.
+    func isLive(_ number: UInt64) throws -> Bool
+    /// Whether it can be told what was written while a view was there that has ended.
+    func canTell(_ number: UInt64) throws -> Bool
+    /// What was written from the beginning of that view to the beginning of the next.
+    func written(_ number: UInt64) throws -> WrittenExtents
+    /// The device that shows the view.
+    func path(_ number: UInt64) -> String
+    /// Takes a view away, and what it kept.
+    func remove(_ number: UInt64)
+    /// Takes all views away, and the layer unless a trial needs it.
+    func takeAway() throws
+
+    /// How full that is what the view keeps; nil when there is no such view.
+    func fill(_ number: UInt64) throws -> StoreFill?
+    /// Makes more room when half of it is used; gives what it had to do.
+    func keepAhead(_ number: UInt64) throws -> StoreFill.Growth
+}
+
+/// How full a copy-on-write store is.
+package enum StoreFill: Hashable, Sendable {
+    case active(usedByteCount: UInt64, byteCount: UInt64)
+    /// It overflowed, or could not be written: nothing in it counts.
+    case lost
+
+    enum Growth {
+        case none, grown
+        case impossible(String)
+    }
+
+    init(_ status: SnapshotStatus) {
+        switch status {
+        case .active(let used, let total, _):
+            let sector = UInt64(TableLine.sectorByteCount)
+            self = .active(usedByteCount: used * sector, byteCount: total * sector)
+        case .invalid, .overflow, .mergeFailed, .other: self = .lost
+        }
+    }
+}
+
+/// Why nothing can be told of what was written.
+struct NothingKnown: Error, CustomStringConvertible {
+    let description: String
+}
