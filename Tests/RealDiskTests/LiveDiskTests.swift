@@ -35,7 +35,7 @@ extension MachinesInTurn {
 
         @Test(
             "A scenario goes as expected", .timeLimit(.minutes(20)),
-            arguments: ["tracking", "plain-device", "era"])
+            arguments: ["tracking", "plain-device", "era", "encrypted"])
         func scenario(_ name: String) async throws {
             try await Self.withMachine { run in
                 let ending = try await run(name, nil)
@@ -48,8 +48,9 @@ extension MachinesInTurn {
         @Test(
             "A scenario goes as expected through crashes", .timeLimit(.minutes(20)),
             arguments: [
-                ("trial", ["begin", "resume", "finish", "torn", "foreign"]),
+                ("trial", ["begin", "resume", "finish", "torn", "foreign", "table", "noise"]),
                 ("thin", ["begin", "resume"]),
+                ("crashes", ["preparing", "window", "after", "capturing", "end"]),
             ])
         func crashes(_ name: String, _ steps: [String]) async throws {
             try await Self.withMachine { run in

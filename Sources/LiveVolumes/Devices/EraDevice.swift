@@ -48,11 +48,7 @@ struct EraDevice {
         since eras: Set<UInt64>,
         states: StateDirectory
     ) throws -> (current: UInt64, written: [UInt64: WrittenExtents]) {
-        try states.withMetadataSnapshot(
-            of: device.name, isHeld: { try status().heldSnapshot != nil },
-            hold: { try DeviceMapper.message(device.name, "take_metadata_snap") },
-            release: { try DeviceMapper.message(device.name, "drop_metadata_snap") }
-        ) {
+        try states.withMetadata(of: .era(device.name)) {
             let current = try currentEra()
             var written: [UInt64: WrittenExtents] = [:]
             for era in eras {

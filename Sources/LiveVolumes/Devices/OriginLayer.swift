@@ -53,6 +53,7 @@ struct OriginLayer {
             }
             try DeviceMapper.remove(names.real)
         }
+        try refuseHiddenKey(table)
         try DeviceMapper.create(names.real, table, isPrivate: true)
         guard let real = try MappedDevice(name: names.real) else {
             throw VolumeError(.failed, "\(names.real) vanished")
@@ -60,6 +61,20 @@ struct OriginLayer {
         try DeviceMapper.load(
             device.name, [.snapshotOrigin(real.tableName, sectorCount: real.sectorCount)])
         return real
+    }
+
+    /// A key in the kernel's keyring (`:BYTES:TYPE:NAME` in the table) is not found by the process of
+    /// another session, and is gone once it was used: the table cannot be there twice.
+    private func refuseHiddenKey(_ table: [TableLine]) throws {
+        let isHidden = table.contains { line in
+            let fields = line.parameters.split(separator: " ")
+            return line.target == "crypt" && fields.count > 1 && fields[1].hasPrefix(":")
+        }
+        guard isHidden else { return }
+        throw VolumeError(
+            .unsuitable,
+            "\(device.path) has its key in the kernel's keyring, where nobody else reaches it; open "
+                + "it with 'cryptsetup open --disable-keyring'")
     }
 
     /// Undoes ``prepare()`` when the device never went on with the layer.

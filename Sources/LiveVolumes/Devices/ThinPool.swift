@@ -99,11 +99,7 @@ struct ThinPool {
         states: StateDirectory
     ) throws -> WrittenExtents {
         let metadata = MappedDevice.node(of: try fields().metadata)
-        let text = try states.withMetadataSnapshot(
-            of: name, isHeld: { try status()?.heldSnapshot != nil },
-            hold: { try DeviceMapper.message(name, "reserve_metadata_snap") },
-            release: { try DeviceMapper.message(name, "release_metadata_snap") }
-        ) {
+        let text = try states.withMetadata(of: .thinPool(name)) {
             try states.output(
                 of: "thin_delta",
                 ["-m", "--thin1", "\(first)", "--thin2", "\(second)", metadata],

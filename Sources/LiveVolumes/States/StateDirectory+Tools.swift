@@ -1,3 +1,4 @@
+internal import DeviceMapper
 internal import Glibc
 internal import LinuxIO
 
@@ -7,46 +8,37 @@ extension StateDirectory {
     private static let lockAttempts = 200
     private static let lockPauseMicroseconds: UInt32 = 50_000
 
-    /// Reads the metadata of a target with a tool, while the target holds a snapshot of it, of which
+    /// Reads the metadata of a target with a tool, while the target lends a snapshot of it, of which
     /// there is one at a time.
     ///
     /// A snapshot that a killed command left is let go first; one of another program is not touched.
     ///
-    /// - Parameters:
-    ///   - name: the device that has the target.
-    ///   - isHeld: whether a snapshot is held now.
-    ///   - hold: makes it be held.
-    ///   - release: lets go of it.
-    ///   - body: reads it.
-    /// - Throws: ``NothingKnown`` when another program holds one.
-    func withMetadataSnapshot<Value>(
-        of name: String,
-        isHeld: () throws -> Bool,
-        hold: () throws -> Void,
-        release: () throws -> Void,
-        _ body: () throws -> Value
-    ) throws -> Value {
+    /// - Returns: what `body` gives.
+    /// - Throws: ``NothingKnown`` when another program has the snapshot.
+    func withMetadata<Value>(of lender: MetadataLender, _ body: () throws -> Value) throws -> Value
+    {
+        let name = lender.device
         let lock = try patientLock("\(name).metadata")
         defer { withExtendedLifetime(lock) {} }
         let mark = "metadata-snapshot"
-        if try isHeld() {
+        if try lender.hasLent() {
             guard text(name, mark) != nil else {
                 throw NothingKnown(
                     description:
                         "another program holds the one snapshot of the metadata of /dev/mapper/\(name)"
                 )
             }
-            try release()
+            try lender.release()
         }
         try save("", name, mark)
         do {
-            try hold()
+            try lender.lend()
         } catch {
             try? remove(name, mark)
             throw error
         }
         let result = Result { try body() }
-        try release()
+        try lender.release()
         try remove(name, mark)
         return try result.get()
     }
@@ -78,5 +70,39 @@ extension StateDirectory {
             throw NothingKnown(description: "\(tool) told of too many extents")
         }
         return Array(text.utf8)
+    }
+}
+
+/// A target that lends a snapshot of its metadata, to be read while the metadata itself is in use.
+enum MetadataLender {
+    case thinPool(String)
+    case era(String)
+
+    var device: String {
+        switch self {
+        case .thinPool(let name), .era(let name): name
+        }
+    }
+
+    func hasLent() throws -> Bool {
+        guard let line = try DeviceMapper.status(device).first else { return false }
+        return switch self {
+        case .thinPool: ThinPoolStatus(line.parameters)?.heldSnapshot != nil
+        case .era: EraStatus(line.parameters)?.heldSnapshot != nil
+        }
+    }
+
+    func lend() throws {
+        switch self {
+        case .thinPool(let name): try DeviceMapper.message(name, "reserve_metadata_snap")
+        case .era(let name): try DeviceMapper.message(name, "take_metadata_snap")
+        }
+    }
+
+    func release() throws {
+        switch self {
+        case .thinPool(let name): try DeviceMapper.message(name, "release_metadata_snap")
+        case .era(let name): try DeviceMapper.message(name, "drop_metadata_snap")
+        }
     }
 }

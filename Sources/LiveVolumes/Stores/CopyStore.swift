@@ -128,6 +128,18 @@ struct CopyStore {
     /// Takes the device away; the file stays.
     func remove() { try? DeviceMapper.remove(name) }
 
+    /// Proves that the list in the store is one that can be gone by, before the kernel does so: it
+    /// believes what it reads.
+    ///
+    /// - Throws: ``NothingKnown`` when the list was lost or damaged.
+    func requireSound(volumeByteCount: UInt64) throws {
+        do {
+            _ = try written(volumeByteCount: volumeByteCount)
+        } catch let refusal as ExceptionStore.Refusal {
+            throw NothingKnown(description: "\(refusal)")
+        }
+    }
+
     /// What was written since the view of this store began, of a volume of so many bytes.
     ///
     /// Reads past the page cache, which the kernel's own writes go around.

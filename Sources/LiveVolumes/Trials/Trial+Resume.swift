@@ -60,6 +60,19 @@ extension Trial {
         let names = LayerNames(device.name)
         let store = try openStore(state)
         do {
+            try store.requireSound(volumeByteCount: device.byteCount)
+        } catch let error as NothingKnown {
+            store.remove()
+            guard label.state != .discarding else {
+                throw VolumeError(
+                    .failed,
+                    "the discard of \(device.path) was interrupted, and cannot go on: \(error); restore "
+                        + "a snapshot")
+            }
+            try setLabel(state) { $0.state = .failed }
+            return .lost(error.description)
+        }
+        do {
             let real = try layer.prepare()
             if label.state == .discarding {
                 guard let place = try MappedDevice(name: store.name) else {

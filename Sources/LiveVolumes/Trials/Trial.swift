@@ -187,6 +187,17 @@ package struct Trial: Sendable {
             throw VolumeError(
                 .busy, "\(device.path) is in use (\(reason)); unmount it, then discard the trial")
         }
+        if !isMerging {
+            do {
+                try CopyStore(name: LayerNames(device.name).trialStore)
+                    .requireSound(volumeByteCount: device.byteCount)
+            } catch let error as NothingKnown {
+                throw VolumeError(
+                    .failed,
+                    "nothing can be thrown away on \(device.path): \(error); end the trial with 'varve "
+                        + "trial keep', and restore a snapshot")
+            }
+        }
         try setLabel(state) { $0.state = .discarding }
         if !isMerging { try startMerge(state, device) }
         try finishMerge(state, device, progress)
