@@ -155,7 +155,9 @@ extension SnapshotService {
                 && (character.isLetter || character.isNumber || "._-".contains(character))
                 ? character : "_"
         }
-        let text = String(allowed.prefix(VolumeName.maximumByteCount))
+        // A rescue system's host is called '(none)'.
+        let text = String(
+            allowed.drop { !$0.isLetter && !$0.isNumber }.prefix(VolumeName.maximumByteCount))
         guard let name = VolumeName(text) else {
             throw ServiceError(
                 .usage, "no volume name can be made of '\(path)'; give one with --volume")

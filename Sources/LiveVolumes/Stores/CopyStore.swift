@@ -6,10 +6,10 @@ internal import VolumeAccess
 
 /// The place where device-mapper keeps what an origin held before it was written: a linear device over
 /// a file, which can grow, or over part of a device.
-struct CopyStore {
-    /// Chunks of 8 KiB: the smallest that loses little to metadata, and copies little for a write.
-    static let chunkSectorCount: UInt32 = 16
-    static var chunkByteCount: UInt64 {
+package struct CopyStore {
+    /// Chunks of 32 KiB; the page of documentation `Tracking` has the measurement.
+    static let chunkSectorCount: UInt32 = 64
+    package static var chunkByteCount: UInt64 {
         UInt64(chunkSectorCount) * UInt64(TableLine.sectorByteCount)
     }
     private static let sector = UInt64(TableLine.sectorByteCount)

@@ -61,8 +61,8 @@ extension Track {
                 }
                 return [
                     view, "store          \(place.path), \(fill)",
-                    "cost           each chunk of 8 KiB is copied when it is first written after a "
-                        + "backup; discards are held back ('varve track trim')",
+                    "cost           each \(Human.bytes(CopyStore.chunkByteCount)) is copied when it is "
+                        + "first written after a backup; discards are held back ('varve track trim')",
                 ]
             case .thinPool:
                 return [
