@@ -26,7 +26,7 @@ extension MachinesInTurn {
                     ["\(Machine.rig)/run-in-machine", "--memory", "1500", "--timeout", "900"]
                         + disks.flatMap { ["--disk", $0] }
                         + [
-                            "--environment", "varve=\(Machine.program)",
+                            "--environment", "varve=\(Machine.releasedProgram)",
                             "--environment", "scenarios=\(Machine.scenarios)", folder, "--",
                             "bash", "\(Machine.scenarios)/\(scenario)",
                         ] + (step.map { [$0] } ?? []))

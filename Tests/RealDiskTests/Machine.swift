@@ -22,6 +22,10 @@ enum Machine {
     static let program = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
         .deletingLastPathComponent().appendingPathComponent("varve").path
 
+    /// The program as it is released, where `VARVE_TEST_PROGRAM` names it: an emulated machine is slow.
+    static let releasedProgram =
+        ProcessInfo.processInfo.environment["VARVE_TEST_PROGRAM"] ?? program
+
     /// The bundle that these tests are in.
     static let testBundle = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath().path
 

@@ -4,7 +4,6 @@ internal import LMDB
 package import LinuxIO
 internal import ObjectStore
 internal import RepositoryFormat
-internal import Zstandard
 
 /// What a patch may be made against: an earlier version of a block, or blocks like it.
 package struct PatchBase: Sendable {
@@ -46,37 +45,19 @@ struct DamageBelowPatch: Error, CustomStringConvertible {
 
 /// Reads blocks by their number in the index; belongs to one thread.
 ///
-/// Keeps the last few decompressed frames, and reads ahead where frames are asked for in the order
-/// of their pack. A frame that is touched for the first time is decompressed up to the block that
-/// is wanted, the second time to its end. Every block is proved by its digest before it is handed out,
+/// Every block is proved by its digest before it is handed out,
 /// unless the reader was told not to.
 package final class BlockReader {
-    private struct FrameKey: Hashable {
-        let pack: UInt32
-        let byteOffset: UInt32
-    }
-    private struct CachedFrame {
-        var key: FrameKey?
-        let bytes: AlignedBuffer
-        /// Plain bytes at the start of the frame that are there.
-        var byteCount = 0
-        var lastUse: UInt64 = 0
-    }
-
     private let repository: Repository
     private let index: Index
     private let blockSize: BlockSize
-    private let decompressor: Decompressor
     private let hash = SHA256()
-    private var cache: [CachedFrame] = []
-    private let cacheCount: Int
-    private var clock: UInt64 = 0
+    private var frames: FrameCache
     private var lastSlot: UInt8 = 0
     /// The prefixes of the patches that were decoded last, the nearest first.
     private var scratch: [AlignedBuffer] = []
     /// What lies in `scratch`, the nearest last.
     private var trail: [PatchBase] = []
-    private var window: FrameWindow
     /// Patches that the block at hand may still try: many places, each of a patch of a block with
     /// many places, must not keep a reader for ever.
     private var remainingHops = 0
@@ -84,7 +65,6 @@ package final class BlockReader {
     /// error must not hide one that gives the right ones.
     private var provesPrefixes = false
     private let isVerifying: Bool
-    private let readsWholeFrames: Bool
 
     /// Makes a reader that proves blocks by their digests, if `isVerifying`.
     ///
@@ -98,13 +78,12 @@ package final class BlockReader {
         readsWholeFrames: Bool = false
     ) throws {
         self.isVerifying = isVerifying
-        self.readsWholeFrames = readsWholeFrames || !isVerifying
         self.repository = repository
         self.index = index
         blockSize = repository.blockSize
-        decompressor = try Decompressor()
-        cacheCount = cachedFrameCount
-        window = try FrameWindow(blockSize: repository.blockSize)
+        frames = try FrameCache(
+            repository: repository, index: index, frameCount: cachedFrameCount,
+            readsWholeFrames: readsWholeFrames || !isVerifying)
     }
 
     /// Writes the block's plain bytes to the start of `target`, proved by `digest`.
@@ -146,7 +125,7 @@ package final class BlockReader {
                 let block = target.bytes.extracting(0..<blockSize.byteCount)
                 hash.update(block)
                 if Digest(hash.finish()) == digest { return place }
-                cause = RepositoryError(.damaged, "\(name(of: place)) holds other bytes")
+                cause = RepositoryError(.damaged, "\(frames.name(of: place)) holds other bytes")
             } catch {
                 cause = error
             }
@@ -171,13 +150,13 @@ package final class BlockReader {
         hash.update(scratch.bytes.extracting(0..<blockSize.byteCount))
         guard Digest(hash.finish()) == digest else {
             throw RepositoryError(
-                .damaged, "\(name(of: place)) holds other bytes than its table says")
+                .damaged, "\(frames.name(of: place)) holds other bytes than its table says")
         }
     }
 
     /// What a patch is a patch of.
     func prefixes(of place: Place) throws -> [Digest] {
-        try window.header(of: place, try pack(of: place), repository).prefixes
+        try frames.header(of: place).prefixes
     }
 
     /// The same as ``read(_:digest:into:)``; gives what a patch may be made against: the block
@@ -191,7 +170,7 @@ package final class BlockReader {
         let place = try readPlace(number, digest: digest, into: &target)
         var chainByteCount = 0
         if place.kind.isPatch {
-            let header = try window.header(of: place, try pack(of: place), repository)
+            let header = try frames.header(of: place)
             chainByteCount = header.chainByteCount
         }
         let block = PatchBase(
@@ -208,17 +187,6 @@ package final class BlockReader {
         return [Digest(hash.finish())] == base.digests ? bytes : nil
     }
 
-    private func pack(of place: Place) throws -> PackRecord {
-        guard let pack = index.pack(place.pack) else {
-            throw RepositoryError(.damaged, "its pack is missing")
-        }
-        return pack
-    }
-
-    private func name(of place: Place) -> String {
-        index.pack(place.pack).map { ObjectNames.pack($0.id) } ?? "a missing pack"
-    }
-
     // MARK: Decoding
 
     /// Room for a few places at each of eight hops.
@@ -233,8 +201,11 @@ package final class BlockReader {
         let start = Int(place.slot) * blockSize.byteCount
         guard place.slot < place.frameBlockCount,
             Int(place.frameBlockCount) <= Format.frameBlockLimit(blockSize)
-        else { throw RepositoryError(.damaged, "\(name(of: place)) is not a place of a block") }
-        let frame = try frame(at: place, until: start + blockSize.byteCount)
+        else {
+            throw RepositoryError(.damaged, "\(frames.name(of: place)) is not a place of a block")
+        }
+        let frame = try frames.frame(
+            at: place, until: start + blockSize.byteCount, lastSlot: lastSlot)
         target.copy(frame.bytes.extracting(start..<start + blockSize.byteCount), to: 0)
     }
 
@@ -249,10 +220,9 @@ package final class BlockReader {
         guard remainingHops > 0 else {
             throw RepositoryError(.damaged, "too many patches were tried")
         }
-        let record = try pack(of: place)
-        let header = try window.header(of: place, record, repository)
+        let header = try frames.header(of: place)
         guard header.kind.isPatch, header.depth == place.depth else {
-            throw RepositoryError(.damaged, "\(name(of: place)) is not what its table says")
+            throw RepositoryError(.damaged, "\(frames.name(of: place)) is not what its table says")
         }
         while scratch.count <= level {
             scratch.append(try AlignedBuffer(byteCount: 2 * blockSize.byteCount))
@@ -271,7 +241,7 @@ package final class BlockReader {
         for attempt in 0..<(candidates.map(\.count).max() ?? 0) {
             let chosen = candidates.map { $0[min(attempt, $0.count - 1)] }
             do {
-                try decode(place, record, header, of: chosen, into: &target, level: level)
+                try decode(place, header, of: chosen, into: &target, level: level)
                 return
             } catch {
                 trail.removeLast(trail.count - trailCount)
@@ -291,7 +261,6 @@ package final class BlockReader {
     /// Decodes the blocks below a patch from the places that were chosen for them, and the patch.
     private func decode(
         _ place: Place,
-        _ record: PackRecord,
         _ header: FrameHeader,
         of chosen: [Place],
         into target: inout MutableRawSpan,
@@ -308,7 +277,7 @@ package final class BlockReader {
                         hash.update(block.bytes)
                         guard Digest(hash.finish()) == header.prefixes[position] else {
                             throw RepositoryError(
-                                .damaged, "\(name(of: place)) holds other bytes")
+                                .damaged, "\(frames.name(of: place)) holds other bytes")
                         }
                     }
                 } catch {
@@ -317,13 +286,10 @@ package final class BlockReader {
                 }
             }
         }
-        // The window may have moved on to another frame meanwhile.
-        let payload = try window.payload(of: place, record, repository)
-        let count = try decompressor.decompress(
-            payload.buffer.bytes.extracting(payload.range),
-            prefix: prefix.bytes.extracting(0..<chosen.count * size), into: &target)
+        let count = try frames.decompressPatch(
+            place, prefix: prefix.bytes.extracting(0..<chosen.count * size), into: &target)
         guard count == size else {
-            throw RepositoryError(.damaged, "a patch in \(name(of: place)) is too short")
+            throw RepositoryError(.damaged, "a patch in \(frames.name(of: place)) is too short")
         }
         // Two blocks together are no earlier version of this one.
         guard let digest = header.prefixes.first, chosen.count == 1 else { return }
@@ -332,97 +298,5 @@ package final class BlockReader {
                 digest: digest, depth: chosen[0].depth,
                 chainByteCount: max(0, header.chainByteCount - header.payloadByteCount),
                 level: level))
-    }
-
-    /// The plain bytes of a frame that is no patch, at least the first `wanted` of them.
-    private func frame(at place: Place, until wanted: Int) throws -> AlignedBuffer {
-        let key = FrameKey(pack: place.pack, byteOffset: place.byteOffset)
-        clock += 1
-        let hit = cache.firstIndex { $0.key == key }
-        if let hit, cache[hit].byteCount >= wanted {
-            cache[hit].lastUse = clock
-            return cache[hit].bytes
-        }
-        let slot = try hit ?? cacheSlot()
-        cache[slot].key = nil
-        let target = cache[slot].bytes
-        let whole = Int(place.frameBlockCount) * blockSize.byteCount
-        let hinted = (Int(min(lastSlot, place.frameBlockCount - 1)) + 1) * blockSize.byteCount
-        do {
-            cache[slot].byteCount = try decompress(
-                place, into: target, atLeast: hit == nil ? max(wanted, hinted) : whole)
-        } catch {
-            // The rot may lie behind what is wanted.
-            index.noteRot(at: place)
-            guard !readsWholeFrames, place.kind == .zstd else { throw error }
-            let count = try decompressStart(of: place, into: target, atLeast: wanted, of: whole)
-            guard count >= wanted else { throw error }
-            cache[slot].byteCount = count
-        }
-        cache[slot].key = key
-        cache[slot].lastUse = clock
-        return target
-    }
-
-    /// Gives the number of plain bytes that were written.
-    private func decompress(
-        _ place: Place,
-        into target: AlignedBuffer,
-        atLeast wanted: Int
-    ) throws -> Int {
-        let whole = Int(place.frameBlockCount) * blockSize.byteCount
-        // What is left after three quarters is not worth the slower way.
-        if !readsWholeFrames, place.kind == .zstd, wanted <= whole / 4 * 3 {
-            let count = try decompressStart(of: place, into: target, atLeast: wanted, of: whole)
-            if count >= wanted { return count }
-        }
-        let payload = try window.payload(of: place, try pack(of: place), repository)
-        let source = payload.buffer.bytes.extracting(payload.range)
-        let count: Int
-        if place.kind == .stored {
-            count = source.byteCount
-            if count == whole { target.copy(source, to: 0) }
-        } else {
-            count = try target.withMutableBytes { bytes throws(ZstandardError) in
-                var plain = bytes._mutatingExtracting(0..<whole)
-                return try decompressor.decompress(source, into: &plain)
-            }
-        }
-        guard count == whole else {
-            throw RepositoryError(.damaged, "\(name(of: place)) has a frame too short")
-        }
-        return count
-    }
-
-    /// Reads what the first `wanted` bytes should take and a little more; may give fewer of them,
-    /// where they compressed worse than the rest of the frame.
-    private func decompressStart(
-        of place: Place,
-        into target: AlignedBuffer,
-        atLeast wanted: Int,
-        of whole: Int
-    ) throws -> Int {
-        let share = Int(place.payloadByteCount) / Int(place.frameBlockCount)
-        let payload = try window.startOfPayload(
-            of: place,
-            byteCount: share * (wanted / blockSize.byteCount) * 5 / 4 + Self.spareByteCount,
-            try pack(of: place), repository)
-        return try target.withMutableBytes { bytes throws(ZstandardError) in
-            var plain = bytes._mutatingExtracting(0..<whole)
-            return try decompressor.decompress(
-                payload.buffer.bytes.extracting(payload.range), atLeast: wanted, into: &plain)
-        }
-    }
-
-    /// zstd decodes blocks of up to 128 KiB, of which one may not have compressed at all.
-    private static let spareByteCount = 64 << 10
-
-    private func cacheSlot() throws -> Int {
-        if cache.count < cacheCount {
-            let byteCount = Format.framePlainByteCount(blockSize)
-            cache.append(CachedFrame(bytes: try AlignedBuffer(byteCount: byteCount)))
-            return cache.count - 1
-        }
-        return cache.indices.min { cache[$0].lastUse < cache[$1].lastUse } ?? 0
     }
 }
