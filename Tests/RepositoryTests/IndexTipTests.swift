@@ -63,11 +63,11 @@ struct IndexTipTests {
 
     @Test("Bytes that no page has are none, wherever they are cut or changed")
     func badPages() {
-        let encoded = Self.page(700, seed: 9).encoded()
+        let encoded = Self.page(90, seed: 9).encoded()
         for byteCount in 1..<encoded.count {
             let bytes = Array(encoded[..<byteCount])
             guard let page = TipPage(decoding: bytes.rawSpan) else { continue }
-            #expect(page.blockCount < 700 && page.encoded() == bytes, "\(byteCount)")
+            #expect(page.blockCount < 90 && page.encoded() == bytes, "\(byteCount)")
         }
         var generator = SeededGenerator(seed: 10)
         for _ in 0..<2000 {

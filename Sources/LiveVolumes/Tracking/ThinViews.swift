@@ -14,6 +14,7 @@ struct ThinViews: FrozenViews {
     private static let warningPercent: UInt64 = 90
 
     let device: MappedDevice
+    let poolName: String
     let deviceID: UInt32
     let firstID: UInt32
     let states: StateDirectory
@@ -21,8 +22,19 @@ struct ThinViews: FrozenViews {
     private var names: LayerNames { LayerNames(device.name) }
 
     private func pool() throws -> ThinPool {
-        guard let (pool, id) = try ThinPool.of(device), id == deviceID else {
-            throw VolumeError(.failed, "\(device.path) is not the thin device that it was")
+        guard let pool = try poolInPlace() else {
+            throw VolumeError(
+                .failed,
+                "\(device.path) is not the thin device that it was; run 'varve track stop' and 'track begin'"
+            )
+        }
+        return pool
+    }
+
+    /// Nil when the device is another one now: numbers of another pool are not ours.
+    private func poolInPlace() throws -> ThinPool? {
+        guard let (pool, id) = try ThinPool.of(device), id == deviceID, pool.name == poolName else {
+            return nil
         }
         return pool
     }
@@ -31,7 +43,7 @@ struct ThinViews: FrozenViews {
 
     // MARK: Layer
 
-    var isInPlace: Bool { get throws { try ThinPool.of(device)?.deviceID == deviceID } }
+    var isInPlace: Bool { get throws { try poolInPlace() != nil } }
 
     var outliveRestart: Bool { true }
 

@@ -81,7 +81,8 @@ package struct Tracking: Sendable {
                 "\(device.path) keeps track by itself and needs no store; leave --store out")
         }
         guard let thin else { return .era }
-        return .thinPool(deviceID: thin.deviceID, firstID: try thin.pool.freeIDs())
+        return .thinPool(
+            name: thin.pool.name, deviceID: thin.deviceID, firstID: try thin.pool.freeIDs())
     }
 
     /// The views of a device; nil where there are none, because it is captured at rest.
@@ -89,8 +90,10 @@ package struct Tracking: Sendable {
         switch state.mechanism {
         case .stores(let place, let byteCount):
             CopyOnWriteViews(device: device, place: place, storeByteCount: byteCount)
-        case .thinPool(let deviceID, let firstID):
-            ThinViews(device: device, deviceID: deviceID, firstID: firstID, states: states)
+        case .thinPool(let name, let deviceID, let firstID):
+            ThinViews(
+                device: device, poolName: name, deviceID: deviceID, firstID: firstID, states: states
+            )
         case .era: nil
         }
     }

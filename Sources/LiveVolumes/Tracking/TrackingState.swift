@@ -33,7 +33,7 @@ package struct TrackingState: Hashable, Sendable {
         case stores(StorePlace, byteCount: UInt64)
         /// Snapshots in the thin pool that the device is in: `firstID` and the number behind it, in
         /// turn, of the thin device `deviceID`.
-        case thinPool(deviceID: UInt32, firstID: UInt32)
+        case thinPool(name: String, deviceID: UInt32, firstID: UInt32)
         /// The device's own dm-era target: there are no views, and their number is that of the era.
         case era
     }
@@ -131,7 +131,8 @@ extension TrackingState.Mechanism {
         case .stores(let place, let byteCount):
             text.add("store", place.text)
             text.add("store_bytes", byteCount)
-        case .thinPool(let deviceID, let firstID):
+        case .thinPool(let name, let deviceID, let firstID):
+            text.add("thin_pool", name)
             text.add("thin_device", deviceID)
             text.add("thin_snapshots", firstID)
         case .era: text.add("era", "")
@@ -143,11 +144,12 @@ extension TrackingState.Mechanism {
             let byteCount = lines.number("store_bytes", as: UInt64.self)
         {
             self = .stores(place, byteCount: byteCount)
-        } else if let device = lines.number("thin_device", as: UInt32.self),
+        } else if let name = lines["thin_pool"],
+            let device = lines.number("thin_device", as: UInt32.self),
             let first = lines.number("thin_snapshots", as: UInt32.self),
             first < ThinPool.idLimit - 1
         {
-            self = .thinPool(deviceID: device, firstID: first)
+            self = .thinPool(name: name, deviceID: device, firstID: first)
         } else if lines["era"] != nil {
             self = .era
         } else {
