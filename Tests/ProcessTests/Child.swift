@@ -26,6 +26,7 @@ final class Child {
         process.arguments = arguments
         process.environment = [
             "VARVE_REPOSITORY": place.repository, "VARVE_CACHE_DIR": place.cache,
+            "VARVE_STATE_DIR": place.cache + "/states",
             "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
         ]
         process.standardInput = input ?? Foundation.FileHandle.nullDevice

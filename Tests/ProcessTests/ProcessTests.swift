@@ -189,6 +189,7 @@ import Testing
             process.arguments = ["restore", "s@\(generation + 1)", "-"]
             process.environment = [
                 "VARVE_REPOSITORY": place.repository, "VARVE_CACHE_DIR": place.cache,
+                "VARVE_STATE_DIR": place.cache + "/states",
             ]
             process.standardOutput = target
             try process.run()
@@ -208,6 +209,12 @@ import Testing
         (["completion", "bash"], 0), (["completion", "tcsh"], 2), (["backup", "-"], 1),
         (["restore", "d@0", "out"], 2), (["restore", "@1", "out"], 2),
         (["snapshots", "--tag", "none"], 0),
+        (["track", "status"], 0), (["track", "watch"], 0), (["trial", "status", "--json"], 0),
+        (["trial", "resume"], 0), (["track"], 0), (["track", "begin"], 2),
+        (["track", "begin", "disk.img", "--store", "."], 1),
+        (["track", "stop", "missing"], 1), (["track", "trim", "disk.img"], 1),
+        (["trial", "begin", "disk.img", "--store", ".", "--no-backup"], 1),
+        (["trial", "keep", "disk.img", "--no-backup"], 1), (["trial", "discard", "missing"], 1),
     ]
 
     @Test("Exit statuses say what went wrong", arguments: statuses)

@@ -35,7 +35,7 @@ extension MachinesInTurn {
 
         @Test(
             "A scenario goes as expected", .timeLimit(.minutes(20)),
-            arguments: ["tracking", "plain-device", "era", "encrypted"])
+            arguments: ["tracking", "plain-device", "era", "encrypted", "lvm"])
         func scenario(_ name: String) async throws {
             try await Self.withMachine { run in
                 let ending = try await run(name, nil)

@@ -87,8 +87,11 @@ struct ThinViews: FrozenViews {
         if (try? DeviceMapper.information(of: name)) ?? nil != nil {
             try? DeviceMapper.removePatiently(name)
         }
-        // There may be none.
-        try? pool().delete(id(number))
+        // There may be none. The numbers are ours in this pool, whatever the device is now: LVM gives
+        // it another number when it merges a snapshot of its own.
+        if let pool = try? ThinPool.of(device)?.pool, pool.name == poolName {
+            try? pool.delete(id(number))
+        }
     }
 
     func takeAway() {
