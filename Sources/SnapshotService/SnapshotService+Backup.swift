@@ -235,7 +235,8 @@ extension SnapshotService {
                 moment?.keepAhead()
                 report(source.byteCount)
             })
-        if let moment, !options.isDryRun {
+        // What is written while a device without views is read belongs to no era that is told of.
+        if let moment, !options.isDryRun, view != nil || !options.allowsUse {
             try moment.wasCaptured(
                 as: result.facts.snapshotID, of: volume, in: repository.identity.id)
         }

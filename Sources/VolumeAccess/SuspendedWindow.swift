@@ -43,8 +43,18 @@ package struct SuspendedWindow {
     /// - Throws: ``DeviceMapperError`` of the first call that failed. What the steps before it did is
     ///   not undone.
     package func run() throws -> UInt64 {
-        guard mlockall(MCL_CURRENT | MCL_FUTURE) == 0 else { throw SystemError(.lock, "memory") }
+        guard mlockall(MCL_CURRENT | MCL_FUTURE) == 0 else {
+            let error = SystemError(.lock, "memory")
+            for clear in clears { try? clear.run() }
+            throw error
+        }
         defer { munlockall() }
+        // A signal that ends or stops the process now would leave devices as they are.
+        var all = sigset_t()
+        var before = sigset_t()
+        unsafe sigfillset(&all)
+        unsafe pthread_sigmask(SIG_BLOCK, &all, &before)
+        defer { _ = unsafe pthread_sigmask(SIG_SETMASK, &before, nil) }
         // The first call of each kind touches what later ones use.
         _ = SystemClock.monotonicNanoseconds()
         var failure: DeviceMapperError?
@@ -61,6 +71,8 @@ package struct SuspendedWindow {
         for call in steps where failure == nil {
             do throws(DeviceMapperError) { try call.run() } catch { failure = error }
         }
+        // What was loaded into a device that never stood still must not count when it does.
+        for clear in clears[suspendedCount...] { try? clear.run() }
         for number in (0..<suspendedCount).reversed() {
             if failure == nil {
                 do throws(DeviceMapperError) { try resumes[number].run() } catch { failure = error }

@@ -50,6 +50,13 @@ package struct MappedDevice: Hashable, Sendable {
         sectorCount = try DeviceMapper.table(name).reduce(0) { $0 + $1.sectorCount }
     }
 
+    /// Drops a table that was loaded and does not count yet: an interrupted command left it, and it
+    /// would count from the next window on.
+    func dropLoadedTable() throws {
+        guard try DeviceMapper.information(of: name)?.hasLoadedTable == true else { return }
+        try PreparedCall(.clear, name).run()
+    }
+
     /// The number of the block device that `path` names, itself or by what is mounted there.
     package static func deviceNumber(_ path: String) throws -> UInt64 {
         guard let status = try FileStatus(path: path) else {

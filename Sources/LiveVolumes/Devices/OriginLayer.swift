@@ -46,6 +46,7 @@ struct OriginLayer {
                 "\(device.path) is a device-mapper device of kind '\(line.target)', under which no "
                     + "layer can be put; linear, striped and encrypted ones can")
         }
+        try device.dropLoadedTable()
         if let old = try DeviceMapper.information(of: names.real) {
             guard old.openCount == 0 else {
                 throw VolumeError(

@@ -35,10 +35,12 @@ struct ThinPool {
     /// Two numbers, one behind the other, that no device of the pool has; the first of them.
     ///
     /// They are sought from the end: LVM counts from the beginning.
-    func freeIDs() throws -> UInt32 {
+    func freeIDs(except taken: Set<UInt32>) throws -> UInt32 {
         for attempt in 1...UInt32(Self.pairAttempts) {
             let first = Self.idLimit - 2 * attempt
-            guard try isFree(first), try isFree(first + 1) else { continue }
+            guard taken.isDisjoint(with: [first, first + 1]), try isFree(first),
+                try isFree(first + 1)
+            else { continue }
             return first
         }
         throw VolumeError(.failed, "the thin pool \(name) has no numbers left for snapshots")
@@ -62,7 +64,14 @@ struct ThinPool {
         return call
     }
 
-    func delete(_ id: UInt32) throws { try DeviceMapper.message(name, "delete \(id)") }
+    /// Deletes a thin device that nobody has open; nothing happens when there is none.
+    func delete(_ id: UInt32) throws {
+        do {
+            try DeviceMapper.message(name, "delete \(id)")
+        } catch {
+            guard error.errno == ENODATA else { throw error }
+        }
+    }
 
     func table(_ id: UInt32, sectorCount: UInt64) -> TableLine {
         TableLine(

@@ -21,8 +21,9 @@ extension StateDirectory {
         let lock = try patientLock("\(name).metadata")
         defer { withExtendedLifetime(lock) {} }
         let mark = "metadata-snapshot"
-        if try lender.hasLent() {
-            guard text(name, mark) != nil else {
+        if let lent = try lender.lent() {
+            // An empty mark was left before the number was known.
+            guard let known = text(name, mark), known.isEmpty || known == "\(lent)" else {
                 throw NothingKnown(
                     description:
                         "another program holds the one snapshot of the metadata of /dev/mapper/\(name)"
@@ -37,7 +38,14 @@ extension StateDirectory {
             try? remove(name, mark)
             throw error
         }
+        let lent = try lender.lent()
+        try save(lent.map { "\($0)" } ?? "", name, mark)
         let result = Result { try body() }
+        guard try lent != nil && lender.lent() == lent else {
+            throw NothingKnown(
+                description:
+                    "another program took the snapshot of the metadata of /dev/mapper/\(name) away")
+        }
         try lender.release()
         try remove(name, mark)
         return try result.get()
@@ -84,11 +92,12 @@ enum MetadataLender {
         }
     }
 
-    func hasLent() throws -> Bool {
-        guard let line = try DeviceMapper.status(device).first else { return false }
+    /// The metadata block of the snapshot that is lent; nil for none.
+    func lent() throws -> UInt64? {
+        guard let line = try DeviceMapper.status(device).first else { return nil }
         return switch self {
-        case .thinPool: ThinPoolStatus(line.parameters)?.heldSnapshot != nil
-        case .era: EraStatus(line.parameters)?.heldSnapshot != nil
+        case .thinPool: ThinPoolStatus(line.parameters)?.heldSnapshot
+        case .era: EraStatus(line.parameters)?.heldSnapshot
         }
     }
 

@@ -70,8 +70,8 @@ struct CopyOnWriteViews: FrozenViews {
         do {
             return try CopyStore(name: names.store(number))
                 .written(volumeByteCount: device.byteCount)
-        } catch let refusal as ExceptionStore.Refusal {
-            throw NothingKnown(description: "\(refusal)")
+        } catch {
+            throw NothingKnown(description: "\(error)")
         }
     }
 
@@ -92,6 +92,7 @@ struct CopyOnWriteViews: FrozenViews {
     }
 
     func takeAway() throws {
+        try device.dropLoadedTable()
         let views = (0..<2).filter {
             (try? DeviceMapper.information(of: names.view($0))) ?? nil != nil
         }

@@ -36,7 +36,14 @@ package final class EraMoment: TrackedMoment {
             let node = MappedDevice.node(of: device.number)
             let handle = try FileHandle(node, .read)
             try FileOperation.synchronize(handle.descriptor, subject: node)
+            // Writes in flight end with the era that they belong to; to go on begins another one.
+            _ = try SuspendedWindow([device.name], steps: []).run()
+            let drained = try era.currentEra()
             let now = try era.written(since: Set(state.bindings.map(\.view)), states: states)
+            guard now.current == drained + 1 else {
+                throw NothingKnown(
+                    description: "another program gave \(device.path) another era meanwhile")
+            }
             state.view = now.current
             written = now.written
         } catch let error as NothingKnown {

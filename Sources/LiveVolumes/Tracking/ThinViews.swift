@@ -82,20 +82,22 @@ struct ThinViews: FrozenViews {
 
     func path(_ number: UInt64) -> String { "/dev/mapper/" + names.view(number) }
 
-    func remove(_ number: UInt64) {
+    func remove(_ number: UInt64) { try? removeSurely(number) }
+
+    private func removeSurely(_ number: UInt64) throws {
         let name = names.view(number)
-        if (try? DeviceMapper.information(of: name)) ?? nil != nil {
-            try? DeviceMapper.removePatiently(name)
+        if try DeviceMapper.information(of: name) != nil {
+            try DeviceMapper.removePatiently(name)
         }
-        // There may be none. The numbers are ours in this pool, whatever the device is now: LVM gives
+        // The numbers are ours in this pool, whatever the device is now: LVM gives
         // it another number when it merges a snapshot of its own.
-        if let pool = try? ThinPool.of(device)?.pool, pool.name == poolName {
-            try? pool.delete(id(number))
+        if let pool = try ThinPool.of(device)?.pool, pool.name == poolName {
+            try pool.delete(id(number))
         }
     }
 
-    func takeAway() {
-        for number in 0..<2 as Range<UInt64> { remove(number) }
+    func takeAway() throws {
+        for number in 0..<2 as Range<UInt64> { try removeSurely(number) }
     }
 
     // MARK: Room

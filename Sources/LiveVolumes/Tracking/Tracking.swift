@@ -52,8 +52,10 @@ package struct Tracking: Sendable {
     }
 
     private func refuseTwice(_ device: MappedDevice) throws {
-        guard let state = try states.tracking(device.name), state.bootID == Boot.id else { return }
-        if let views = views(state, device), try !views.isInPlace { return }
+        guard let state = try? states.tracking(device.name) else { return }
+        let views = views(state, device)
+        guard state.bootID == Boot.id || views?.outliveRestart == true else { return }
+        if let views, try !views.isInPlace { return }
         throw VolumeError(
             .busy, "\(device.path) is tracked already; 'varve track status' shows it")
     }
@@ -82,7 +84,19 @@ package struct Tracking: Sendable {
         }
         guard let thin else { return .era }
         return .thinPool(
-            name: thin.pool.name, deviceID: thin.deviceID, firstID: try thin.pool.freeIDs())
+            name: thin.pool.name, deviceID: thin.deviceID,
+            firstID: try thin.pool.freeIDs(except: takenIDs(in: thin.pool)))
+    }
+
+    /// The numbers that other tracked devices have in a pool, whether their snapshots are there or not.
+    private func takenIDs(in pool: ThinPool) throws -> Set<UInt32> {
+        var taken: Set<UInt32> = []
+        for name in try states.devices(with: "tracking") {
+            guard case .thinPool(pool.name, _, let first)? = try? states.tracking(name)?.mechanism
+            else { continue }
+            taken.formUnion([first, first + 1])
+        }
+        return taken
     }
 
     /// The views of a device; nil where there are none, because it is captured at rest.
@@ -143,8 +157,9 @@ package struct Tracking: Sendable {
 
     private func existing(_ path: String) throws -> MappedDevice {
         if let device = try MappedDevice(path: path) {
-            guard try states.tracking(device.name) != nil || OriginLayer(device).real() != nil
-            else {
+            // A state that is damaged is one, too.
+            let hasState = states.text(device.name, "tracking") != nil
+            guard try hasState || OriginLayer(device).real() != nil else {
                 throw VolumeError(.unsuitable, "\(device.path) is not tracked")
             }
             return device
@@ -183,6 +198,7 @@ package struct Tracking: Sendable {
 
     private func turn(_ device: MappedDevice) throws -> Turn {
         let lock = try states.lock(device.name)
+        try device.dropLoadedTable()
         guard var state = try states.tracking(device.name), let views = views(state, device) else {
             throw VolumeError(.unsuitable, "\(device.path) is not tracked; see 'varve track begin'")
         }
@@ -263,6 +279,11 @@ package struct Tracking: Sendable {
     private func finish(_ turn: Turn, _ now: Int64) throws -> FrozenView {
         var state = turn.state
         var reason = turn.reason
+        guard try turn.views.isInPlace else {
+            throw VolumeError(
+                .failed,
+                "another program gave \(turn.device.path) another table at this moment; try again")
+        }
         try turn.views.open(turn.number)
         if let old = turn.old, let refusal = try close(old, turn.views, &state) { reason = refusal }
         state.view = turn.number
