@@ -29,6 +29,12 @@ struct ThinPool {
             throw VolumeError(
                 .unsuitable, "\(device.path) has a table that makes no sense: \(line.parameters)")
         }
+        // A snapshot of it would show zeros where the origin is to be seen.
+        guard fields.count == 2 else {
+            throw VolumeError(
+                .unsuitable,
+                "\(device.path) is a thin volume over an external origin, which cannot be tracked")
+        }
         return (ThinPool(name: pool.name, tableName: pool.tableName), id)
     }
 
