@@ -47,6 +47,8 @@ package enum DeviceMapper {
         package let major: UInt32
         package let minor: UInt32
         package let isReadOnly: Bool
+        /// What names it for good, as whoever made it chose; empty without.
+        package let uuid: String
     }
 
     /// Makes a device and starts it with `table`; udev leaves one alone that `isPrivate`.

@@ -128,7 +128,8 @@ package final class PreparedCall {
             hasLoadedTable: information.inactive_table != 0,
             openCount: Int(information.open_count), eventNumber: information.event_nr,
             major: information.major, minor: information.minor,
-            isReadOnly: information.read_only != 0)
+            isReadOnly: information.read_only != 0,
+            uuid: unsafe dm_task_get_uuid(task).map { unsafe String(cString: $0) } ?? "")
     }
 
     /// The lines that the last call gave.

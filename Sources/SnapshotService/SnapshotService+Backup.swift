@@ -127,7 +127,12 @@ extension SnapshotService {
             let isTwice =
                 devices.contains { $0.device == device } || resting.values.contains(device)
             guard !isTwice else { throw ServiceError(.usage, "\(source) is named twice") }
-            if hasViews { devices.append((source, device)) } else { resting[source] = device }
+            if hasViews {
+                devices.append((source, device))
+            } else {
+                try device.resumeIfSuspended()
+                resting[source] = device
+            }
         }
         guard !devices.isEmpty else {
             return FrozenSources(

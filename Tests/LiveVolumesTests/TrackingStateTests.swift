@@ -7,7 +7,7 @@ import Testing
 @Suite struct TrackingStateTests {
     private static let common = [
         ("device", "group-data"), ("sectors", "131072"), ("began", "1700000000"),
-        ("boot", "0a1b"), ("view", "7"), ("view_began", "1700003600"),
+        ("boot", "0a1b"), ("view", "7"), ("view_began", "1700003600"), ("own_view", "7"),
         (
             "binding",
             String(repeating: "1", count: 32) + " disk " + String(repeating: "2", count: 64) + " 6"
@@ -16,8 +16,8 @@ import Testing
     private static let mechanisms: [[(String, String)]] = [
         [("store", "directory:/var/stores"), ("store_bytes", "67108864")],
         [("store", "device:/dev/disk1"), ("store_bytes", "4096")],
-        [("thin_pool", "group-pool"), ("thin_device", "3"), ("thin_snapshots", "16777214")],
-        [("era", "")],
+        [("thin_pool", "group-pool"), ("thin_device", "3")],
+        [("era", "")], [("era", "12")],
     ]
 
     private static func text(_ lines: [(String, String)]) -> String {
@@ -31,7 +31,8 @@ import Testing
         let expected: [TrackingState.Mechanism] = [
             .stores(.directory("/var/stores"), byteCount: 64 << 20),
             .stores(.device("/dev/disk1"), byteCount: 4096),
-            .thinPool(name: "group-pool", deviceID: 3, firstID: 16_777_214), .era,
+            .thinPool(identity: "group-pool", deviceID: 3), .era(diskSequence: nil),
+            .era(diskSequence: 12),
         ]
         for (lines, mechanism) in zip(Self.mechanisms, expected) {
             let state = try #require(TrackingState(text: Self.text(Self.common + lines)))
@@ -44,7 +45,8 @@ import Testing
     @Test("A state that lacks something, or names what cannot be, is none")
     func refused() {
         for lines in Self.mechanisms {
-            for number in Self.common.indices where Self.common[number].0 != "binding" {
+            for number in Self.common.indices
+            where !["binding", "own_view"].contains(Self.common[number].0) {
                 var common = Self.common
                 common.remove(at: number)
                 #expect(TrackingState(text: Self.text(common + lines)) == nil)
@@ -52,8 +54,9 @@ import Testing
         }
         for lines in [
             [], [("store", "elsewhere"), ("store_bytes", "1")], [("store", "directory:/a")],
-            [("thin_pool", "p"), ("thin_device", "3"), ("thin_snapshots", "16777215")],
-            [("thin_pool", "p"), ("thin_device", "-3"), ("thin_snapshots", "16777212")],
+            [("thin_pool", "p")], [("thin_pool", "p"), ("thin_device", "16777216")],
+            [("thin_pool", "p"), ("thin_device", "-3")],
+            Self.mechanisms[3] + [("own_view", "x")],
         ] {
             #expect(TrackingState(text: Self.text(Self.common + lines)) == nil)
         }

@@ -40,6 +40,21 @@ struct EraDevice {
 
     func currentEra() throws -> UInt64 { try status().currentEra }
 
+    /// Whether nobody stopped the device, gave it another era or made it anew since a backup.
+    func isUndisturbed(since state: TrackingState) throws -> Bool {
+        guard case .era(let sequence) = state.mechanism,
+            Self.diskSequence(of: device) == sequence, device.sectorCount == state.sectorCount
+        else { return false }
+        // The list was read from the era behind the one that was drained.
+        return try currentEra() == state.view + 1
+    }
+
+    /// A number that the kernel gives no other disk until it is started again; nil before Linux 5.15.
+    static func diskSequence(of device: MappedDevice) -> UInt64? {
+        Directory.text(of: MappedDevice.system(device.number) + "/diskseq")
+            .flatMap { UInt64($0.prefix { $0 != "\n" }) }
+    }
+
     /// Ends the era, and reads what was written since the beginning of each of `eras`.
     ///
     /// - Returns: the era that begins, and the lists.

@@ -10,6 +10,8 @@ package struct LayerNames: Hashable, Sendable {
     /// The frozen view of that number, and the store of what it keeps: two of each take turns.
     package func view(_ number: UInt64) -> String { "varve-view\(number % 2)-\(device)" }
     package func store(_ number: UInt64) -> String { "varve-store\(number % 2)-\(device)" }
+    /// What tells a view from all others that had its name.
+    package func uuid(ofView number: UInt64) -> String { "varve-view-\(number)-\(device)" }
 
     /// What the device showed when the trial began, and where that is kept.
     package var trialView: String { "varve-trial-\(device)" }

@@ -57,6 +57,13 @@ package struct MappedDevice: Hashable, Sendable {
         try PreparedCall(.clear, name).run()
     }
 
+    /// Lets the device go on when a killed command left it standing still: who opens it to read would
+    /// wait for ever.
+    package func resumeIfSuspended() throws {
+        guard try DeviceMapper.information(of: name)?.isSuspended == true else { return }
+        try DeviceMapper.resume(name)
+    }
+
     /// The number of the block device that `path` names, itself or by what is mounted there.
     package static func deviceNumber(_ path: String) throws -> UInt64 {
         guard let status = try FileStatus(path: path) else {

@@ -100,13 +100,14 @@ struct OriginLayer {
     /// window; gives that call.
     func prepareView(
         _ name: String,
+        uuid: String? = nil,
         of real: MappedDevice,
         store: CopyStore
     ) throws -> PreparedCall {
         guard let place = try MappedDevice(name: store.name) else {
             throw VolumeError(.failed, "the store \(store.name) vanished")
         }
-        try DeviceMapper.create(name, [], isReadOnly: true)
+        try DeviceMapper.create(name, [], isReadOnly: true, uuid: uuid)
         try DeviceMapper.load(
             name,
             [

@@ -9,12 +9,19 @@ internal import VolumeAccess
 struct ThinPool {
     /// Numbers of thin devices have 24 bits.
     static let idLimit: UInt32 = 1 << 24
-    /// Pairs of numbers that are tried before there is none left for us.
-    private static let pairAttempts = 256
 
     /// The name of the pool's device.
     let name: String
+    /// What tells the pool from others: the UUID that LVM gave its device, else the name.
+    let identity: String
     private let tableName: String
+
+    private init(_ device: MappedDevice) throws {
+        name = device.name
+        tableName = device.tableName
+        let uuid = try DeviceMapper.information(of: device.name)?.uuid ?? ""
+        identity = uuid.isEmpty ? device.name : uuid
+    }
 
     /// The pool that a thin device is in, and the device's number there; nil for a device of another
     /// kind.
@@ -35,24 +42,11 @@ struct ThinPool {
                 .unsuitable,
                 "\(device.path) is a thin volume over an external origin, which cannot be tracked")
         }
-        return (ThinPool(name: pool.name, tableName: pool.tableName), id)
+        return (try ThinPool(pool), id)
     }
 
-    /// Two numbers, one behind the other, that no device of the pool has; the first of them.
-    ///
-    /// They are sought from the end: LVM counts from the beginning.
-    func freeIDs(except taken: Set<UInt32>) throws -> UInt32 {
-        for attempt in 1...UInt32(Self.pairAttempts) {
-            let first = Self.idLimit - 2 * attempt
-            guard taken.isDisjoint(with: [first, first + 1]), try isFree(first),
-                try isFree(first + 1)
-            else { continue }
-            return first
-        }
-        throw VolumeError(.failed, "the thin pool \(name) has no numbers left for snapshots")
-    }
-
-    private func isFree(_ id: UInt32) throws -> Bool {
+    /// Whether no device of the pool has that number.
+    func isFree(_ id: UInt32) throws -> Bool {
         do {
             try DeviceMapper.message(name, "create_thin \(id)")
         } catch {
@@ -77,6 +71,15 @@ struct ThinPool {
         } catch {
             guard error.errno == ENODATA else { throw error }
         }
+    }
+
+    /// The number of the thin device that a device of device-mapper shows; nil for none of this pool.
+    func id(shownBy name: String) throws -> UInt32? {
+        guard let line = try DeviceMapper.table(name).first, line.target == "thin",
+            case let fields = line.parameters.split(separator: " "), fields.count == 2,
+            fields[0] == tableName
+        else { return nil }
+        return UInt32(fields[1])
     }
 
     func table(_ id: UInt32, sectorCount: UInt64) -> TableLine {

@@ -22,7 +22,7 @@ extension StateDirectory {
         defer { withExtendedLifetime(lock) {} }
         let mark = "metadata-snapshot"
         if let lent = try lender.lent() {
-            // An empty mark was left before the number was known.
+            // An empty mark was left before the number was known: then it counts as ours.
             guard let known = text(name, mark), known.isEmpty || known == "\(lent)" else {
                 throw NothingKnown(
                     description:
@@ -67,14 +67,19 @@ extension StateDirectory {
             throw NothingKnown(
                 description: "\(tool) is not installed; run 'apt-get install \(package)'")
         }
+        // The file has no name for longer than it takes to open it.
         let file = "\(path)/\(tool).\(getpid())"
+        try FileOperation.remove(file)
         let handle = try FileHandle(file, .create, mode: 0o600)
-        defer { try? FileOperation.remove(file) }
+        try FileOperation.remove(file)
         let status = try Program.run([program] + arguments, output: handle.descriptor)
         guard status == 0 else {
             throw NothingKnown(description: "\(tool) failed with status \(status)")
         }
-        guard let text = Directory.text(of: file, limit: Self.outputByteLimit) else {
+        let opened = "/proc/self/fd/\(handle.descriptor)"
+        guard try handle.status(tool).byteCount <= Self.outputByteLimit,
+            let text = Directory.text(of: opened, limit: Self.outputByteLimit)
+        else {
             throw NothingKnown(description: "\(tool) told of too many extents")
         }
         return Array(text.utf8)

@@ -23,9 +23,6 @@ struct CopyOnWriteViews: FrozenViews {
 
     // MARK: Layer
 
-    /// A machine that starts may write the device before the layer is there.
-    var outliveRestart: Bool { false }
-
     var isInPlace: Bool { get throws { try layer.real() != nil } }
 
     func prepareLayer() throws {
@@ -36,6 +33,8 @@ struct CopyOnWriteViews: FrozenViews {
 
     // MARK: Views
 
+    func canBegin(_ number: UInt64) -> Bool { true }
+
     func prepare(_ number: UInt64, ending old: UInt64?) throws -> [PreparedCall] {
         guard let real = try MappedDevice(name: names.real) else {
             throw VolumeError(.failed, "\(names.real) is gone")
@@ -43,7 +42,10 @@ struct CopyOnWriteViews: FrozenViews {
         remove(number)
         let store = try makeStore(number)
         do {
-            var calls = [try layer.prepareView(names.view(number), of: real, store: store)]
+            var calls = [
+                try layer.prepareView(
+                    names.view(number), uuid: names.uuid(ofView: number), of: real, store: store)
+            ]
             if let old { calls.append(try layer.prepareEnd(of: names.view(old))) }
             return calls
         } catch {
@@ -60,7 +62,9 @@ struct CopyOnWriteViews: FrozenViews {
     func open(_ number: UInt64) {}
 
     func isLive(_ number: UInt64) throws -> Bool {
-        try OriginLayer.status(of: names.view(number)) != nil
+        let name = names.view(number)
+        return try DeviceMapper.information(of: name)?.uuid == names.uuid(ofView: number)
+            && OriginLayer.status(of: name) != nil
     }
 
     func path(_ number: UInt64) -> String { "/dev/mapper/" + names.view(number) }
@@ -137,7 +141,8 @@ struct CopyOnWriteViews: FrozenViews {
     }
 
     func fill(_ number: UInt64) throws -> StoreFill? {
-        try OriginLayer.status(of: names.view(number)).map(StoreFill.init)
+        guard try isLive(number) else { return nil }
+        return try OriginLayer.status(of: names.view(number)).map(StoreFill.init)
     }
 
     func keepAhead(_ number: UInt64) throws -> StoreFill.Growth {

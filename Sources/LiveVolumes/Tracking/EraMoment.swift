@@ -26,10 +26,9 @@ package final class EraMoment: TrackedMoment {
             }
             if state.bootID != Boot.id {
                 reason = "the machine was restarted, and what was written meanwhile is not known"
-            } else if try era.currentEra() != state.view || device.sectorCount != state.sectorCount
-            {
+            } else if try !era.isUndisturbed(since: state) {
                 reason =
-                    "\(device.path) was opened anew, stopped, or given another era since the last backup"
+                    "\(device.path) was opened or made anew, stopped, or given another era since the last backup"
             }
             if reason != nil { state.bindings = [] }
             // What waits in the page cache belongs to the era that ends.
@@ -44,7 +43,8 @@ package final class EraMoment: TrackedMoment {
                 throw NothingKnown(
                     description: "another program gave \(device.path) another era meanwhile")
             }
-            state.view = now.current
+            // A write that runs while the list is read belongs to the next list.
+            state.view = drained
             written = now.written
         } catch let error as NothingKnown {
             reason = error.description
@@ -54,6 +54,7 @@ package final class EraMoment: TrackedMoment {
         }
         state.bootID = Boot.id
         state.sectorCount = device.sectorCount
+        state.mechanism = .era(diskSequence: EraDevice.diskSequence(of: device))
         try states.save(state)
         self.device = device
         self.state = state

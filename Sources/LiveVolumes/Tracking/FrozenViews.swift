@@ -3,17 +3,17 @@ internal import DeviceMapper
 /// How frozen views of a tracked device are made, and how it is known what was written while each was
 /// there.
 ///
-/// Views are numbered; a new one begins, and the old one ends, in one window.
+/// Views are numbered, and no number comes again; a new one begins, and the old one ends, in one window.
 protocol FrozenViews {
     /// Whether the device is still one whose writes do not escape.
     var isInPlace: Bool { get throws }
-    /// Whether views, and what they tell, outlive a restart of the machine.
-    var outliveRestart: Bool { get }
 
     /// Makes the device one whose writes are followed from the next window on.
     func prepareLayer() throws
     /// Undoes ``prepareLayer()``.
     func cancelLayer()
+    /// Whether nobody else has what a view of that number would be called.
+    func canBegin(_ number: UInt64) throws -> Bool
     /// Prepares a view of that number; the calls begin it, and end the one before, in a window.
     func prepare(_ number: UInt64, ending old: UInt64?) throws -> [PreparedCall]
     /// Undoes what was prepared to end a view that goes on.
@@ -31,7 +31,7 @@ protocol FrozenViews {
     func path(_ number: UInt64) -> String
     /// Takes a view away, and what it kept.
     func remove(_ number: UInt64)
-    /// Takes all views away, and the layer unless a trial needs it.
+    /// Takes all views away that are ours, and the layer unless a trial needs it.
     func takeAway() throws
 
     /// How full that is what the view keeps; nil when there is no such view.

@@ -14,9 +14,10 @@ struct ThinViews: FrozenViews {
     private static let warningPercent: UInt64 = 90
 
     let device: MappedDevice
-    let poolName: String
+    let poolIdentity: String
     let deviceID: UInt32
-    let firstID: UInt32
+    /// Numbers of the views that are there, or may be.
+    let own: [UInt64]
     let states: StateDirectory
 
     private var names: LayerNames { LayerNames(device.name) }
@@ -33,25 +34,29 @@ struct ThinViews: FrozenViews {
 
     /// Nil when the device is another one now: numbers of another pool are not ours.
     private func poolInPlace() throws -> ThinPool? {
-        guard let (pool, id) = try ThinPool.of(device), id == deviceID, pool.name == poolName else {
-            return nil
-        }
-        return pool
+        guard let (pool, id) = try ThinPool.of(device), id == deviceID else { return nil }
+        return pool.identity == poolIdentity ? pool : nil
     }
 
-    private func id(_ number: UInt64) -> UInt32 { firstID + UInt32(number % 2) }
+    /// The snapshot's number in the pool: in the upper half, for LVM counts from the beginning.
+    private func id(_ number: UInt64) -> UInt32 {
+        let half = ThinPool.idLimit / 2
+        return half + UInt32(number % UInt64(half))
+    }
 
     // MARK: Layer
 
     var isInPlace: Bool { get throws { try poolInPlace() != nil } }
-
-    var outliveRestart: Bool { true }
 
     func prepareLayer() {}
 
     func cancelLayer() {}
 
     // MARK: Views
+
+    func canBegin(_ number: UInt64) throws -> Bool {
+        try own.contains(number) || pool().isFree(id(number))
+    }
 
     func prepare(_ number: UInt64, ending old: UInt64?) throws -> [PreparedCall] {
         remove(number)
@@ -66,9 +71,10 @@ struct ThinViews: FrozenViews {
         let line = try pool().table(id(number), sectorCount: device.sectorCount)
         if try DeviceMapper.information(of: name) != nil {
             guard try DeviceMapper.table(name) != [line] else { return }
-            try DeviceMapper.removePatiently(name)
+            try close(name)
         }
-        try DeviceMapper.create(name, [line], isReadOnly: true, isPrivate: true)
+        try DeviceMapper.create(
+            name, [line], isReadOnly: true, uuid: names.uuid(ofView: number), isPrivate: true)
     }
 
     func isLive(_ number: UInt64) throws -> Bool { (try? open(number)) != nil }
@@ -85,19 +91,28 @@ struct ThinViews: FrozenViews {
     func remove(_ number: UInt64) { try? removeSurely(number) }
 
     private func removeSurely(_ number: UInt64) throws {
-        let name = names.view(number)
-        if try DeviceMapper.information(of: name) != nil {
-            try DeviceMapper.removePatiently(name)
-        }
+        try close(names.view(number))
         // The numbers are ours in this pool, whatever the device is now: LVM gives
         // it another number when it merges a snapshot of its own.
-        if let pool = try ThinPool.of(device)?.pool, pool.name == poolName {
-            try pool.delete(id(number))
-        }
+        guard own.contains(number), let pool = try ThinPool.of(device)?.pool,
+            pool.identity == poolIdentity
+        else { return }
+        try pool.delete(id(number))
+    }
+
+    /// Takes a device away that shows a view, and the snapshot, of which a state that was set back
+    /// to an earlier day does not know.
+    private func close(_ name: String) throws {
+        guard try DeviceMapper.information(of: name) != nil else { return }
+        let pool = try ThinPool.of(device)?.pool
+        let shown = try pool?.id(shownBy: name)
+        try DeviceMapper.removePatiently(name)
+        if let shown { try pool?.delete(shown) }
     }
 
     func takeAway() throws {
-        for number in 0..<2 as Range<UInt64> { try removeSurely(number) }
+        for number in own { try removeSurely(number) }
+        for number in 0..<2 as Range<UInt64> { try close(names.view(number)) }
     }
 
     // MARK: Room

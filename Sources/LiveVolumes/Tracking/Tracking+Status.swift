@@ -53,16 +53,14 @@ extension Tracking {
                 growsToByteCount: limit,
                 mounts: number.map { MountTable.mounts(of: $0).map(\.path) } ?? [])
         }
-        var outlivesRestart = false
-        if case .thinPool = state.mechanism { outlivesRestart = true }
-        guard state.bootID == Boot.id || outlivesRestart else {
+        guard state.bootID == Boot.id || state.mechanism.outlivesRestart else {
             return made(.inactive("the machine was restarted"), 0, 0)
         }
         guard let device = try MappedDevice(name: state.device) else {
             return made(.inactive("there is no such device now"), 0, 0)
         }
         guard let views = views(state, device) else {
-            guard let era = try EraDevice(device), try era.currentEra() == state.view else {
+            guard let era = try EraDevice(device), try era.isUndisturbed(since: state) else {
                 return made(.inactive("it was opened anew, stopped, or given another era"), 0, 0)
             }
             return made(.active, 0, 0)
@@ -81,7 +79,8 @@ extension Tracking {
     package func keepAhead() throws -> [String] {
         var warnings: [String] = []
         for name in try states.devices(with: "tracking") {
-            guard let state = try? states.tracking(name), state.bootID == Boot.id,
+            guard let state = try? states.tracking(name),
+                state.bootID == Boot.id || state.mechanism.outlivesRestart,
                 let device = try MappedDevice(name: name)
             else { continue }
             if case .impossible(let reason) = try views(state, device)?.keepAhead(state.view) {

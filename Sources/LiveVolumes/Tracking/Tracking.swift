@@ -34,30 +34,40 @@ package struct Tracking: Sendable {
         let (device, plain) = try PlainDevice.mapped(path)
         do {
             let lock = try states.lock(device.name)
-            try refuseTwice(device)
+            try replaceState(device)
             let state = TrackingState(
                 device: device, plainDevice: plain,
                 mechanism: try mechanism(for: device, store, storeByteCount), now: now)
-            if state.mechanism == .era {
+            if case .era = state.mechanism {
                 try states.save(state)
                 return (state, nil)
             }
-            let window = try run(
-                [try freshTurn(device, state, lock, why: "tracking just began")], now)
-            return (window.views[0].state, window.windowNanoseconds)
+            do {
+                let window = try run(
+                    [try freshTurn(device, state, lock, why: "tracking just began")], now)
+                return (window.views[0].state, window.windowNanoseconds)
+            } catch {
+                try? states.remove(device.name, "tracking")
+                throw error
+            }
         } catch {
             if plain != nil { _ = PlainDevice.removeLayer(device.name) }
             throw error
         }
     }
 
-    private func refuseTwice(_ device: MappedDevice) throws {
+    /// Refuses a device that is tracked; takes away what is left of one that was.
+    private func replaceState(_ device: MappedDevice) throws {
         guard let state = try? states.tracking(device.name) else { return }
         let views = views(state, device)
-        guard state.bootID == Boot.id || views?.outliveRestart == true else { return }
-        if let views, try !views.isInPlace { return }
-        throw VolumeError(
-            .busy, "\(device.path) is tracked already; 'varve track status' shows it")
+        var isTracked = state.bootID == Boot.id || state.mechanism.outlivesRestart
+        if isTracked, let views { isTracked = try views.isInPlace && views.isLive(state.view) }
+        guard !isTracked else {
+            throw VolumeError(
+                .busy, "\(device.path) is tracked already; 'varve track status' shows it")
+        }
+        try views?.takeAway()
+        try states.remove(device.name, "tracking")
     }
 
     /// What a device can do by itself goes before a layer.
@@ -82,21 +92,8 @@ package struct Tracking: Sendable {
                 .unsuitable,
                 "\(device.path) keeps track by itself and needs no store; leave --store out")
         }
-        guard let thin else { return .era }
-        return .thinPool(
-            name: thin.pool.name, deviceID: thin.deviceID,
-            firstID: try thin.pool.freeIDs(except: takenIDs(in: thin.pool)))
-    }
-
-    /// The numbers that other tracked devices have in a pool, whether their snapshots are there or not.
-    private func takenIDs(in pool: ThinPool) throws -> Set<UInt32> {
-        var taken: Set<UInt32> = []
-        for name in try states.devices(with: "tracking") {
-            guard case .thinPool(pool.name, _, let first)? = try? states.tracking(name)?.mechanism
-            else { continue }
-            taken.formUnion([first, first + 1])
-        }
-        return taken
+        guard let thin else { return .era(diskSequence: EraDevice.diskSequence(of: device)) }
+        return .thinPool(identity: thin.pool.identity, deviceID: thin.deviceID)
     }
 
     /// The views of a device; nil where there are none, because it is captured at rest.
@@ -104,10 +101,10 @@ package struct Tracking: Sendable {
         switch state.mechanism {
         case .stores(let place, let byteCount):
             CopyOnWriteViews(device: device, place: place, storeByteCount: byteCount)
-        case .thinPool(let name, let deviceID, let firstID):
+        case .thinPool(let identity, let deviceID):
             ThinViews(
-                device: device, poolName: name, deviceID: deviceID, firstID: firstID, states: states
-            )
+                device: device, poolIdentity: identity, deviceID: deviceID, own: state.ownViews,
+                states: states)
         case .era: nil
         }
     }
@@ -130,13 +127,20 @@ package struct Tracking: Sendable {
         if let state {
             try views(state, device)?.takeAway()
         } else {
-            // The state is lost: whatever is under the device is a layer of ours.
-            try CopyOnWriteViews(device: device).takeAway()
+            try lostViews(device).takeAway()
         }
         let keepsLayer = state?.plainDevice != nil && !PlainDevice.removeLayer(device.name)
         try states.remove(device.name, "tracking")
         try states.removeWritten(device.name, below: .max)
         return (device.name, keepsLayer)
+    }
+
+    /// What is there of a device whose state is lost: all that has the names of our layers is ours.
+    private func lostViews(_ device: MappedDevice) throws -> any FrozenViews {
+        guard let thin = try ThinPool.of(device) else { return CopyOnWriteViews(device: device) }
+        return ThinViews(
+            device: device, poolIdentity: thin.pool.identity, deviceID: thin.deviceID, own: [],
+            states: states)
     }
 
     /// Ends the views of a device that is about to be thrown back: nothing is known of it afterwards.
@@ -175,7 +179,8 @@ package struct Tracking: Sendable {
         guard let device = try MappedDevice(path: path),
             let state = try states.tracking(device.name)
         else { return nil }
-        return (device, state.mechanism != .era)
+        if case .era = state.mechanism { return (device, false) }
+        return (device, true)
     }
 
     /// Ends the era of a tracked device that has no views, and is open for a capture at rest.
@@ -199,10 +204,10 @@ package struct Tracking: Sendable {
     private func turn(_ device: MappedDevice) throws -> Turn {
         let lock = try states.lock(device.name)
         try device.dropLoadedTable()
-        guard var state = try states.tracking(device.name), let views = views(state, device) else {
+        guard var state = try states.tracking(device.name), var views = views(state, device) else {
             throw VolumeError(.unsuitable, "\(device.path) is not tracked; see 'varve track begin'")
         }
-        guard state.bootID == Boot.id || views.outliveRestart else {
+        guard state.bootID == Boot.id || state.mechanism.outlivesRestart else {
             return try freshTurn(
                 device, state, lock,
                 why: "the machine was restarted, and what was written meanwhile is not known")
@@ -226,6 +231,14 @@ package struct Tracking: Sendable {
             views.remove(old)
         }
         let number = state.view + 1
+        guard try views.canBegin(number) else {
+            return try freshTurn(
+                device, state, lock, why: "the number of the next view was taken by another program"
+            )
+        }
+        state.ownViews = [state.view, number]
+        try states.save(state)
+        views = self.views(state, device) ?? views
         let calls = try views.prepare(number, ending: state.view)
         return Turn(
             device: device, state: state, lock: lock, views: views, number: number,
@@ -243,13 +256,18 @@ package struct Tracking: Sendable {
         state.bindings = []
         state.bootID = Boot.id
         state.sectorCount = device.sectorCount
-        guard let views = views(state, device) else {
+        guard var views = views(state, device) else {
             throw VolumeError(.unsuitable, "\(device.path) has no frozen views")
         }
         try views.takeAway()
+        var number = TrackingState.freshView()
+        while try !views.canBegin(number) { number = TrackingState.freshView() }
+        state.view = number - 1
+        state.ownViews = [number]
+        try states.save(state)
+        views = self.views(state, device) ?? views
         try views.prepareLayer()
         do {
-            let number = state.view + 1
             let steps = try views.prepare(number, ending: nil)
             return Turn(
                 device: device, state: state, lock: lock, views: views, number: number, old: nil,
@@ -290,6 +308,8 @@ package struct Tracking: Sendable {
         state.viewBegan = now
         try states.save(state)
         if let old = turn.old { turn.views.remove(old) }
+        state.ownViews = [turn.number]
+        try states.save(state)
         let oldest = state.bindings.map(\.view).min() ?? state.view
         try states.removeWritten(turn.device.name, below: oldest)
         return FrozenView(
@@ -310,9 +330,9 @@ package struct Tracking: Sendable {
             let written = try views.written(old)
             if !state.bindings.isEmpty { try states.save(written, state.device, view: old) }
             return nil
-        } catch let error as NothingKnown {
+        } catch {
             state.bindings = []
-            return error.description
+            return "\(error)"
         }
     }
 

@@ -14,14 +14,17 @@ package struct TrackingState: Hashable, Sendable {
     package internal(set) var sectorCount: UInt64
     /// The plain device under a layer of ours; nil where the device was one of device-mapper before.
     package let plainDevice: String?
-    package let mechanism: Mechanism
+    package internal(set) var mechanism: Mechanism
     /// When tracking began, in seconds since 1970.
     package let began: Int64
 
     /// The run of the machine in which this holds.
     package var bootID: String
-    /// Number of the frozen view that is there now.
+    /// Number of the frozen view that is there now; of a dm-era target the era that the last backup
+    /// drained.
     package var view: UInt64
+    /// Numbers of all views that are there, or may be when a command is killed.
+    var ownViews: [UInt64] = []
     /// When that view began, in seconds since 1970.
     package var viewBegan: Int64
     package var bindings: [Binding] = []
@@ -31,11 +34,11 @@ package struct TrackingState: Hashable, Sendable {
         /// An origin layer under the device, and copy-on-write stores that each begin with
         /// `byteCount` bytes.
         case stores(StorePlace, byteCount: UInt64)
-        /// Snapshots in the thin pool that the device is in: `firstID` and the number behind it, in
-        /// turn, of the thin device `deviceID`.
-        case thinPool(name: String, deviceID: UInt32, firstID: UInt32)
-        /// The device's own dm-era target: there are no views, and their number is that of the era.
-        case era
+        /// Snapshots of the thin device `deviceID` in the pool that it is in.
+        case thinPool(identity: String, deviceID: UInt32)
+        /// The device's own dm-era target: there are no views. `diskSequence` tells the device from
+        /// others that had its name, where the kernel gives it.
+        case era(diskSequence: UInt64?)
     }
 
     /// A snapshot, and that since it nothing was written but what lists tell.
@@ -62,6 +65,14 @@ package struct TrackingState: Hashable, Sendable {
         view = 0
         viewBegan = now
     }
+
+    // MARK: Views
+
+    /// A number for the first view of many.
+    ///
+    /// It is chosen at random, so that none of them is taken for one that an older state tells of, or
+    /// another pool.
+    static func freshView() -> UInt64 { .random(in: 1..<1 << 40) }
 
     // MARK: Bindings
 
@@ -93,6 +104,7 @@ package struct TrackingState: Hashable, Sendable {
         text.add("boot", bootID)
         text.add("view", view)
         text.add("view_began", viewBegan)
+        for view in ownViews { text.add("own_view", view) }
         for binding in bindings {
             text.add(
                 "binding",
@@ -118,6 +130,10 @@ package struct TrackingState: Hashable, Sendable {
         bootID = boot
         self.view = view
         self.viewBegan = viewBegan
+        for value in lines.values(of: "own_view") {
+            guard let view = UInt64(value) else { return nil }
+            ownViews.append(view)
+        }
         for value in lines.values(of: "binding") {
             guard let binding = Binding(text: value) else { return nil }
             bindings.append(binding)
@@ -131,11 +147,10 @@ extension TrackingState.Mechanism {
         case .stores(let place, let byteCount):
             text.add("store", place.text)
             text.add("store_bytes", byteCount)
-        case .thinPool(let name, let deviceID, let firstID):
-            text.add("thin_pool", name)
+        case .thinPool(let identity, let deviceID):
+            text.add("thin_pool", identity)
             text.add("thin_device", deviceID)
-            text.add("thin_snapshots", firstID)
-        case .era: text.add("era", "")
+        case .era(let sequence): text.add("era", sequence.map { "\($0)" } ?? "")
         }
     }
 
@@ -144,17 +159,20 @@ extension TrackingState.Mechanism {
             let byteCount = lines.number("store_bytes", as: UInt64.self)
         {
             self = .stores(place, byteCount: byteCount)
-        } else if let name = lines["thin_pool"],
-            let device = lines.number("thin_device", as: UInt32.self),
-            let first = lines.number("thin_snapshots", as: UInt32.self),
-            first < ThinPool.idLimit - 1
+        } else if let identity = lines["thin_pool"],
+            let device = lines.number("thin_device", as: UInt32.self), device < ThinPool.idLimit
         {
-            self = .thinPool(name: name, deviceID: device, firstID: first)
-        } else if lines["era"] != nil {
-            self = .era
+            self = .thinPool(identity: identity, deviceID: device)
+        } else if let sequence = lines["era"] {
+            self = .era(diskSequence: UInt64(sequence))
         } else {
             return nil
         }
+    }
+
+    /// Whether what is known outlives a restart of the machine.
+    var outlivesRestart: Bool {
+        if case .thinPool = self { true } else { false }
     }
 
     package var name: String {
