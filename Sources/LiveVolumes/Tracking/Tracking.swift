@@ -47,7 +47,10 @@ package struct Tracking: Sendable {
                     [try freshTurn(device, state, lock, why: "tracking just began")], now)
                 return (window.views[0].state, window.windowNanoseconds)
             } catch {
-                try? states.remove(device.name, "tracking")
+                if let begun = try? states.tracking(device.name) {
+                    try? views(begun, device)?.takeAway()
+                    try? states.remove(device.name, "tracking")
+                }
                 throw error
             }
         } catch {
