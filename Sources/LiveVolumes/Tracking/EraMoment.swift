@@ -70,16 +70,7 @@ package final class EraMoment: TrackedMoment {
         blockSize: BlockSize
     ) -> Result<ChangeEvidence, MissingEvidence> {
         if let reason { return .failure(MissingEvidence(reason: reason)) }
-        guard let binding = state.binding(of: volume, in: repository) else {
-            return .failure(TrackingState.noBinding)
-        }
-        guard let written = written[binding.view] else {
-            return .failure(TrackingState.forgotten)
-        }
-        return .success(
-            ChangeEvidence(
-                origin: .era, since: binding.snapshot, volumeByteCount: device.byteCount,
-                candidates: written.blocks(of: blockSize)))
+        return state.evidence(of: volume, in: repository, blockSize) { written[$0] }
     }
 
     package func wasCaptured(

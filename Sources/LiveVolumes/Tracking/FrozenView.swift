@@ -40,30 +40,18 @@ package final class FrozenView: TrackedMoment {
         blockSize: BlockSize
     ) -> Result<ChangeEvidence, MissingEvidence> {
         if let reason { return .failure(MissingEvidence(reason: reason)) }
-        guard let binding = state.binding(of: volume, in: repository) else {
-            return .failure(TrackingState.noBinding)
-        }
-        var written = WrittenExtents()
-        for view in binding.view..<state.view {
-            guard let more = states.written(device.name, view: view),
-                let joined = written.union(more)
-            else {
-                return .failure(TrackingState.forgotten)
-            }
-            written = joined
-        }
-        return .success(
-            ChangeEvidence(
-                origin: origin, since: binding.snapshot,
-                volumeByteCount: device.byteCount, candidates: written.blocks(of: blockSize)))
+        return state.evidence(of: volume, in: repository, blockSize, written: written(since:))
     }
 
-    private var origin: ChangeEvidence.Origin {
-        switch state.mechanism {
-        case .stores: .snapshotStore
-        case .thinPool: .thinDelta
-        case .era: .era
+    private func written(since first: UInt64) -> WrittenExtents? {
+        var written = WrittenExtents()
+        for view in first..<state.view {
+            guard let more = states.written(device.name, view: view),
+                let joined = written.union(more)
+            else { return nil }
+            written = joined
         }
+        return written
     }
 
     package func wasCaptured(

@@ -1,4 +1,6 @@
 package import BlockModel
+internal import ChangeTracking
+internal import DeviceMapper
 internal import LinuxIO
 
 /// What has to be known again of a volume that is tracked, by whoever goes on with it.
@@ -76,9 +78,34 @@ package struct TrackingState: Hashable, Sendable {
 
     // MARK: Bindings
 
-    static let noBinding = MissingEvidence(
-        reason: "no backup of this volume was taken while it was tracked")
-    static let forgotten = MissingEvidence(reason: "what was written is not known any more")
+    /// The claim of what was written since a snapshot was captured, of which `written` tells by the
+    /// view that it was captured from.
+    func evidence(
+        of volume: VolumeName,
+        in repository: ObjectID,
+        _ blockSize: BlockSize,
+        written: (UInt64) -> WrittenExtents?
+    ) -> Result<ChangeEvidence, MissingEvidence> {
+        guard let binding = binding(of: volume, in: repository) else {
+            return .failure(
+                MissingEvidence(
+                    reason: "no backup of this volume was taken while it was tracked"))
+        }
+        guard let written = written(binding.view) else {
+            return .failure(MissingEvidence(reason: "what was written is not known any more"))
+        }
+        let origin: ChangeEvidence.Origin =
+            switch mechanism {
+            case .stores: .snapshotStore
+            case .thinPool: .thinDelta
+            case .era: .era
+            }
+        return .success(
+            ChangeEvidence(
+                origin: origin, since: binding.snapshot,
+                volumeByteCount: sectorCount * UInt64(TableLine.sectorByteCount),
+                candidates: written.blocks(of: blockSize)))
+    }
 
     func binding(of volume: VolumeName, in repository: ObjectID) -> Binding? {
         bindings.first { $0.repository == repository && $0.volume == volume }

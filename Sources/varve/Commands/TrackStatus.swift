@@ -49,7 +49,7 @@ extension Track {
         private static func details(_ status: TrackingStatus) -> [String] {
             let state = status.state
             let view =
-                "frozen view    \(state.view), of "
+                "frozen view    /dev/mapper/\(LayerNames(state.device).view(state.view)), of "
                 + Moment.local(Timestamp(seconds: state.viewBegan))
             let used = Human.bytes(status.usedByteCount)
             let total = Human.bytes(status.storeByteCount)
