@@ -81,6 +81,9 @@ package struct FrozenSources {
     var resting: [String: MappedDevice] = [:]
     var tracking: Tracking?
 
+    /// Whether there are views, whose stores fill as the volumes are written.
+    package var hasViews: Bool { !views.isEmpty }
+
     /// One of them.
     struct Frozen {
         /// The device that shows it.

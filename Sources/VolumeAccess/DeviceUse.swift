@@ -22,6 +22,11 @@ package enum DeviceUse {
         return nil
     }
 
+    /// Whether it is a device of device-mapper.
+    static func isMapped(_ number: UInt64) -> Bool {
+        Directory.text(of: system(number) + "/dm/name") != nil
+    }
+
     /// Why an image file may not be touched: a loop device that is itself in use, or a lock.
     package static func reason(forFile status: FileStatus, descriptor: Int32) -> String? {
         if let loop = loopDevice(backedBy: status) {

@@ -17,9 +17,16 @@ package struct SuspendedWindow {
     /// Drop tables that were loaded, so that devices go on as they were.
     private let clears: [PreparedCall]
     private let steps: [PreparedCall]
+    /// Made before the devices go on as they were, when something failed.
+    private let undo: [PreparedCall]
 
-    /// Prepares to suspend `devices`, in this order, and then to make the calls of `steps`.
-    package init(_ devices: [String], steps: [PreparedCall]) throws(DeviceMapperError) {
+    /// Prepares to suspend `devices`, in this order, and then to make the calls of `steps`; when
+    /// something fails, those of `undo`.
+    package init(
+        _ devices: [String],
+        steps: [PreparedCall],
+        undo: [PreparedCall] = []
+    ) throws(DeviceMapperError) {
         var suspends: [PreparedCall] = []
         var resumes: [PreparedCall] = []
         var clears: [PreparedCall] = []
@@ -32,6 +39,7 @@ package struct SuspendedWindow {
         self.resumes = resumes
         self.clears = clears
         self.steps = steps
+        self.undo = undo
     }
 
     /// Opens the window, makes the calls, and closes it again; gives the nanoseconds for which the
@@ -40,8 +48,8 @@ package struct SuspendedWindow {
     /// Tables that were loaded take effect as the devices go on. When something failed they are
     /// dropped, and the devices go on with those that they had.
     ///
-    /// - Throws: ``DeviceMapperError`` of the first call that failed. What the steps before it did is
-    ///   not undone.
+    /// - Throws: ``DeviceMapperError`` of the first call that failed. Of what the steps before it did,
+    ///   only that is undone which `undo` undoes.
     package func run() throws -> UInt64 {
         guard mlockall(MCL_CURRENT | MCL_FUTURE) == 0 else {
             let error = SystemError(.lock, "memory")
@@ -71,20 +79,29 @@ package struct SuspendedWindow {
         for call in steps where failure == nil {
             do throws(DeviceMapperError) { try call.run() } catch { failure = error }
         }
+        if failure != nil { takeBack() }
         // What was loaded into a device that never stood still must not count when it does.
         for clear in clears[suspendedCount...] { try? clear.run() }
         for number in (0..<suspendedCount).reversed() {
             if failure == nil {
                 do throws(DeviceMapperError) { try resumes[number].run() } catch { failure = error }
                 if failure == nil { continue }
+                takeBack()
             }
             try? clears[number].run()
             try? resumes[number].run()
         }
         let duration = SystemClock.monotonicNanoseconds() - start
-        for call in steps + resumes { call.settle() }
+        for call in steps + undo + resumes { call.settle() }
         DeviceMapper.updateNodes()
         if let failure { throw failure }
         return duration
+    }
+
+    /// A loaded table may stand in the way of it.
+    private func takeBack() {
+        guard !undo.isEmpty else { return }
+        for clear in clears { try? clear.run() }
+        for call in undo { try? call.run() }
     }
 }

@@ -90,11 +90,14 @@ package final class VolumeSource: Sendable {
         }
         useReason = facts.useReason
         if let reason = facts.useReason, !allowsUse {
+            let canBeTracked =
+                found.kind == .blockDevice && DeviceUse.isMapped(found.representedDevice)
             throw VolumeError(
                 .busy,
                 "\(path) is in use (\(reason)), so that no single moment of it can be read; "
-                    + "unmount or detach it, track it with 'varve track begin', or capture it "
-                    + "anyway with --live-inconsistent")
+                    + "unmount or detach it, "
+                    + (canBeTracked ? "track it with 'varve track begin', " : "")
+                    + "or capture it anyway with --live-inconsistent")
         }
     }
 

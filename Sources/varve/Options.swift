@@ -63,6 +63,11 @@ struct OutputOptions: ParsableArguments {
         if !json && !quiet { Terminal.write(text + "\n") }
     }
 
+    /// Says what was asked for, which `--quiet` does not hold back.
+    func answer(_ text: String) {
+        if !json { Terminal.write(text + "\n") }
+    }
+
     /// Says on standard error what a list on standard output does not show.
     func note(_ text: String) {
         if !json && !quiet { Terminal.writeError("varve: \(text)\n") }

@@ -12,6 +12,8 @@ enum StoreWatch {
     /// Starts the watch in the background, if none runs.
     static func start(_ output: OutputOptions) {
         do {
+            // Whoever gets the lock shows that no watch runs; it is let go of at once.
+            guard try Watch(states: .standard).lock() != nil else { return }
             try Background.start(["track", "watch"])
         } catch {
             output.logger.warning(

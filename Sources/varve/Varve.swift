@@ -14,6 +14,7 @@ struct Varve: ParsableCommand {
             Exit status: 0 done, 1 failed, 2 usage, 3 done in part, 10 no repository, 11 locked, \
             12 wrong password, 13 damaged, 130 interrupted.
             """,
+        version: "varve \(ProgramVersion.text)",
         subcommands: [
             Init.self, Backup.self, Snapshots.self, RestoreCommand.self, Diff.self, Check.self,
             Track.self, TrialCommand.self, Layer.self, Stats.self, IndexCommand.self, Unlock.self,

@@ -92,8 +92,8 @@ package enum BootLayer {
             guard device.name == deviceName, let known = configuration() else {
                 throw VolumeError(
                     .unsuitable,
-                    "the root is the device-mapper device \(device.name), which can be tracked and "
-                        + "tried upon without a layer")
+                    "the root is the device-mapper device \(device.name), which can be tracked "
+                        + "without a layer; a trial of it there is not, for it cannot be unmounted")
             }
             partition = known.partition
         } else {

@@ -4,17 +4,22 @@ internal import VolumeAccess
 
 /// A plain disk or partition that nothing uses, and the layer that is put over it.
 enum PlainDevice {
-    /// The device of device-mapper that `path` names; a plain one gets a layer.
-    static func mapped(_ path: String) throws -> (device: MappedDevice, plain: String?) {
-        if let device = try MappedDevice(path: path) { return (device, nil) }
+    /// The device of device-mapper that `path` names; a plain one gets a layer, if it has none.
+    ///
+    /// - Returns: the device, the plain one below it, and whether its layer was made now.
+    static func mapped(
+        _ path: String
+    ) throws -> (device: MappedDevice, plain: String?, isNew: Bool) {
+        if let device = try MappedDevice(path: path) { return (device, nil, false) }
+        if let layer = try layered(path) { return (layer, path, false) }
         let number = try MappedDevice.deviceNumber(path)
+        let name = layerName(over: number)
         if let reason = DeviceUse.reason(forDevice: number, path: path) {
             throw VolumeError(
                 .busy,
                 "\(path) is a plain device in use (\(reason)), under which no layer can be put; "
                     + "free it first, or, for the root of the system, see 'varve layer install'")
         }
-        let name = LayerNames.layer(over: Directory.baseName(of: MappedDevice.node(of: number)))
         let byteCount = try TargetVolume.byteCount(ofIdleDevice: path)
         try DeviceMapper.create(
             name,
@@ -26,7 +31,28 @@ enum PlainDevice {
         guard let device = try MappedDevice(name: name) else {
             throw VolumeError(.failed, "the layer over \(path) vanished")
         }
-        return (device, path)
+        return (device, path, true)
+    }
+
+    private static func layerName(over number: UInt64) -> String {
+        LayerNames.layer(over: Directory.baseName(of: MappedDevice.node(of: number)))
+    }
+
+    /// The device that `path` names, or the layer over the plain one that it names; nil when a plain
+    /// one has none.
+    static func layered(_ path: String) throws -> MappedDevice? {
+        if let device = try MappedDevice(path: path) { return device }
+        let number = try MappedDevice.deviceNumber(path)
+        let name = layerName(over: number)
+        let below = MappedDevice.tableName(number) + " 0"
+        for lowest in [LayerNames(name).real, name] {
+            guard try DeviceMapper.information(of: lowest)?.hasLiveTable == true,
+                let line = try DeviceMapper.table(lowest).first, line.target == "linear",
+                line.parameters == below
+            else { continue }
+            return try MappedDevice(name: name)
+        }
+        return nil
     }
 
     /// Takes a layer away; false when it is in use.

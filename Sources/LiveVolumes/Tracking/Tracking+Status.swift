@@ -20,6 +20,8 @@ package struct TrackingStatus: Sendable {
     /// How large the store can become; nil where that is what it is.
     package let growsToByteCount: UInt64?
     package let mounts: [String]
+    /// Whether there is a device of that name now.
+    package let isThere: Bool
 }
 
 extension Tracking {
@@ -27,7 +29,7 @@ extension Tracking {
     package func status(_ path: String? = nil) throws -> [TrackingStatus] {
         var names = try states.devices(with: "tracking")
         if let path {
-            let device = try MappedDevice(path: path)
+            let device = try PlainDevice.layered(path)
             names = names.filter { $0 == device?.name }
             guard !names.isEmpty else {
                 throw VolumeError(.unsuitable, "\(path) is not tracked")
@@ -51,7 +53,8 @@ extension Tracking {
             return TrackingStatus(
                 state: state, condition: condition, usedByteCount: used, storeByteCount: total,
                 growsToByteCount: limit,
-                mounts: number.map { MountTable.mounts(of: $0).map(\.path) } ?? [])
+                mounts: number.map { MountTable.mounts(of: $0).map(\.path) } ?? [],
+                isThere: number != nil)
         }
         guard state.bootID == Boot.id || state.mechanism.outlivesRestart else {
             return made(.inactive("the machine was restarted"), 0, 0)

@@ -31,7 +31,7 @@ package struct Tracking: Sendable {
         storeByteCount: UInt64?,
         now: Int64
     ) throws -> (state: TrackingState, windowNanoseconds: UInt64?) {
-        let (device, plain) = try PlainDevice.mapped(path)
+        let (device, plain, isNew) = try PlainDevice.mapped(path)
         do {
             let lock = try states.lock(device.name)
             try replaceState(device)
@@ -54,7 +54,7 @@ package struct Tracking: Sendable {
                 throw error
             }
         } catch {
-            if plain != nil { _ = PlainDevice.removeLayer(device.name) }
+            if isNew { _ = PlainDevice.removeLayer(device.name) }
             throw error
         }
     }
@@ -163,7 +163,7 @@ package struct Tracking: Sendable {
     }
 
     private func existing(_ path: String) throws -> MappedDevice {
-        if let device = try MappedDevice(path: path) {
+        if let device = try PlainDevice.layered(path) {
             // A state that is damaged is one, too.
             let hasState = states.text(device.name, "tracking") != nil
             guard try hasState || OriginLayer(device).real() != nil else {

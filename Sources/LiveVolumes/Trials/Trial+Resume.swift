@@ -93,7 +93,7 @@ extension Trial {
             let view = try layer.prepareView(names.trialView, of: real, store: store)
             _ = try SuspendedWindow([device.name], steps: [view]).run()
         } catch {
-            try? takeAway(state, device, removesLayer: true, removesFile: false)
+            try? takeAway(device, removesLayer: true)
             layer.cancel()
             throw error
         }

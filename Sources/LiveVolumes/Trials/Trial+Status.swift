@@ -29,7 +29,7 @@ extension Trial {
     package func status(_ path: String? = nil) throws -> [TrialStatus] {
         var names = try states.devices(with: "trial")
         if let path {
-            let device = try MappedDevice(path: path)
+            let device = try PlainDevice.layered(path)
             names = names.filter { $0 == device?.name }
             guard !names.isEmpty else {
                 throw VolumeError(.unsuitable, "\(path) is not on trial")
@@ -133,9 +133,15 @@ extension Trial {
             guard var state = try? states.trial(name),
                 case .active? = try fill(state),
                 let real = try MappedDevice(name: LayerNames(name).real),
-                let label = try TrialLabel.read(state.storePath),
-                label.state == .active || label.state == .asked
+                let label = try TrialLabel.read(state.storePath)
             else { continue }
+            switch label.state {
+            case .active, .asked: break
+            case .discarding:
+                try forgetDiscard(state)
+                continue
+            default: continue
+            }
             let witness = try MountWitness.read(real)
             if witness != label.witness || label.isUnwitnessed {
                 try setLabel(state) {
@@ -148,6 +154,15 @@ extension Trial {
                 try states.save(state)
             }
         }
+    }
+
+    /// The trial goes on, when a discard was stopped before its merge began: the volume may be written.
+    private func forgetDiscard(_ state: TrialState) throws {
+        // Whoever has the lock is discarding.
+        guard let lock = try? states.lock(state.device) else { return }
+        defer { withExtendedLifetime(lock) {} }
+        guard try condition(of: state) == .active else { return }
+        try setLabel(state) { $0.state = .active }
     }
 }
 

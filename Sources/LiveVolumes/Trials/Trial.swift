@@ -34,25 +34,54 @@ package struct Trial: Sendable {
         storeByteCount: UInt64?,
         now: Int64
     ) throws -> (state: TrialState, windowNanoseconds: UInt64) {
-        let (device, plain) = try PlainDevice.mapped(path)
+        let (device, plain, isNew) = try PlainDevice.mapped(path)
         do {
             let lock = try states.lock(device.name)
             defer { withExtendedLifetime(lock) {} }
-            if let old = try states.trial(device.name), try condition(of: old) != .over {
-                throw VolumeError(
-                    .busy,
-                    "\(device.path) is on trial already; end that with 'varve trial keep' or "
-                        + "'varve trial discard'")
-            }
+            try refuseRoot(device)
+            try endLeftover(of: device)
             let place = try place(for: device, store)
             let state = TrialState(
                 device: device.name, plainDevice: plain, place: place, began: now)
             let window = try start(state, device, storeByteCount)
             return (state, window)
         } catch {
-            if plain != nil { _ = PlainDevice.removeLayer(device.name) }
+            if isNew { _ = PlainDevice.removeLayer(device.name) }
             throw error
         }
+    }
+
+    /// A root is thrown back before it is mounted, by what the start of the machine knows of it.
+    private func refuseRoot(_ device: MappedDevice) throws {
+        guard device.name != BootLayer.deviceName,
+            MountTable.mounts(of: device.number).contains(where: { $0.path == "/" })
+        else { return }
+        throw VolumeError(
+            .unsuitable,
+            "\(device.path) is the root of the system and cannot be unmounted to be thrown back; only "
+                + "a root on a plain partition can be tried upon ('varve layer install'): back it up, "
+                + "and restore that if need be")
+    }
+
+    /// Refuses a device that is on trial; takes away what is left of a trial that was, or nearly was.
+    private func endLeftover(of device: MappedDevice) throws {
+        let old = try states.trial(device.name)
+        if let old {
+            guard try condition(of: old) == .over else {
+                throw VolumeError(
+                    .busy,
+                    "\(device.path) is on trial already; end that with 'varve trial keep' or "
+                        + "'varve trial discard'")
+            }
+        } else if try OriginLayer.status(of: LayerNames(device.name).trialView) != nil {
+            throw VolumeError(
+                .busy,
+                "\(device.path) is on trial already, and what was known of that is lost; end it with "
+                    + "'varve trial keep'")
+        }
+        try undoInterrupted(device)
+        try takeAway(device, removesLayer: true, file: old?.storeFile)
+        try states.remove(device.name, "trial")
     }
 
     private func place(for device: MappedDevice, _ store: String?) throws -> StorePlace {
@@ -92,17 +121,19 @@ package struct Trial: Sendable {
             let store = try makeStore(state, device, storeByteCount)
             var label = TrialLabel(.none, of: device, witness: try MountWitness.read(real))
             try label.write(state.storePath)
+            // It counts from the moment at which the label says so.
+            try states.save(state)
             let begin = try layer.prepareView(names.trialView, of: real, store: store)
             let window = try SuspendedWindow([device.name], steps: [begin]).run()
             // A file system that was frozen wrote its superblock.
             label.witness = try MountWitness.read(real)
             label.state = .active
             try label.write(state.storePath)
-            try states.save(state)
             return window
         } catch {
-            try? takeAway(state, device, removesLayer: !hadLayer)
+            try? takeAway(device, removesLayer: !hadLayer, file: state.storeFile)
             if !hadLayer { layer.cancel() }
+            try? states.remove(device.name, "trial")
             throw error
         }
     }
@@ -133,16 +164,35 @@ package struct Trial: Sendable {
     // MARK: End
 
     /// Ends the trial: everything stays as it is now.
-    package func keep(_ path: String) throws -> TrialState {
-        let (device, state) = try existing(path)
+    ///
+    /// - Returns: the device, and what was known of the trial; nil when that was lost.
+    /// - Throws: ``VolumeError`` when the device is not on trial, or is merged already.
+    package func keep(_ path: String) throws -> (device: MappedDevice, state: TrialState?) {
+        guard let device = try PlainDevice.layered(path) else { throw Self.notOnTrial(path) }
         let lock = try states.lock(device.name)
         defer { withExtendedLifetime(lock) {} }
-        // From here on nothing would be thrown away, whatever happens.
-        try setLabel(state) { $0.state = .none }
-        try takeAway(state, device, removesLayer: true)
+        let state = try states.trial(device.name)
+        let hasView = try DeviceMapper.information(of: LayerNames(device.name).trialView) != nil
+        guard state != nil || hasView else { throw Self.notOnTrial(path) }
+        try undoInterrupted(device)
+        if let state {
+            guard try condition(of: state) != .merging else {
+                throw VolumeError(
+                    .unsuitable,
+                    "\(device.path) shows already what it held when the trial began; run 'varve trial "
+                        + "discard' again to end it")
+            }
+            // From here on nothing would be thrown away, whatever happens.
+            try setLabel(state) { $0.state = .none }
+        }
+        try takeAway(device, removesLayer: true, file: state?.storeFile)
         try states.remove(device.name, "trial")
-        if state.plainDevice != nil { _ = PlainDevice.removeLayer(device.name) }
-        return state
+        return (device, state)
+    }
+
+    /// Takes the layer over a plain device away, unless it is in use.
+    package func release(_ device: MappedDevice, of state: TrialState?) {
+        if state?.plainDevice != nil { _ = PlainDevice.removeLayer(device.name) }
     }
 
     /// What became of a discard.
@@ -160,12 +210,22 @@ package struct Trial: Sendable {
         _ path: String,
         progress: (_ doneByteCount: UInt64, _ byteCount: UInt64) -> Void
     ) throws -> Discard {
-        let (device, state) = try existing(path)
+        guard let device = try PlainDevice.layered(path), let state = try states.trial(device.name)
+        else { throw Self.notOnTrial(path) }
         let lock = try states.lock(device.name)
         defer { withExtendedLifetime(lock) {} }
+        try undoInterrupted(device)
         switch try condition(of: state) {
         case .active, .merging: break
-        case .over: throw VolumeError(.unsuitable, "the trial of \(device.path) is over already")
+        case .over:
+            guard try TrialLabel.read(state.storePath)?.state == .discarded else {
+                throw VolumeError(
+                    .unsuitable,
+                    "the trial of \(device.path) is over already; 'varve trial keep' takes away what is "
+                        + "left of it")
+            }
+            try end(state, device)
+            return .done
         case .interrupted:
             throw VolumeError(
                 .unsuitable,
@@ -213,22 +273,42 @@ package struct Trial: Sendable {
     }
 
     /// Lets the device show what it held when the trial began, and write that back from now on.
+    ///
+    /// The merge takes the list of what is kept over from the view as the device goes on: until then
+    /// the view keeps what is written, so that nothing is lost when this fails or is killed.
     private func startMerge(_ state: TrialState, _ device: MappedDevice) throws {
-        let layer = OriginLayer(device)
         let names = LayerNames(device.name)
-        guard let real = try layer.real(), let store = try MappedDevice(name: names.trialStore)
+        guard let real = try OriginLayer(device).real(),
+            let store = try MappedDevice(name: names.trialStore)
         else { throw VolumeError(.failed, "the layer under \(device.path) is gone") }
         // What is tracked is not what comes next: the next backup begins anew.
         try Tracking(states: states).endViews(device)
-        let merge = try PreparedCall(.load, device.name)
-        try merge.set(
+        try DeviceMapper.load(
+            device.name,
             [
                 .snapshotMerge(
                     into: real.tableName, store: store.tableName,
                     chunkSectorCount: CopyStore.chunkSectorCount, sectorCount: real.sectorCount)
-            ], isReadOnly: false)
-        let end = try layer.prepareEnd(of: names.trialView)
-        _ = try SuspendedWindow([device.name], steps: [end, merge]).run()
+            ])
+        _ = try SuspendedWindow(
+            [device.name], steps: [try PreparedCall(.suspend, names.trialView)],
+            undo: [try PreparedCall(.resume, names.trialView, isPrivate: true)]
+        ).run()
+    }
+
+    /// Lets the device and its view go on as they were, when a killed command left them standing still.
+    private func undoInterrupted(_ device: MappedDevice) throws {
+        try device.dropLoadedTable()
+        let view = LayerNames(device.name).trialView
+        // Before the device: a view that stands still keeps nothing. One whose list was taken over by a
+        // merge never goes on.
+        if try OriginLayer.status(of: view) != nil,
+            try DeviceMapper.status(device.name).first?.target != "snapshot-merge"
+        {
+            try PreparedCall(.clear, view).run()
+            try DeviceMapper.resume(view)
+        }
+        try device.resumeIfSuspended()
     }
 
     /// Waits for the merge, and puts the table of before back.
@@ -266,18 +346,19 @@ package struct Trial: Sendable {
         try layer.prepareRemoval()
         _ = try SuspendedWindow([device.name], steps: []).run()
         try setLabel(state) { $0.state = .discarded }
-        try takeAway(state, device, removesLayer: true)
-        try states.remove(device.name, "trial")
-        if state.plainDevice != nil { _ = PlainDevice.removeLayer(device.name) }
+        try end(state, device)
     }
 
-    /// Takes the trial's view and store from under the device, and the layer unless it is tracked.
-    func takeAway(
-        _ state: TrialState,
-        _ device: MappedDevice,
-        removesLayer: Bool,
-        removesFile: Bool = true
-    ) throws {
+    /// Takes away what a trial needed that was thrown away.
+    private func end(_ state: TrialState, _ device: MappedDevice) throws {
+        try takeAway(device, removesLayer: true, file: state.storeFile)
+        try states.remove(device.name, "trial")
+        release(device, of: state)
+    }
+
+    /// Takes the trial's view and store from under the device, and the layer unless it is tracked; the
+    /// store's file last.
+    func takeAway(_ device: MappedDevice, removesLayer: Bool, file: String? = nil) throws {
         let layer = OriginLayer(device)
         let names = LayerNames(device.name)
         let isTracked = try (0..<2).contains {
@@ -294,7 +375,7 @@ package struct Trial: Sendable {
             try DeviceMapper.removePatiently(name)
         }
         if removesLayer, !isTracked { try layer.finishRemoval() }
-        if removesFile, case .directory = state.place { try FileOperation.remove(state.storePath) }
+        if let file { try FileOperation.remove(file) }
     }
 
     func setLabel(_ state: TrialState, _ change: (inout TrialLabel) -> Void) throws {
@@ -306,13 +387,8 @@ package struct Trial: Sendable {
         try label.write(state.storePath)
     }
 
-    func existing(_ path: String) throws -> (device: MappedDevice, state: TrialState) {
-        guard let device = try MappedDevice(path: path), let state = try states.trial(device.name)
-        else {
-            throw VolumeError(
-                .unsuitable, "\(path) is not on trial; 'varve trial status' shows what is")
-        }
-        return (device, state)
+    private static func notOnTrial(_ path: String) -> VolumeError {
+        VolumeError(.unsuitable, "\(path) is not on trial; 'varve trial status' shows what is")
     }
 
     /// The frozen view of what the device held when the trial began.

@@ -22,6 +22,11 @@ package struct TrialState: Hashable, Sendable {
         }
     }
 
+    /// The file that goes when the trial ends; nil where the store is a device.
+    var storeFile: String? {
+        if case .directory = place { storePath } else { nil }
+    }
+
     init(device: String, plainDevice: String?, place: StorePlace, began: Int64) {
         self.device = device
         self.plainDevice = plainDevice

@@ -89,6 +89,7 @@ struct Backup: ParsableCommand {
         }
         let service = try repository.open(output)
         let frozen = try SnapshotService.freeze(sources, states: .standard)
+        if frozen.hasViews { StoreWatch.start(output) }
         var failures: [any Error] = []
         for (source, name) in zip(sources, names) {
             do {

@@ -58,12 +58,12 @@ struct Layer: ParsableCommand {
             let configuration = BootLayer.configuration()
             if output.json { JSONLine.write(LayerMessage(configuration)) }
             guard let configuration else {
-                output.say("no layer is installed")
+                output.answer("no layer is installed")
                 return
             }
-            output.say("installed for \(configuration.partition)")
-            output.say("store of trials: \(configuration.store ?? "none")")
-            output.say(
+            output.answer("installed for \(configuration.partition)")
+            output.answer("store of trials: \(configuration.store ?? "none")")
+            output.answer(
                 BootLayer.startOutcome() == nil
                     ? "the machine was started without it"
                     : "the root is /dev/mapper/\(BootLayer.deviceName)")

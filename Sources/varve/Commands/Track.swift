@@ -17,9 +17,11 @@ struct Track: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Begin to track a device, in use or not.",
             discussion: """
-                DEVICE is a logical volume, an encrypted device, or another device of device-mapper, or \
-                a directory it is mounted at. A plain disk or partition that nothing uses gets a layer \
-                /dev/mapper/varve-NAME, which is to be mounted instead of it.
+                DEVICE is a device of device-mapper, in use or not, of the kinds linear, striped or \
+                crypt (logical volumes, encrypted devices) or a thin volume; or a directory it is \
+                mounted at. A plain disk or partition that nothing uses gets a layer \
+                /dev/mapper/varve-NAME, which is to be mounted instead of it; after a restart of the \
+                machine 'track begin' makes it again.
 
                 A thin volume is followed by snapshots in its own pool, and a device with a dm-era \
                 target, which is backed up at rest, by that: both need no store.

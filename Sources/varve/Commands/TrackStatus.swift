@@ -20,7 +20,7 @@ extension Track {
                 if output.json {
                     JSONLine.write(Message(status))
                 } else {
-                    output.say(Self.text(status))
+                    output.answer(Self.text(status))
                 }
             }
             if all.isEmpty { output.note("nothing is tracked; see 'varve track begin'") }
@@ -41,9 +41,16 @@ extension Track {
                 lines.append("               the next backup compares everything and begins anew")
             case .inactive(let reason):
                 lines[0] += "not tracked now, \(mounts): \(reason)"
-                lines.append("               the next backup compares everything and begins anew")
+                lines.append(Self.next(status))
             }
             return lines.joined(separator: "\n  ")
+        }
+
+        private static func next(_ status: TrackingStatus) -> String {
+            guard !status.isThere, let plain = status.state.plainDevice else {
+                return "               the next backup compares everything and begins anew"
+            }
+            return "               'varve track begin \(plain)' makes its layer again"
         }
 
         private static func details(_ status: TrackingStatus) -> [String] {

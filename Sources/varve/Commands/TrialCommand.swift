@@ -12,6 +12,10 @@ struct TrialCommand: ParsableCommand {
             From 'begin' on, what the volume held is kept in a store. 'discard' writes it back, at \
             once visible and safe through a crash; 'keep' forgets it. With a repository named, \
             'begin' and 'keep' take a snapshot too, so that the history is off the machine as well.
+
+            Devices of device-mapper of the kinds linear, striped and crypt can be tried upon, plain \
+            ones that nothing uses, and a root with 'varve layer install'; thin volumes, devices \
+            with a dm-era target, and other roots cannot.
             """,
         subcommands: [Begin.self, Status.self, Keep.self, Discard.self, Resume.self])
 
@@ -107,8 +111,12 @@ struct TrialCommand: ParsableCommand {
 
         func run() throws {
             let service = try capture.service(output)
-            let state = try Trial(states: .standard).keep(device)
-            let path = "/dev/mapper/\(state.device)"
+            let trial = Trial(states: .standard)
+            // What sufficed the trial suffices the snapshot.
+            let storeByteCount = (try? trial.status(device))?.first?.storeByteCount
+            let (kept, state) = try trial.keep(device)
+            defer { trial.release(kept, of: state) }
+            let path = kept.path
             if output.json { JSONLine.write(DeviceMessage(device: path)) }
             output.say("the trial of \(path) is over: everything stays as it is now")
             guard let service else { return }
@@ -116,7 +124,9 @@ struct TrialCommand: ParsableCommand {
             let isTracked = try tracking.trackedDevice(path) != nil
             if !isTracked {
                 _ = try tracking.begin(
-                    path, store: state.place.path, storeByteCount: nil, now: Moment.now().seconds)
+                    path, store: state?.place.path,
+                    storeByteCount: storeByteCount.flatMap { $0 == 0 ? nil : $0 },
+                    now: Moment.now().seconds)
             }
             defer { if !isTracked { _ = try? tracking.end(path) } }
             let frozen = try SnapshotService.freeze([path], states: .standard)

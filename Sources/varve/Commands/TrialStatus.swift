@@ -19,7 +19,7 @@ extension TrialCommand {
                 if output.json {
                     JSONLine.write(Message(status))
                 } else {
-                    output.say(Self.text(status))
+                    output.answer(Self.text(status))
                 }
             }
             if all.isEmpty { output.note("nothing is on trial; see 'varve trial begin'") }
@@ -47,7 +47,9 @@ extension TrialCommand {
                 lines.append("next           run 'varve trial discard' to wait for the end")
             case .lost(let reason):
                 lines.append("lost           \(reason); only 'varve trial keep' is left")
-            case .over: break
+            case .over:
+                lines.append(
+                    "next           run 'varve trial keep' to take away what is left of it")
             }
             return lines.joined(separator: "\n  ")
         }
@@ -58,7 +60,7 @@ extension TrialCommand {
             case .merging: "being thrown back"
             case .interrupted: "on trial, interrupted by a restart"
             case .lost: "on trial, cannot be discarded"
-            case .over: "not on trial any more"
+            case .over: "not on trial"
             }
         }
 
