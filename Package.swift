@@ -35,7 +35,11 @@ func layer(
 
 let package = Package(
     name: "varve",
-    products: [.executable(name: "varve", targets: ["varve"])],
+    products: [
+        .executable(name: "varve", targets: ["varve"]),
+        // What nbdkit loads for 'varve export'.
+        .library(name: "varve-nbdkit", type: .dynamic, targets: ["NBDPlugin"]),
+    ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
@@ -101,21 +105,47 @@ let package = Package(
                 "RepositoryFormat", "VolumeAccess",
             ]
         ),
+        layer(
+            "Serving",
+            ["BlockModel", "LinuxIO", "Repository", "RepositoryFormat"]
+        ),
 
         // Composition, and the command line on top of it.
         layer(
             "SnapshotService",
             [
-                "BlockModel", "CaptureEngine", "ChangeTracking", "LinuxIO", "LiveVolumes",
-                "ObjectStore", "Repository", "RepositoryFormat", "RestoreEngine", "VolumeAccess",
+                "BlockModel", "LinuxIO", "ObjectStore", "Repository", "RepositoryFormat",
+                "RestoreEngine", "Serving", "VolumeAccess",
                 .product(name: "Logging", package: "swift-log"),
             ]
+        ),
+        layer(
+            "BackupService",
+            [
+                "BlockModel", "CaptureEngine", "ChangeTracking", "LinuxIO", "LiveVolumes",
+                "Repository", "RepositoryFormat", "SnapshotService", "VolumeAccess",
+                .product(name: "Logging", package: "swift-log"),
+            ]
+        ),
+
+        // What nbdkit loads: the C entry points, and what they do. It has no Foundation, so that it is
+        // small and brings the whole of Swift along in any build.
+        .target(name: "CNBDKit"),
+        .target(
+            name: "NBDPlugin",
+            dependencies: [
+                "CNBDKit", "LinuxIO", "Serving", "SnapshotService",
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: library,
+            linkerSettings: [.unsafeFlags(["-static-stdlib"])]
         ),
         .executableTarget(
             name: "varve",
             dependencies: [
-                "BlockModel", "CaptureEngine", "LinuxIO", "LiveVolumes", "ObjectStore",
-                "Repository", "RepositoryFormat", "RestoreEngine", "SnapshotService",
+                "BackupService", "BlockModel", "CaptureEngine", "LinuxIO", "LiveVolumes",
+                "ObjectStore", "Repository", "RepositoryFormat", "RestoreEngine", "Serving",
+                "SnapshotService",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],
@@ -217,10 +247,18 @@ let package = Package(
             swiftSettings: common
         ),
         .testTarget(
-            name: "SnapshotServiceTests",
+            name: "ServingTests",
             dependencies: [
                 "BlockModel", "LinuxIO", "ObjectStore", "Repository", "RepositoryFormat",
-                "SnapshotService", "TestKit",
+                "Serving", "SimulationSupport", "TestKit",
+            ],
+            swiftSettings: common
+        ),
+        .testTarget(
+            name: "SnapshotServiceTests",
+            dependencies: [
+                "BackupService", "BlockModel", "LinuxIO", "ObjectStore", "Repository",
+                "RepositoryFormat", "SnapshotService", "TestKit",
             ],
             swiftSettings: common
         ),
@@ -229,8 +267,8 @@ let package = Package(
         .executableTarget(
             name: "varve-benchmark",
             dependencies: [
-                "BlockModel", "CaptureEngine", "LinuxIO", "Repository", "RepositoryFormat",
-                "SnapshotService", "Zstandard",
+                "BackupService", "BlockModel", "CaptureEngine", "LinuxIO", "Repository",
+                "RepositoryFormat", "SnapshotService", "Zstandard",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],

@@ -1,3 +1,4 @@
+import BackupService
 import BlockModel
 import CaptureEngine
 import LinuxIO

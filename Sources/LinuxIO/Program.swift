@@ -21,7 +21,11 @@ package enum Program {
         while unsafe waitpid(process, &status, 0) < 0 {
             guard errno == EINTR else { throw SystemError(.start, arguments[0]) }
         }
-        return status & 0x7F == 0 ? status >> 8 & 0xFF : 128 + status & 0x7F
+        return exitStatus(status)
+    }
+
+    fileprivate static func exitStatus(_ status: Int32) -> Int32 {
+        status & 0x7F == 0 ? status >> 8 & 0xFF : 128 + status & 0x7F
     }
 
     /// Starts a program in a session of its own: no terminal's end reaches it.
@@ -29,8 +33,10 @@ package enum Program {
         _ = try spawn(arguments, output: nil, errors: nil, isDetached: true)
     }
 
-    private static func spawn(
+    fileprivate static func spawn(
         _ arguments: [String],
+        environment more: [String: String] = [:],
+        input: Int32? = nil,
         output: Int32?,
         errors: Int32?,
         isDetached: Bool
@@ -39,7 +45,7 @@ package enum Program {
         unsafe posix_spawn_file_actions_init(&actions)
         defer { _ = unsafe posix_spawn_file_actions_destroy(&actions) }
         for (descriptor, given) in [
-            (STDIN_FILENO, nil), (STDOUT_FILENO, output), (STDERR_FILENO, errors),
+            (STDIN_FILENO, input), (STDOUT_FILENO, output), (STDERR_FILENO, errors),
         ] {
             if let given {
                 unsafe posix_spawn_file_actions_adddup2(&actions, given, descriptor)
@@ -57,9 +63,88 @@ package enum Program {
         var process = pid_t()
         var pointers = unsafe arguments.map { unsafe strdup($0) } + [nil]
         defer { while let pointer = unsafe pointers.popLast() { unsafe free(pointer) } }
+        var variables = unsafe variables(and: more).map { unsafe strdup($0) } + [nil]
+        defer { while let pointer = unsafe variables.popLast() { unsafe free(pointer) } }
         let code = unsafe posix_spawnp(
-            &process, arguments[0], &actions, &attributes, &pointers, environ)
+            &process, arguments[0], &actions, &attributes, &pointers, &variables)
         guard code == 0 else { throw SystemError(.start, arguments[0], errno: code) }
         return process
+    }
+
+    /// The environment of this process, in which those of `more` stand for theirs.
+    private static func variables(and more: [String: String]) -> [String] {
+        var variables = more.map { "\($0.key)=\($0.value)" }
+        var next = unsafe environ
+        while let current = unsafe next.pointee {
+            let text = unsafe String(cString: current)
+            if more[String(text.prefix { $0 != "=" })] == nil { variables.append(text) }
+            unsafe next = unsafe next.advanced(by: 1)
+        }
+        return variables
+    }
+}
+
+/// A program that runs beside this one, and is ended with it.
+package final class ChildProcess {
+    private let name: String
+    private let process: pid_t
+    private var status: Int32?
+
+    /// Starts it, with the standard descriptors given and nothing for those that are nil.
+    ///
+    /// - Parameters:
+    ///   - arguments: the program, and what it is told.
+    ///   - environment: what it has beside the environment of this process.
+    ///   - input: descriptor of its standard input; nil for nothing.
+    ///   - output: the same of its standard output.
+    ///   - errors: the same of its standard error.
+    /// - Throws: ``SystemError`` when there is no such program, or no room for it.
+    package init(
+        _ arguments: [String],
+        environment: [String: String] = [:],
+        input: Int32? = nil,
+        output: Int32? = nil,
+        errors: Int32? = STDERR_FILENO
+    ) throws(SystemError) {
+        name = arguments[0]
+        process = try Program.spawn(
+            arguments, environment: environment, input: input, output: output, errors: errors,
+            isDetached: false)
+    }
+
+    deinit { if status == nil { kill(process, SIGKILL) } }
+
+    /// Its exit status, 128 and the signal when one ended it; nil while it runs.
+    package func poll() -> Int32? {
+        guard status == nil else { return status }
+        var found: Int32 = 0
+        let result = unsafe waitpid(process, &found, WNOHANG)
+        if result == process {
+            status = Program.exitStatus(found)
+        } else if result < 0, errno != EINTR {
+            status = 127
+        }
+        return status
+    }
+
+    /// Waits until it ends; `idle` is called a few times a second meanwhile.
+    package func wait(idle: () -> Void = {}) -> Int32 {
+        var pause: UInt32 = 1_000
+        while true {
+            if let status = poll() { return status }
+            idle()
+            usleep(pause)
+            pause = min(pause * 2, 100_000)
+        }
+    }
+
+    /// Asks it to end, and kills it when it does not within some seconds.
+    package func end(seconds: Int = 10) {
+        guard poll() == nil else { return }
+        kill(process, SIGTERM)
+        for _ in 0..<seconds * 100 where poll() == nil { usleep(10_000) }
+        guard poll() == nil else { return }
+        kill(process, SIGKILL)
+        _ = wait()
     }
 }

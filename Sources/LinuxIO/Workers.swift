@@ -9,6 +9,17 @@ package enum Workers {
         min(12, max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))))
     }
 
+    /// Runs `body` again and again on a thread of its own, after a pause each time, until it gives
+    /// false.
+    package static func startRepeating(
+        everySeconds pause: UInt32,
+        _ body: @escaping @Sendable () -> Bool
+    ) throws(SystemError) {
+        try ThreadEntry {
+            repeat { sleep(pause) } while body()
+        }.start()
+    }
+
     /// Runs `body` on `count` threads and, meanwhile, `idle` about ten times a second on this one;
     /// throws the first error that any of them threw, after all have ended.
     ///

@@ -3,6 +3,7 @@ internal import Glibc
 internal import LinuxIO
 internal import ObjectStore
 package import RepositoryFormat
+internal import Synchronization
 
 /// Who takes holds: this process on this host, in this boot.
 package struct HoldOwner: Sendable {
@@ -44,7 +45,7 @@ package struct HoldOwner: Sendable {
 /// A hold that is taken: renewed by its owner, given back when it goes.
 ///
 /// Renewal creates the successor before it deletes the old object, so that the hold is never gone.
-package final class Hold {
+package final class Hold: Sendable {
     /// How long a hold lives without renewal, and when it is renewed.
     static let lifetimeSeconds: Int64 = 1800
     static let renewalSeconds: Int64 = 300
@@ -52,9 +53,13 @@ package final class Hold {
     private let repository: Repository
     private let scope: HoldScope
     private let kind: HoldKind
-    private var record: HoldRecord
-    private var name: String
-    private var lock: any ObjectLock
+    /// What a renewal changes.
+    private struct State {
+        var record: HoldRecord
+        var name: String
+        var lock: any ObjectLock
+    }
+    private let state: Mutex<State>
 
     fileprivate init(
         repository: Repository,
@@ -65,12 +70,12 @@ package final class Hold {
         self.repository = repository
         self.scope = scope
         self.kind = kind
-        self.record = record
-        (name, lock) = try Self.write(record, scope, kind, repository)
+        let (name, lock) = try Self.write(record, scope, kind, repository)
+        state = Mutex(State(record: record, name: name, lock: lock))
     }
 
     // One that a crash brings back has an owner that is seen to be dead.
-    deinit { try? repository.store.delete(name, .eventual) }
+    deinit { try? repository.store.delete(objectName, .eventual) }
 
     private static func write(
         _ record: HoldRecord,
@@ -86,21 +91,22 @@ package final class Hold {
 
     /// Renews the hold when it is due.
     package func renew(now: Timestamp) throws {
-        guard now.seconds - record.created.seconds >= Self.renewalSeconds else { return }
-        var renewed = record
-        renewed.created = now
-        renewed.expires = Timestamp(seconds: now.seconds + Self.lifetimeSeconds)
-        let successor = try Self.write(renewed, scope, kind, repository)
-        record = renewed
-        let old = name
-        (name, lock) = successor
-        try repository.store.delete(old, .eventual)
+        try state.withLock { state in
+            guard now.seconds - state.record.created.seconds >= Self.renewalSeconds else { return }
+            var renewed = state.record
+            renewed.created = now
+            renewed.expires = Timestamp(seconds: now.seconds + Self.lifetimeSeconds)
+            let (name, lock) = try Self.write(renewed, scope, kind, repository)
+            let old = state.name
+            state = State(record: renewed, name: name, lock: lock)
+            try repository.store.delete(old, .eventual)
+        }
     }
 
     /// Refuses to go on when somebody removed the hold: what it protected may be gone.
     package func verify() throws {
         do throws(ObjectStoreError) {
-            _ = try repository.store.byteCount(of: name)
+            _ = try repository.store.byteCount(of: objectName)
         } catch {
             guard error.reason == .notFound else { throw error }
             throw RepositoryError(
@@ -110,7 +116,7 @@ package final class Hold {
         }
     }
 
-    fileprivate var objectName: String { name }
+    fileprivate var objectName: String { state.withLock { $0.name } }
 }
 
 /// A hold that somebody else has, as a listing shows it.

@@ -133,30 +133,16 @@ final class RestoreWorker {
     /// Decodes `slots` into their positions in the buffer, in the order in which the packs have
     /// them.
     private func decode(_ stretch: RestorePlan.Stretch, _ slots: [Int]) throws {
-        let places = stretch.page.places
-        let order = slots.sorted { left, right in
-            guard let a = places[left], let b = places[right] else { return left < right }
-            return (a.pack, a.byteOffset, a.slot) < (b.pack, b.byteOffset, b.slot)
-        }
-        var frameEnd = 0
-        for (position, slot) in order.enumerated() {
-            if position >= frameEnd {
-                frameEnd =
-                    order[position...].firstIndex { !isSameFrame(places[$0], places[slot]) }
-                    ?? order.count
-            }
+        for element in ReadOrder(slots, places: stretch.page.places) {
+            let slot = element.slot
             let start = (slot - stretch.slots.lowerBound) * size
             try buffer.withMutableBytes { bytes in
                 var block = bytes._mutatingExtracting(start..<start + size)
                 try reader.read(
                     stretch.page.blocks.numbers[slot], digest: stretch.page.blocks.digests[slot],
-                    lastSlot: places[order[frameEnd - 1]]?.slot ?? 0, into: &block)
+                    lastSlot: element.lastSlotOfFrame, into: &block)
             }
         }
-    }
-
-    private func isSameFrame(_ left: Place?, _ right: Place?) -> Bool {
-        left?.pack == right?.pack && left?.byteOffset == right?.byteOffset
     }
 
     private func write(

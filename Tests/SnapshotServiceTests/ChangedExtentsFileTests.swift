@@ -1,3 +1,4 @@
+import BackupService
 import BlockModel
 import LinuxIO
 import SnapshotService

@@ -72,4 +72,7 @@ void varve_set_interrupt_handler(void);
 int varve_interrupt_requested(void);
 void varve_request_interrupt(void);
 
+// Whether somebody takes connections at the socket.
+int varve_socket_is_served(const char *path);
+
 #endif

@@ -51,6 +51,37 @@ extension Index {
         return PageBlocks(numbers: numbers, digests: digests)
     }
 
+    /// Numbers of the page at `generation`.
+    package func numbers(
+        of line: LineNumber,
+        page: UInt64,
+        generation: Generation,
+        blockCount: Int
+    ) throws -> [BlockNumber] {
+        var numbers = [BlockNumber](repeating: SpecialBlock.zero, count: blockCount)
+        guard blockCount > 0 else { return numbers }
+        try environment.read { transaction in
+            try loadNumbers(
+                line, page: page, generation: generation, into: &numbers, transaction)
+        }
+        return numbers
+    }
+
+    /// Digests and first places of blocks, in the order of `numbers`, which are all of data.
+    package func whereabouts(
+        of numbers: [BlockNumber]
+    ) throws -> (digests: [Digest], places: [Place?]) {
+        var digests = [Digest](repeating: .zero, count: numbers.count)
+        var places = [Place?](repeating: nil, count: numbers.count)
+        try environment.read { transaction in
+            try forEachEntry(of: numbers.span, transaction) { position, digest, place in
+                digests[position] = digest
+                places[position] = place
+            }
+        }
+        return (digests, places)
+    }
+
     /// Whether the page ever held anything but zeros.
     package func hasHistory(of line: LineNumber, page: UInt64) throws -> Bool {
         try environment.read { try hasHistory(line, page: page, $0) }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import BackupService
 import BlockModel
 import LiveVolumes
 import Logging

@@ -6,6 +6,7 @@ package import LiveVolumes
 internal import Logging
 internal import Repository
 package import RepositoryFormat
+package import SnapshotService
 internal import VolumeAccess
 
 /// One source, and how it is to be backed up.

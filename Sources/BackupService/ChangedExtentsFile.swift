@@ -1,6 +1,7 @@
 package import BlockModel
 internal import FoundationEssentials
 internal import LinuxIO
+internal import SnapshotService
 
 /// A list of changed extents that another program made.
 ///

@@ -1,0 +1,264 @@
+internal import BlockModel
+internal import Glibc
+internal import LinuxIO
+
+/// Why nothing can be served.
+package struct ServingError: Error, CustomStringConvertible {
+    package let description: String
+}
+
+/// nbdkit with our plugin, and qemu-nbd before it where what is written lasts: a snapshot as a block
+/// device for other programs.
+package final class NBDServer {
+    /// Where clients connect.
+    package enum Endpoint: Hashable, Sendable {
+        case socket(String)
+        case address(host: String, port: UInt16)
+
+        /// As NBD's own addresses are written.
+        package var uri: String {
+            switch self {
+            case .socket(let path): "nbd+unix:///?socket=\(Self.escaped(path))"
+            case .address(let host, let port):
+                "nbd://\(host.contains(":") ? "[\(host)]" : host):\(port)"
+            }
+        }
+
+        private static func escaped(_ path: String) -> String {
+            let plain = Set("/-._~".utf8)
+            return path.utf8.map { byte in
+                let character = Character(UnicodeScalar(byte))
+                let isPlain =
+                    plain.contains(byte)
+                    || character.isASCII && (character.isLetter || character.isNumber)
+                guard !isPlain else { return String(character) }
+                let digits = String(byte, radix: 16, uppercase: true)
+                return "%" + (digits.count < 2 ? "0" : "") + digits
+            }.joined()
+        }
+    }
+
+    /// What becomes of what clients write.
+    package enum Writes: Hashable, Sendable {
+        case refused
+        /// Kept until the server ends.
+        case thrownAway
+        /// Kept in this file, of format qcow2, which belongs to the snapshot.
+        case kept(String)
+    }
+
+    /// What is served, and how.
+    package struct Request: Sendable {
+        package var repository: String
+        /// All digits of its id.
+        package var snapshotID: String
+        package var byteCount: UInt64
+        package var endpoint: Endpoint
+        package var writes = Writes.refused
+        package var cacheByteCount: Int?
+        package var isVerifying = true
+        /// More words for nbdkit.
+        package var arguments: [String] = []
+
+        package init(
+            repository: String,
+            snapshotID: String,
+            byteCount: UInt64,
+            endpoint: Endpoint
+        ) {
+            self.repository = repository
+            self.snapshotID = snapshotID
+            self.byteCount = byteCount
+            self.endpoint = endpoint
+        }
+    }
+
+    private var processes: [ChildProcess] = []
+    private let directory: PrivateDirectory
+    private let endpoint: Endpoint
+    /// The socket that is ours to take away.
+    private var socket: String?
+
+    /// Starts to serve; clients can connect when this returns.
+    ///
+    /// - Throws: ``ServingError`` when a program is missing, or does not start.
+    package init(_ request: Request) throws {
+        endpoint = request.endpoint
+        directory = try PrivateDirectory()
+        if case .socket(let path) = endpoint {
+            try Self.makeRoom(for: path)
+            socket = path
+        }
+        do {
+            if case .kept(let file) = request.writes {
+                let base = directory.path + "/base.sock"
+                try startKit(request, at: .socket(base))
+                try startOverlay(file, over: base, request)
+            } else {
+                try startKit(request, at: endpoint)
+            }
+        } catch {
+            end()
+            throw error
+        }
+    }
+
+    deinit { end() }
+
+    /// The exit status of a server that ended by itself; nil while all serve.
+    package func poll() -> Int32? { processes.lazy.compactMap { $0.poll() }.first }
+
+    /// Ends the servers, the one that clients speak to first, and takes the socket away.
+    package func end() {
+        while let process = processes.popLast() { process.end() }
+        if let socket { unsafe unlink(socket) }
+        socket = nil
+    }
+
+    // MARK: Starting
+
+    private func startKit(_ request: Request, at endpoint: Endpoint) throws {
+        let program = try Self.program("nbdkit", package: "nbdkit")
+        var arguments = [
+            program, "--foreground", "--exit-with-parent", "--pidfile", pidFile("nbdkit"),
+        ]
+        switch endpoint {
+        case .socket(let path): arguments += ["--unix", path]
+        case .address(let host, let port): arguments += ["--ipaddr", host, "--port", "\(port)"]
+        }
+        arguments.append(request.writes == .thrownAway ? "--filter=cow" : "--readonly")
+        arguments += request.arguments.filter { $0.hasPrefix("-") }
+        arguments += [
+            try Self.plugin(), "repository=\(Self.absolute(request.repository))",
+            "snapshot=\(request.snapshotID)", "verify=\(request.isVerifying)",
+        ]
+        if let count = request.cacheByteCount { arguments.append("cache=\(count)") }
+        arguments += request.arguments.filter { !$0.hasPrefix("-") }
+        try start(arguments, "nbdkit")
+    }
+
+    /// Puts a file of what is written before a server on a socket.
+    private func startOverlay(_ file: String, over base: String, _ request: Request) throws {
+        let image = try Self.program("qemu-img", package: "qemu-utils")
+        let server = try Self.program("qemu-nbd", package: "qemu-utils")
+        // The file says what it lies over: the snapshot, and where that is served, which changes.
+        let name = "nbd+unix:///\(request.snapshotID)?socket="
+        var arguments = [image]
+        if try FileStatus(path: file) == nil {
+            arguments += ["create", "-q", "-u", "-f", "qcow2", "-F", "raw"]
+            arguments += ["-b", name + base, file, "\(request.byteCount)"]
+        } else {
+            guard try Self.belongs(file, to: name) else {
+                throw ServingError(
+                    description:
+                        "\(file) is not an overlay of this snapshot; name another file, or "
+                        + "the snapshot that it was made for")
+            }
+            arguments += [
+                "rebase", "-q", "-u", "-f", "qcow2", "-F", "raw", "-b", name + base, file,
+            ]
+        }
+        guard try Program.run(arguments, errors: STDERR_FILENO) == 0 else {
+            throw ServingError(
+                description: "\(file) could not be written; what qemu-img said is above")
+        }
+        arguments = [
+            try Self.program("setpriv", package: "util-linux"), "--pdeathsig", "TERM", server,
+            "--persistent", "--shared=0", "--pid-file=\(pidFile("qemu-nbd"))", "--image-opts",
+            "driver=qcow2,file.driver=file,file.filename=\(Self.escaped(file))",
+        ]
+        switch endpoint {
+        case .socket(let path): arguments.insert("--socket=\(Self.absolute(path))", at: 4)
+        case .address(let host, let port):
+            arguments.insert(contentsOf: ["--bind=\(host)", "--port=\(port)"], at: 4)
+        }
+        try start(arguments, "qemu-nbd")
+    }
+
+    /// Whether what the file says that it lies over begins with `name`: a header of format qcow2, whose bytes 8 to 20
+    /// say where its text is.
+    private static func belongs(_ file: String, to name: String) throws -> Bool {
+        let handle = try FileHandle(file, .read)
+        let buffer = try AlignedBuffer(byteCount: 4096)
+        let count = try PositionedIO.read(
+            handle.descriptor, into: buffer, range: 0..<4096, at: 0, subject: file)
+        let bytes = [UInt8](copying: buffer.bytes.extracting(0..<count))
+        guard bytes.starts(with: [0x51, 0x46, 0x49, 0xfb]), bytes.count >= 20 else { return false }
+        let offset = bytes[8..<16].reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
+        let length = bytes[16..<20].reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
+        guard offset + length <= UInt64(bytes.count), offset <= 4096 else { return false }
+        return bytes[Int(offset)..<Int(offset + length)].starts(with: name.utf8)
+    }
+
+    /// A value among options that commas part.
+    private static func escaped(_ value: String) -> String {
+        value.split(separator: ",", omittingEmptySubsequences: false).joined(separator: ",,")
+    }
+
+    private func pidFile(_ name: String) -> String { "\(directory.path)/\(name).pid" }
+
+    /// Starts a program, and waits until it takes connections.
+    private func start(_ arguments: [String], _ name: String) throws {
+        // Who can connect can read the disk.
+        let mask = umask(0o077)
+        defer { umask(mask) }
+        let process = try ChildProcess(arguments)
+        processes.append(process)
+        // Both programs write that file when they listen.
+        while try FileStatus(path: pidFile(name)) == nil {
+            if process.poll() != nil {
+                throw ServingError(description: "\(name) did not start; what it said is above")
+            }
+            if Interruption.isRequested { throw ServingError(description: "interrupted") }
+            usleep(2_000)
+        }
+    }
+
+    private static func program(_ name: String, package: String) throws -> String {
+        guard let path = Program.path(of: name) else {
+            throw ServingError(
+                description: "\(name) is not installed; run 'apt install \(package)'")
+        }
+        return path
+    }
+
+    /// The library that nbdkit loads: beside the program, or where installations have it.
+    private static func plugin() throws -> String {
+        let name = "libvarve-nbdkit.so"
+        let folder = Directory.parent(of: Directory.resolve("/proc/self/exe") ?? "/usr/bin/varve")
+        let candidates = [folder, "\(folder)/../lib/varve", "\(folder)/../lib"].map {
+            "\($0)/\(name)"
+        }
+        guard let found = candidates.first(where: { (try? FileStatus(path: $0)) ?? nil != nil })
+        else {
+            throw ServingError(
+                description:
+                    "\(name) is not beside the program, nor in ../lib/varve; build it with "
+                    + "'swift build -c release --static-swift-stdlib' and put it there")
+        }
+        return found
+    }
+
+    private static func absolute(_ path: String) -> String {
+        let folder = Directory.resolve(Directory.parent(of: path)) ?? Directory.parent(of: path)
+        return Directory.resolve(path) ?? "\(folder)/\(Directory.baseName(of: path))"
+    }
+
+    // MARK: Sockets
+
+    /// Takes away the socket of a server that is gone.
+    ///
+    /// - Throws: ``ServingError`` when somebody serves there, or it is no socket.
+    private static func makeRoom(for path: String) throws {
+        guard path.utf8.count < 108 else {
+            throw ServingError(
+                description: "\(path) is too long for a socket; name a path of at most 107 bytes")
+        }
+        guard let status = try FileStatus(path: path) else { return }
+        guard status.kind == .other, !UnixSocket.isServed(path) else {
+            throw ServingError(
+                description: "\(path) is in use, or no socket; name another path with --socket")
+        }
+        unsafe unlink(path)
+    }
+}
