@@ -110,12 +110,21 @@ let package = Package(
             ["BlockModel", "LinuxIO", "Repository", "RepositoryFormat"]
         ),
 
+        // What lies on a disk: partitions, file systems, files.
+        .target(
+            name: "CDiskContents",
+            linkerSettings: [
+                .linkedLibrary("ext2fs"), .linkedLibrary("com_err"), .linkedLibrary("blkid"),
+            ]
+        ),
+        layer("DiskContents", ["BlockModel", "CDiskContents", "LinuxIO"]),
+
         // Composition, and the command line on top of it.
         layer(
             "SnapshotService",
             [
-                "BlockModel", "LinuxIO", "ObjectStore", "Repository", "RepositoryFormat",
-                "RestoreEngine", "Serving", "VolumeAccess",
+                "BlockModel", "DiskContents", "LinuxIO", "ObjectStore", "Repository",
+                "RepositoryFormat", "RestoreEngine", "Serving", "VolumeAccess",
                 .product(name: "Logging", package: "swift-log"),
             ]
         ),
@@ -143,9 +152,9 @@ let package = Package(
         .executableTarget(
             name: "varve",
             dependencies: [
-                "BackupService", "BlockModel", "CaptureEngine", "LinuxIO", "LiveVolumes",
-                "ObjectStore", "Repository", "RepositoryFormat", "RestoreEngine", "Serving",
-                "SnapshotService",
+                "BackupService", "BlockModel", "CaptureEngine", "DiskContents", "LinuxIO",
+                "LiveVolumes", "ObjectStore", "Repository", "RepositoryFormat", "RestoreEngine",
+                "Serving", "SnapshotService",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],
@@ -252,6 +261,11 @@ let package = Package(
                 "BlockModel", "LinuxIO", "ObjectStore", "Repository", "RepositoryFormat",
                 "Serving", "SimulationSupport", "TestKit",
             ],
+            swiftSettings: common
+        ),
+        .testTarget(
+            name: "DiskContentsTests",
+            dependencies: ["DiskContents", "TestKit"],
             swiftSettings: common
         ),
         .testTarget(

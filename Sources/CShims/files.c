@@ -14,6 +14,7 @@
 #include <sys/sysmacros.h>
 #include <sys/uio.h>
 #include <sys/un.h>
+#include <sys/xattr.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -202,4 +203,10 @@ int varve_socket_is_served(const char *path) {
     int is_served = connect(descriptor, (struct sockaddr *)&address, sizeof address) == 0;
     close(descriptor);
     return is_served;
+}
+
+int varve_sync_file_system(int fd) { return syncfs(fd); }
+
+int varve_set_attribute(int fd, const char *name, const void *value, size_t byte_count) {
+    return fsetxattr(fd, name, value, byte_count, 0);
 }

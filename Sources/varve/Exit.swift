@@ -1,5 +1,6 @@
 import ArgumentParser
 import CaptureEngine
+import DiskContents
 import Glibc
 import LinuxIO
 import ObjectStore
@@ -59,7 +60,10 @@ enum Exit {
             case .damaged: return 13
             default: return 1
             }
-        case is InterruptedError, is RestoreInterrupted, is CheckInterrupted: return 130
+        case is InterruptedError, is RestoreInterrupted, is CheckInterrupted,
+            is ExtractionInterrupted:
+            return 130
+        case let error as ContentsError: return error.kind == .damaged ? 13 : 1
         case is SystemError, is ObjectStoreError:
             return Interruption.isRequested ? 130 : 1
         default:

@@ -72,6 +72,10 @@ void varve_set_interrupt_handler(void);
 int varve_interrupt_requested(void);
 void varve_request_interrupt(void);
 
+// What the C library shows to GNU sources only.
+int varve_sync_file_system(int fd);
+int varve_set_attribute(int fd, const char *name, const void *value, size_t byte_count);
+
 // Whether somebody takes connections at the socket.
 int varve_socket_is_served(const char *path);
 

@@ -1,0 +1,134 @@
+internal import BlockModel
+internal import LinuxIO
+
+/// The files of a file system, by their paths.
+package final class FileTree {
+    /// As many as Linux follows.
+    private static let linkLimit = 40
+    private static let linkByteLimit: UInt64 = 4096
+    private static let pieceByteCount = 1 << 20
+
+    package let system: ExtFileSystem
+    private let piece: AlignedBuffer
+
+    package init(_ system: ExtFileSystem) throws {
+        self.system = system
+        piece = try AlignedBuffer(byteCount: Self.pieceByteCount)
+    }
+
+    // MARK: Paths
+
+    /// The file at `path`; symbolic links on the way are followed within the file system, and the last
+    /// one if `followsLast`.
+    ///
+    /// - Throws: ``ContentsError``.
+    package func find(_ path: String, followsLast: Bool = false) throws -> ExtFileSystem.Inode {
+        var rest = Array(Self.parts(Array(path.utf8)).reversed())
+        var directories = [try system.inode(ExtFileSystem.rootInode)]
+        var linkCount = 0
+        while let name = rest.popLast() {
+            guard let directory = directories.last, directory.kind == .directory else {
+                throw ContentsError(.missing, "there is no \(path): a part of it is no directory")
+            }
+            if name == [0x2e] { continue }
+            if name == [0x2e, 0x2e] {
+                if directories.count > 1 { directories.removeLast() }
+                continue
+            }
+            guard let number = try system.lookUp(name, in: directory.number) else {
+                throw ContentsError(.missing, "there is no \(path)")
+            }
+            let found = try system.inode(number)
+            guard found.kind == .symbolicLink, followsLast || !rest.isEmpty else {
+                directories.append(found)
+                continue
+            }
+            linkCount += 1
+            guard linkCount <= Self.linkLimit else {
+                throw ContentsError(.unsuitable, "\(path) leads through too many symbolic links")
+            }
+            let target = try linkTarget(of: found)
+            if target.first == 0x2f { directories.removeLast(directories.count - 1) }
+            rest += Self.parts(target).reversed()
+        }
+        return directories[directories.count - 1]
+    }
+
+    private static func parts(_ path: [UInt8]) -> [[UInt8]] {
+        path.split(separator: 0x2f).map(Array.init)
+    }
+
+    package func linkTarget(of inode: ExtFileSystem.Inode) throws -> [UInt8] {
+        guard inode.kind == .symbolicLink, inode.byteCount <= Self.linkByteLimit else {
+            throw ContentsError(.damaged, "inode \(inode.number) is no symbolic link")
+        }
+        var target: [UInt8] = []
+        try forEachPiece(of: inode) { _, bytes in target += [UInt8](copying: bytes) }
+        // The system ends one at its first zero.
+        return Array(target.prefix { $0 != 0 })
+    }
+
+    /// Goes through everything below a directory, itself not; a directory before what is in it.
+    ///
+    /// `body` gets the path below it, without a slash in front. A directory is gone into once, whatever
+    /// leads to it.
+    package func walk(
+        _ directory: ExtFileSystem.Inode,
+        _ body: (_ path: [UInt8], ExtFileSystem.Inode) throws -> Void
+    ) throws {
+        var seen: Set<UInt32> = [directory.number]
+        var pending: [(path: [UInt8], number: UInt32)] = [([], directory.number)]
+        while let next = pending.popLast() {
+            var found: [(path: [UInt8], number: UInt32)] = []
+            for entry in try system.entries(of: next.number) {
+                let path = next.path.isEmpty ? entry.name : next.path + [0x2f] + entry.name
+                let inode = try system.inode(entry.inode)
+                try body(path, inode)
+                if inode.kind == .directory, seen.insert(inode.number).inserted {
+                    found.append((path, inode.number))
+                }
+            }
+            pending += found.reversed()
+        }
+    }
+
+    // MARK: Content
+
+    /// Calls `body` with what a file or link holds, in order, in pieces of up to 1 MiB; what it has no
+    /// content for is left out, and is zeros.
+    package func forEachPiece(
+        of inode: ExtFileSystem.Inode,
+        _ body: (_ offset: UInt64, RawSpan) throws -> Void
+    ) throws {
+        guard !system.isEncrypted(inode) else {
+            throw ContentsError(
+                .unsuitable, "it is encrypted by the file system, and its key is not here")
+        }
+        if let content = try system.inlineContent(of: inode) {
+            return try body(0, content.rawSpan)
+        }
+        let piece = piece
+        var end: UInt64 = 0
+        for run in try system.runs(of: inode).sorted(by: { $0.offset < $1.offset }) {
+            guard run.offset >= end else {
+                throw ContentsError(
+                    .damaged, "inode \(inode.number) has two places for the same content")
+            }
+            end = run.offset + run.byteCount
+            var done: UInt64 = 0
+            let count = min(run.byteCount, inode.byteCount - min(inode.byteCount, run.offset))
+            while done < count {
+                let part = Int(min(count - done, UInt64(Self.pieceByteCount)))
+                try piece.withMutableBytes { bytes in
+                    unsafe try bytes.withUnsafeMutableBytes {
+                        unsafe try system.read(
+                            into: UnsafeMutableRawBufferPointer(rebasing: $0[..<part]),
+                            at: run.imageOffset + done)
+                    }
+                }
+                try body(run.offset + done, piece.bytes.extracting(0..<part))
+                done += UInt64(part)
+            }
+        }
+    }
+}

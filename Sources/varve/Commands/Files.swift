@@ -1,0 +1,259 @@
+import ArgumentParser
+import BlockModel
+import DiskContents
+import Glibc
+import LinuxIO
+import Logging
+import Serving
+import SnapshotService
+
+/// Which file of which snapshot, for the commands that read files without mounting.
+struct FileOptions: ParsableArguments {
+    @OptionGroup var repository: RepositoryOptions
+    @OptionGroup var output: OutputOptions
+
+    @Option(help: "Number of the partition, where several have files.")
+    var partition: Int?
+
+    static let help = """
+        Files are read without mounting, and without root, from ext2, ext3 and ext4; a journal is not \
+        replayed. The disk may have a partition table.
+        """
+
+    /// Opens the snapshot and finds the file.
+    func open(
+        _ text: String,
+        followsLast: Bool
+    ) throws -> (snapshot: OpenSnapshot, tree: FileTree, file: ExtFileSystem.Inode, path: String) {
+        let selector = try FileSelector(text)
+        let snapshot = try repository.open(output).open(
+            selector.snapshot, purpose: "read files", options: SnapshotReader.Options())
+        let (tree, _) = try snapshot.files(partition: partition)
+        if tree.system.needsRecovery {
+            output.logger.warning(
+                """
+                the file system was in use when it was captured, and its journal is not replayed: \
+                what was written last may be missing
+                """)
+        }
+        return (
+            snapshot, tree, try tree.find(selector.path, followsLast: followsLast), selector.path
+        )
+    }
+}
+
+struct List: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "ls",
+        abstract: "List files of a snapshot.",
+        discussion: """
+            FILE is SNAPSHOT or SNAPSHOT:/path, where SNAPSHOT is \(SnapshotSelector.help). \
+            \(FileOptions.help)
+            """)
+
+    @OptionGroup var options: FileOptions
+
+    @Argument(help: "The file or directory.")
+    var file: String
+
+    @Flag(name: .shortAndLong, help: "Show mode, owner, size and time too.")
+    var long = false
+
+    @Flag(name: [.customShort("R"), .long], help: "List everything below.")
+    var recursive = false
+
+    private struct Message: Encodable {
+        var messageType = "file"
+        let path: String
+        let kind: String
+        let mode: String
+        let uid: UInt32
+        let gid: UInt32
+        let size: UInt64
+        let time: String
+        let inode: UInt32
+        let links: Int
+        let linkTarget: String?
+    }
+
+    func run() throws {
+        let (snapshot, tree, found, path) = try options.open(file, followsLast: true)
+        defer { withExtendedLifetime(snapshot) {} }
+        guard found.kind == .directory else { return try show(found, Array(path.utf8), tree) }
+        if recursive {
+            try tree.walk(found) { path, inode in try show(inode, path, tree) }
+        } else {
+            for entry in try tree.system.entries(of: found.number) {
+                try show(try tree.system.inode(entry.inode), entry.name, tree)
+            }
+        }
+    }
+
+    private func show(_ inode: ExtFileSystem.Inode, _ path: [UInt8], _ tree: FileTree) throws {
+        if Interruption.isRequested { throw ExtractionInterrupted() }
+        let name = String(decoding: path, as: UTF8.self)
+        let time = Timestamp(
+            seconds: inode.modified.seconds, nanoseconds: inode.modified.nanoseconds)
+        let target =
+            inode.kind == .symbolicLink && (long || options.output.json)
+            ? String(decoding: try tree.linkTarget(of: inode), as: UTF8.self) : nil
+        guard !options.output.json else {
+            return JSONLine.write(
+                Message(
+                    path: name, kind: inode.kind.rawValue,
+                    mode: String(inode.mode & 0o7777, radix: 8), uid: inode.user, gid: inode.group,
+                    size: inode.byteCount, time: time.rfc3339, inode: inode.number,
+                    links: inode.linkCount, linkTarget: target))
+        }
+        // A name may hold what a terminal obeys.
+        let shown = String(
+            name.map {
+                $0.isNewline || $0.unicodeScalars.contains(where: Self.isControl) ? "?" : $0
+            })
+        guard long else { return Terminal.write(shown + "\n") }
+        let size = String(inode.byteCount)
+        let owner = "\(inode.user):\(inode.group)"
+        Terminal.write(
+            "\(Self.modeText(inode)) \(Human.padded(owner, 9)) "
+                + "\(String(repeating: " ", count: max(0, 12 - size.count)))\(size) "
+                + "\(Moment.local(time)) \(shown)\(target.map { " -> \($0)" } ?? "")\n")
+    }
+
+    private static func isControl(_ scalar: Unicode.Scalar) -> Bool {
+        scalar.value < 32 || (127..<160).contains(scalar.value)
+    }
+
+    private static func modeText(_ inode: ExtFileSystem.Inode) -> String {
+        let kinds: [FileKind: String] = [
+            .file: "-", .directory: "d", .symbolicLink: "l", .characterDevice: "c",
+            .blockDevice: "b", .pipe: "p", .socket: "s",
+        ]
+        var text = kinds[inode.kind] ?? "?"
+        for (position, letter) in "rwxrwxrwx".enumerated() {
+            text += inode.mode >> UInt32(8 - position) & 1 == 1 ? String(letter) : "-"
+        }
+        return text
+    }
+}
+
+struct Cat: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Write a file of a snapshot to standard output.",
+        discussion: """
+            FILE is SNAPSHOT:/path, where SNAPSHOT is \(SnapshotSelector.help). \(FileOptions.help)
+            """)
+
+    @OptionGroup var options: FileOptions
+
+    @Argument(help: "The file.")
+    var file: String
+
+    func run() throws {
+        let (snapshot, tree, found, path) = try options.open(file, followsLast: true)
+        defer { withExtendedLifetime(snapshot) {} }
+        guard found.kind == .file else {
+            throw ContentsError(.unsuitable, "\(path) is no file, but a \(found.kind.rawValue)")
+        }
+        var done: UInt64 = 0
+        let zeros = [UInt8](repeating: 0, count: 1 << 20)
+        func skip(to end: UInt64) throws {
+            while done < end {
+                let count = Int(min(UInt64(zeros.count), end - done))
+                try PositionedIO.writeStream(
+                    STDOUT_FILENO, zeros.rawSpan.extracting(0..<count), subject: "standard output")
+                done += UInt64(count)
+            }
+        }
+        try tree.forEachPiece(of: found) { offset, bytes in
+            try skip(to: offset)
+            try PositionedIO.writeStream(STDOUT_FILENO, bytes, subject: "standard output")
+            done += UInt64(bytes.byteCount)
+        }
+        try skip(to: found.byteCount)
+    }
+}
+
+struct Extract: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Copy files of a snapshot to a directory.",
+        discussion: """
+            FILE is SNAPSHOT:/path, where SNAPSHOT is \(SnapshotSelector.help). TARGET is a new \
+            name, or a directory that gets the file under its own name. Nothing that exists is \
+            written over. Modes, times, links and attributes are kept, and owners as root. \
+            \(FileOptions.help)
+            """)
+
+    @OptionGroup var options: FileOptions
+
+    @Argument(help: "The file or directory.")
+    var file: String
+
+    @Argument(help: "Where to.")
+    var target: String
+
+    private struct Message: Encodable {
+        var messageType = "summary"
+        let files: Int
+        let directories: Int
+        let others: Int
+        let bytes: UInt64
+        let remarks: Int
+        let durationSeconds: Double
+    }
+
+    func run() throws {
+        let start = Moment.monotonicNanoseconds()
+        let (snapshot, tree, found, path) = try options.open(file, followsLast: false)
+        defer { withExtendedLifetime(snapshot) {} }
+        let (directory, name) = try place(Directory.baseName(of: Self.trimmed(path)))
+        let line = ProgressLine("extracted", options.output)
+        let extraction = Extraction(
+            tree, isInterrupted: { Interruption.isRequested },
+            progress: { line.update(done: $0.byteCount, total: nil) })
+        let summary: Extraction.Summary
+        do {
+            summary = try extraction.run(found, as: Array(name.utf8), in: directory)
+        } catch {
+            line.clear()
+            throw error
+        }
+        line.clear()
+        for remark in summary.remarks { options.output.logger.warning("\(remark)") }
+        let others = summary.remarkCount - summary.remarks.count
+        if others > 0 { options.output.logger.warning("\(others) more of these") }
+        let seconds = Double(Moment.monotonicNanoseconds() - start) / 1e9
+        if options.output.json {
+            JSONLine.write(
+                Message(
+                    files: summary.fileCount, directories: summary.directoryCount,
+                    others: summary.otherCount, bytes: summary.byteCount,
+                    remarks: summary.remarkCount, durationSeconds: seconds))
+        }
+        options.output.say(
+            "extracted \(Human.count(summary.fileCount, "file")), "
+                + "\(summary.directoryCount) director\(summary.directoryCount == 1 ? "y" : "ies"), "
+                + "\(Human.bytes(summary.byteCount)) of \(snapshot.title) in "
+                + Human.duration(seconds))
+    }
+
+    /// Without slashes at its end.
+    private static func trimmed(_ path: String) -> String {
+        var path = path
+        while path.count > 1, path.hasSuffix("/") { path.removeLast() }
+        return path
+    }
+
+    /// The directory that is written to, and the name in it.
+    private func place(_ name: String) throws -> (DirectoryHandle, String) {
+        let target = Self.trimmed(target)
+        if try FileStatus(path: target)?.kind == .directory {
+            guard name != "/", !name.isEmpty else {
+                throw ServiceError(
+                    .usage, "\(target) exists; name a directory for the files that does not")
+            }
+            return (try DirectoryHandle(path: target), name)
+        }
+        let parent = Directory.parent(of: target)
+        return (try DirectoryHandle(path: parent), Directory.baseName(of: target))
+    }
+}

@@ -1,0 +1,127 @@
+import Foundation
+import Glibc
+import SimulationSupport
+import TestKit
+import Testing
+
+/// Single files of a snapshot, without mounting it.
+@Suite(.serialized) struct FilesTests {
+    private let place: Place
+
+    /// A snapshot of an ext4 image of the directory `tree`.
+    init() throws {
+        let scratch = ScratchDirectory()
+        place = Place(scratch, path: scratch.path)
+        let made = try Self.shell(
+            """
+            cd \(place.path)
+            mkdir -p tree/etc/deep tree/sub
+            echo precious >tree/etc/fstab
+            chmod 6711 tree/etc/fstab
+            ln tree/etc/fstab tree/sub/again
+            ln -s ../etc/fstab tree/sub/link
+            ln -s /etc tree/sub/directory
+            mkfifo tree/sub/pipe
+            touch -d 2001-02-03T04:05:06.789 tree/etc/deep
+            truncate -s 5G tree/sub/sparse
+            printf x | dd of=tree/sub/sparse bs=1 seek=3000000000 conv=notrunc status=none
+            printf 'strange' >"$(printf 'tree/sub/na\\033me\\nx')"
+            for i in $(seq 200); do seq $i $((i * 20)) >tree/etc/deep/$i; done
+            truncate -s 64M disk.img
+            mke2fs -q -F -t ext4 -d tree disk.img
+            """)
+        #expect(made.status == 0)
+        #expect(try Child.run(["init"], in: place).status == 0)
+        let result = try Child.run(
+            ["backup", place.path + "/disk.img", "--volume", "d"], in: place)
+        #expect(result.status == 0, "\(result.errors)")
+    }
+
+    private static func shell(_ script: String) throws -> (status: Int32, output: String) {
+        let process = Process()
+        let pipe = Pipe()
+        process.executableURL = URL(fileURLWithPath: "/bin/bash")
+        process.arguments = ["-euc", script]
+        process.environment = ["PATH": "/usr/sbin:/usr/bin:/sbin:/bin"]
+        process.standardOutput = pipe
+        try process.run()
+        let output = pipe.fileHandleForReading.readDataToEndOfFile()
+        process.waitUntilExit()
+        return (process.terminationStatus, String(decoding: output, as: UTF8.self))
+    }
+
+    private func varve(_ arguments: String...) throws -> Child.Result {
+        try Child.run(arguments, in: place)
+    }
+
+    @Test("All files extracted are those that the image was made of, in every respect")
+    func everything() throws {
+        let result = try varve("extract", "d@1:/", place.path + "/out")
+        #expect(result.status == 0, "\(result.errors)")
+        let compared = try Self.shell(
+            """
+            cd \(place.path)
+            rsync -naHAXci --delete --exclude /lost+found tree/ out/
+            du -k out/sub/sparse | cut -f 1
+            """)
+        #expect(compared.status == 0)
+        // The root of a file system has times of its own.
+        let lines = compared.output.split(separator: "\n").filter { !$0.hasSuffix(" ./") }
+        #expect(lines.count == 1 && Int(lines[0]) ?? .max < 1000, "\(compared.output)")
+    }
+
+    @Test("A file is shown, listed and extracted by its path, through links within the image")
+    func single() throws {
+        #expect(try varve("cat", "d@1:/etc/fstab").output == "precious\n")
+        #expect(try varve("cat", "d:/sub/link").status == 2)
+        #expect(try varve("cat", "d@latest:/sub/link").output == "precious\n")
+        #expect(try varve("cat", "d@latest:/sub/directory/fstab").output == "precious\n")
+        #expect(try varve("ls", "d@1:/etc").output == "deep\nfstab\n")
+        #expect(try varve("ls", "d@1:/sub").output.contains("na?me?x\n"))
+        let long = try varve("ls", "--long", "d@1:/sub").output
+        #expect(long.contains("link -> ../etc/fstab"), "\(long)")
+        let json = try varve("ls", "--json", "-R", "d@1:/sub").output
+        #expect(json.contains("\"size\":5368709120"), "\(json)")
+        #expect(try varve("extract", "d@1:/etc/fstab", place.path).status == 0)
+        #expect(try place.read("fstab") == Data("precious\n".utf8))
+        let again = try varve("extract", "d@1:/etc/fstab", place.path)
+        #expect(again.status == 1 && again.errors.contains("exists"), "\(again)")
+        #expect(try varve("extract", "d@1:/sub/link", place.path + "/l").status == 0)
+        #expect(
+            try FileManager.default.destinationOfSymbolicLink(atPath: place.path + "/l")
+                == "../etc/fstab")
+        for (arguments, words) in [
+            (["cat", "d@1:/etc"], "is no file, but a directory"),
+            (["cat", "d@1:/no"], "there is no /no"),
+            (["ls", "d@1", "--partition", "1"], "has no partition 1"),
+            (["ls", "d@7"], "no snapshot of generation 7"),
+        ] {
+            let result = try Child.run(arguments, in: place)
+            #expect(result.status == 1 && result.errors.contains(words), "\(arguments): \(result)")
+        }
+    }
+
+    @Test("A tree that is there already is not gone into, nor followed")
+    func hostile() throws {
+        let made = try Self.shell(
+            """
+            cd \(place.path)
+            mkdir victim
+            ln -s victim out
+            """)
+        #expect(made.status == 0)
+        // A directory to be put into: the link is the user's own.
+        #expect(try varve("extract", "d@1:/etc", place.path + "/out").status == 0)
+        #expect(try place.read("victim/etc/fstab") == Data("precious\n".utf8))
+        #expect(try varve("extract", "d@1:/etc", place.path + "/out").status == 1)
+        #expect(try varve("extract", "d@1:/", place.path + "/out").status == 2)
+    }
+
+    @Test("What is no ext file system names what would read it")
+    func others() throws {
+        let file = try place.write(Data(repeating: 7, count: 1 << 20), to: "noise")
+        #expect(try varve("backup", file, "--volume", "n").status == 0)
+        let result = try varve("ls", "n@1")
+        #expect(result.status == 1 && result.errors.contains("'varve export'"), "\(result)")
+    }
+}
