@@ -15,18 +15,18 @@ import Testing
         let made = try Self.shell(
             """
             cd \(place.path)
-            mkdir -p tree/etc/deep tree/sub
-            echo precious >tree/etc/fstab
-            chmod 6711 tree/etc/fstab
-            ln tree/etc/fstab tree/sub/again
-            ln -s ../etc/fstab tree/sub/link
-            ln -s /etc tree/sub/directory
+            mkdir -p tree/settings/deep tree/sub
+            echo precious >tree/settings/fstab
+            chmod 6711 tree/settings/fstab
+            ln tree/settings/fstab tree/sub/again
+            ln -s ../settings/fstab tree/sub/link
+            ln -s /settings tree/sub/directory
             mkfifo tree/sub/pipe
-            touch -d 2001-02-03T04:05:06.789 tree/etc/deep
+            touch -d 2001-02-03T04:05:06.789 tree/settings/deep
             truncate -s 5G tree/sub/sparse
             printf x | dd of=tree/sub/sparse bs=1 seek=3000000000 conv=notrunc status=none
             printf 'strange' >"$(printf 'tree/sub/na\\033me\\nx')"
-            for i in $(seq 200); do seq $i $((i * 20)) >tree/etc/deep/$i; done
+            for i in $(seq 200); do seq $i $((i * 20)) >tree/settings/deep/$i; done
             truncate -s 64M disk.img
             mke2fs -q -F -t ext4 -d tree disk.img
             """)
@@ -72,26 +72,26 @@ import Testing
 
     @Test("A file is shown, listed and extracted by its path, through links within the image")
     func single() throws {
-        #expect(try varve("cat", "d@1:/etc/fstab").output == "precious\n")
+        #expect(try varve("cat", "d@1:/settings/fstab").output == "precious\n")
         #expect(try varve("cat", "d:/sub/link").status == 2)
         #expect(try varve("cat", "d@latest:/sub/link").output == "precious\n")
         #expect(try varve("cat", "d@latest:/sub/directory/fstab").output == "precious\n")
-        #expect(try varve("ls", "d@1:/etc").output == "deep\nfstab\n")
+        #expect(try varve("ls", "d@1:/settings").output == "deep\nfstab\n")
         #expect(try varve("ls", "d@1:/sub").output.contains("na?me?x\n"))
         let long = try varve("ls", "--long", "d@1:/sub").output
-        #expect(long.contains("link -> ../etc/fstab"), "\(long)")
+        #expect(long.contains("link -> ../settings/fstab"), "\(long)")
         let json = try varve("ls", "--json", "-R", "d@1:/sub").output
         #expect(json.contains("\"size\":5368709120"), "\(json)")
-        #expect(try varve("extract", "d@1:/etc/fstab", place.path).status == 0)
+        #expect(try varve("extract", "d@1:/settings/fstab", place.path).status == 0)
         #expect(try place.read("fstab") == Data("precious\n".utf8))
-        let again = try varve("extract", "d@1:/etc/fstab", place.path)
+        let again = try varve("extract", "d@1:/settings/fstab", place.path)
         #expect(again.status == 1 && again.errors.contains("exists"), "\(again)")
         #expect(try varve("extract", "d@1:/sub/link", place.path + "/l").status == 0)
         #expect(
             try FileManager.default.destinationOfSymbolicLink(atPath: place.path + "/l")
-                == "../etc/fstab")
+                == "../settings/fstab")
         for (arguments, words) in [
-            (["cat", "d@1:/etc"], "is no file, but a directory"),
+            (["cat", "d@1:/settings"], "is no file, but a directory"),
             (["cat", "d@1:/no"], "there is no /no"),
             (["ls", "d@1", "--partition", "1"], "has no partition 1"),
             (["ls", "d@7"], "no snapshot of generation 7"),
@@ -111,9 +111,9 @@ import Testing
             """)
         #expect(made.status == 0)
         // A directory to be put into: the link is the user's own.
-        #expect(try varve("extract", "d@1:/etc", place.path + "/out").status == 0)
-        #expect(try place.read("victim/etc/fstab") == Data("precious\n".utf8))
-        #expect(try varve("extract", "d@1:/etc", place.path + "/out").status == 1)
+        #expect(try varve("extract", "d@1:/settings", place.path + "/out").status == 0)
+        #expect(try place.read("victim/settings/fstab") == Data("precious\n".utf8))
+        #expect(try varve("extract", "d@1:/settings", place.path + "/out").status == 1)
         #expect(try varve("extract", "d@1:/", place.path + "/out").status == 2)
     }
 

@@ -24,11 +24,13 @@ package final class ScratchDirectory: Sendable {
 
     deinit { Self.remove(path) }
 
+    /// Removes a directory and what is below it; a symbolic link is removed, and never followed.
     package static func remove(_ path: String) {
         for name in ((try? Directory.names(in: path)) ?? nil) ?? [] {
             let child = path + "/" + name
-            if (try? FileStatus(path: child))??.kind == .directory { remove(child) }
-            unlink(child)
+            var status = stat()
+            guard lstat(child, &status) == 0 else { continue }
+            if status.st_mode & S_IFMT == S_IFDIR { remove(child) } else { unlink(child) }
         }
         rmdir(path)
     }
