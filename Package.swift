@@ -52,6 +52,7 @@ let package = Package(
         system(
             "CDeviceMapper", pkgConfig: "devmapper", debianPackage: "libdevmapper-dev"),
         system("CCrypto", pkgConfig: "libcrypto", debianPackage: "libssl-dev"),
+        .target(name: "CFuse", linkerSettings: [.linkedLibrary("fuse3")]),
         .target(name: "CShims", linkerSettings: [.linkedLibrary("uring")]),
 
         // Bindings: one thin, safe wrapper each.
@@ -61,6 +62,7 @@ let package = Package(
         layer("Crypto", ["CCrypto"]),
         layer("DeviceMapper", ["CDeviceMapper"]),
         layer("LinuxIO", ["CShims"]),
+        layer("Fuse", ["CFuse"]),
 
         // The nouns, the bytes, and where the bytes are kept.
         layer("BlockModel", []),
@@ -123,7 +125,7 @@ let package = Package(
         layer(
             "SnapshotService",
             [
-                "BlockModel", "DiskContents", "LinuxIO", "ObjectStore", "Repository",
+                "BlockModel", "DiskContents", "Fuse", "LinuxIO", "ObjectStore", "Repository",
                 "RepositoryFormat", "RestoreEngine", "Serving", "VolumeAccess",
                 .product(name: "Logging", package: "swift-log"),
             ]
@@ -152,7 +154,7 @@ let package = Package(
         .executableTarget(
             name: "varve",
             dependencies: [
-                "BackupService", "BlockModel", "CaptureEngine", "DiskContents", "LinuxIO",
+                "BackupService", "BlockModel", "CaptureEngine", "DiskContents", "Fuse", "LinuxIO",
                 "LiveVolumes", "ObjectStore", "Repository", "RepositoryFormat", "RestoreEngine",
                 "Serving", "SnapshotService",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),

@@ -158,6 +158,26 @@ package final class SnapshotReader: Sendable {
 
     // MARK: Extents
 
+    /// Bytes of the blocks of a snapshot that are not known to be zeros.
+    package static func dataByteCount(
+        repository: Repository,
+        index: Index,
+        line: Line,
+        snapshot: Timeline.Snapshot
+    ) throws -> UInt64 {
+        let size = repository.blockSize
+        let blockCount = size.blockCount(coveringByteCount: snapshot.facts.byteCount)
+        var found: UInt64 = 0
+        for page in 0..<(blockCount + UInt64(Page.blockCount) - 1) / UInt64(Page.blockCount)
+        where try index.hasHistory(of: line.number, page: page) {
+            let numbers = try index.numbers(
+                of: line.number, page: page, generation: snapshot.generation,
+                blockCount: Page.blockCount(ofPage: page, volumeBlockCount: blockCount))
+            found += UInt64(numbers.count { $0 >= SpecialBlock.firstDigest })
+        }
+        return min(found * UInt64(size.byteCount), snapshot.facts.byteCount)
+    }
+
     /// What of the range is known to be zeros: at least one extent, and of a large range perhaps only
     /// its beginning.
     package func extents(from offset: UInt64, byteCount wanted: UInt64) throws -> [Extent] {

@@ -17,7 +17,8 @@ struct Varve: ParsableCommand {
         version: "varve \(ProgramVersion.text)",
         subcommands: [
             Init.self, Backup.self, Snapshots.self, RestoreCommand.self, Diff.self, Check.self,
-            List.self, Cat.self, Extract.self, Export.self,
+            List.self, Cat.self, Extract.self, MountCommand.self,
+            Export.self,
             Track.self, TrialCommand.self, Layer.self, Stats.self, IndexCommand.self, Unlock.self,
             Version.self,
             Completion.self,
