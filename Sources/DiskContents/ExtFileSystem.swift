@@ -111,6 +111,9 @@ package final class ExtFileSystem {
         var found = varve_ext_inode()
         try require(
             unsafe varve_ext_read_inode(system, number, &found), "inode \(number) cannot be read")
+        guard found.byte_count <= UInt64(Int64.max) else {
+            throw ContentsError(.damaged, "inode \(number) is larger than a file can be")
+        }
         return Inode(
             number: number, mode: UInt32(found.mode), linkCount: Int(found.link_count),
             user: found.user, group: found.group, byteCount: found.byte_count,

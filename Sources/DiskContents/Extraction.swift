@@ -17,10 +17,14 @@ package final class Extraction {
         package var remarks: [String] = []
         /// How many there were of them all.
         package var remarkCount = 0
+        /// What could not be read, and is not there, with the reasons; the first of them.
+        package var failures: [String] = []
+        package var failureCount = 0
     }
 
     /// Deeper trees take more open directories than a process has.
     private static let depthLimit = 400
+    private static let failureLimit = 20
 
     private let tree: FileTree
     private let isInterrupted: () -> Bool
@@ -41,6 +45,8 @@ package final class Extraction {
     }
 
     /// Writes `inode` as `name` into `directory`, with everything below it; durable when this returns.
+    ///
+    /// What is damaged below a directory is left out, and told of in the summary.
     ///
     /// - Throws: ``ContentsError``, ``SystemError``; what was written until then stays.
     package func run(
@@ -72,8 +78,15 @@ package final class Extraction {
         case .directory: try writeDirectory(inode, name, in: directory, root, path, depth)
         case .file:
             let file = try directory.createFile(name)
-            try writeContent(inode, file, path)
-            try finish(inode, file, path)
+            do {
+                try writeContent(inode, file)
+                try finish(inode, file, path)
+            } catch {
+                // Half a file is none.
+                directory.remove(name)
+                firstNames[inode.number] = nil
+                throw error
+            }
             summary.fileCount += 1
         case .symbolicLink:
             try directory.createLink(name, to: try tree.linkTarget(of: inode))
@@ -114,30 +127,34 @@ package final class Extraction {
         }
         let made = try directory.createDirectory(name)
         for entry in try tree.system.entries(of: inode.number) {
-            try write(
-                try tree.system.inode(entry.inode), entry.name, in: made, root: root,
-                path: path + [0x2f] + entry.name, depth: depth + 1)
+            let path = path + [0x2f] + entry.name
+            do {
+                try write(
+                    try tree.system.inode(entry.inode), entry.name, in: made, root: root,
+                    path: path, depth: depth + 1)
+            } catch {
+                // What this system refuses ends it; what the image refuses ends that file.
+                guard !(error is SystemError), !(error is ExtractionInterrupted) else {
+                    throw error
+                }
+                summary.failureCount += 1
+                if summary.failures.count < Self.failureLimit {
+                    summary.failures.append("\(Self.text(path)): \(error)")
+                }
+            }
         }
         try finish(inode, made.file, path)
         summary.directoryCount += 1
     }
 
-    private func writeContent(
-        _ inode: ExtFileSystem.Inode,
-        _ file: NewFile,
-        _ path: [UInt8]
-    ) throws {
-        do {
-            try tree.forEachPiece(of: inode) { offset, bytes in
-                guard !isInterrupted() else { throw ExtractionInterrupted() }
-                try file.write(bytes, at: offset)
-                summary.byteCount += UInt64(bytes.byteCount)
-                progress(summary)
-            }
-            try file.setByteCount(inode.byteCount)
-        } catch let error as ContentsError {
-            throw ContentsError(error.kind, "\(Self.text(path)): \(error)")
+    private func writeContent(_ inode: ExtFileSystem.Inode, _ file: NewFile) throws {
+        try tree.forEachPiece(of: inode) { offset, bytes in
+            guard !isInterrupted() else { throw ExtractionInterrupted() }
+            try file.write(bytes, at: offset)
+            summary.byteCount += UInt64(bytes.byteCount)
+            progress(summary)
         }
+        try file.setByteCount(inode.byteCount)
     }
 
     /// What is not content.

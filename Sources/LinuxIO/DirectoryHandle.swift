@@ -44,6 +44,11 @@ package final class DirectoryHandle {
         return DirectoryHandle(NewFile(descriptor, subject(name)))
     }
 
+    /// Removes a file that was made, if that can be.
+    package func remove(_ name: [UInt8]) {
+        unsafe unlinkat(file.descriptor, Self.terminated(name), 0)
+    }
+
     /// Makes a symbolic link.
     package func createLink(_ name: [UInt8], to target: [UInt8]) throws(SystemError) {
         guard

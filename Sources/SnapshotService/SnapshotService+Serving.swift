@@ -51,6 +51,17 @@ extension SnapshotService {
     ) throws -> OpenSnapshot {
         let hold = try holdForReading(purpose: purpose)
         let (timeline, snapshot) = try find(selector)
+        return try open(snapshot, of: timeline, hold: hold, options: options)
+    }
+
+    /// Opens a snapshot of a timeline for reading at random, under a hold that was taken before the
+    /// timeline was listed.
+    func open(
+        _ snapshot: Timeline.Snapshot,
+        of timeline: Timeline,
+        hold: Hold?,
+        options: SnapshotReader.Options
+    ) throws -> OpenSnapshot {
         let index = try currentIndex()
         let line = try index.locate(snapshot, in: timeline, with: repository)
         return OpenSnapshot(

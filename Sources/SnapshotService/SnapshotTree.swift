@@ -16,6 +16,7 @@ package final class SnapshotTree: MountedTree {
         /// By volume, and by name of the file; the newest of each.
         var files: [String: [String: Timeline.Snapshot]] = [:]
         var latest: [String: (name: String, seconds: Int64)] = [:]
+        var timelines: [String: Timeline] = [:]
         var lookTime: UInt64?
         var open: [Int64: SnapshotID] = [:]
         var readers: [SnapshotID: (reader: OpenSnapshot, count: Int)] = [:]
@@ -58,7 +59,9 @@ package final class SnapshotTree: MountedTree {
         guard isDue else { return }
         var files: [String: [String: Timeline.Snapshot]] = [:]
         var latest: [String: (name: String, seconds: Int64)] = [:]
+        var timelines: [String: Timeline] = [:]
         for timeline in try service.withLock({ try $0.timelines() }) {
+            timelines[timeline.volume.rawValue] = timeline
             var names: [String: Timeline.Snapshot] = [:]
             for snapshot in timeline.snapshots {
                 var name = Self.name(of: snapshot)
@@ -71,6 +74,7 @@ package final class SnapshotTree: MountedTree {
         state.withLock { state in
             state.files = files
             state.latest = latest
+            state.timelines = timelines
         }
     }
 
@@ -79,7 +83,7 @@ package final class SnapshotTree: MountedTree {
         /// With the time of the newest snapshot.
         case volume(String, seconds: Int64)
         case latest(volume: String, name: String, seconds: Int64)
-        case snapshot(Timeline.Snapshot)
+        case snapshot(Timeline.Snapshot, of: Timeline)
     }
 
     private func item(_ path: String) throws -> Item? {
@@ -95,7 +99,10 @@ package final class SnapshotTree: MountedTree {
             if parts[1] == Self.latestName {
                 return latest.map { .latest(volume: volume, name: $0.name, seconds: $0.seconds) }
             }
-            return files[parts[1]].map { .snapshot($0) }
+            guard let snapshot = files[parts[1]], let timeline = state.timelines[volume] else {
+                return nil
+            }
+            return .snapshot(snapshot, of: timeline)
         }
     }
 
@@ -114,10 +121,10 @@ package final class SnapshotTree: MountedTree {
             MountedStatus(
                 kind: .link, inode: Self.inode(of: volume) ^ 1, byteCount: UInt64(name.utf8.count),
                 seconds: seconds)
-        case .snapshot(let snapshot):
+        case .snapshot(let snapshot, let timeline):
             MountedStatus(
                 kind: .file, inode: snapshot.id.inode, byteCount: snapshot.facts.byteCount,
-                allocatedByteCount: try dataByteCount(snapshot),
+                allocatedByteCount: try dataByteCount(snapshot, timeline),
                 seconds: snapshot.facts.time.seconds)
         }
     }
@@ -127,9 +134,12 @@ package final class SnapshotTree: MountedTree {
         text.utf8.reduce(0xcbf2_9ce4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 } | 2
     }
 
-    private func dataByteCount(_ snapshot: Timeline.Snapshot) throws -> UInt64 {
+    private func dataByteCount(
+        _ snapshot: Timeline.Snapshot,
+        _ timeline: Timeline
+    ) throws -> UInt64 {
         if let known = state.withLock({ $0.dataByteCounts[snapshot.id] }) { return known }
-        let count = try service.withLock { try $0.dataByteCount(of: snapshot) }
+        let count = try service.withLock { try $0.dataByteCount(of: snapshot, timeline) }
         state.withLock { $0.dataByteCounts[snapshot.id] = count }
         return count
     }
@@ -152,14 +162,15 @@ package final class SnapshotTree: MountedTree {
     }
 
     package func open(_ path: String) throws -> Int64? {
-        guard case .snapshot(let snapshot) = try item(path) else { return nil }
+        guard case .snapshot(let snapshot, let timeline) = try item(path) else { return nil }
         // One that two open at once is opened once.
         return try service.withLock { service in
             let known = state.withLock { $0.readers[snapshot.id]?.reader }
             let reader =
                 try known
                 ?? service.open(
-                    SnapshotSelector(snapshot.id.hexadecimal), purpose: "mount", options: options)
+                    snapshot, of: timeline, hold: service.holdForReading(purpose: "mount"),
+                    options: options)
             return state.withLock { state in
                 state.readers[snapshot.id, default: (reader, 0)].count += 1
                 state.lastFile += 1
@@ -231,11 +242,13 @@ extension SnapshotID {
 
 extension SnapshotService {
     /// Bytes of the blocks that hold anything but zeros.
-    fileprivate func dataByteCount(of snapshot: Timeline.Snapshot) throws -> UInt64 {
-        let (timeline, found) = try find(SnapshotSelector(snapshot.id.hexadecimal))
+    fileprivate func dataByteCount(
+        of snapshot: Timeline.Snapshot,
+        _ timeline: Timeline
+    ) throws -> UInt64 {
         let index = try index()
-        let line = try index.locate(found, in: timeline, with: repository)
+        let line = try index.locate(snapshot, in: timeline, with: repository)
         return try SnapshotReader.dataByteCount(
-            repository: repository, index: index, line: line, snapshot: found)
+            repository: repository, index: index, line: line, snapshot: snapshot)
     }
 }

@@ -117,6 +117,45 @@ import Testing
         #expect(try varve("extract", "d@1:/", place.path + "/out").status == 2)
     }
 
+    @Test("What is damaged is left out and told of, and the rest is extracted")
+    func damaged() throws {
+        // Noise is in frames of its own.
+        let noise = try Self.shell(
+            """
+            cd \(place.path)
+            mkdir noise
+            for i in 1 2 3; do head -c 3000000 /dev/urandom >noise/$i; done
+            truncate -s 32M noise.img
+            mke2fs -q -F -t ext4 -d noise noise.img
+            """)
+        #expect(noise.status == 0)
+        let before = try packs()
+        #expect(try varve("backup", place.path + "/noise.img", "--volume", "n").status == 0)
+        let pack = try #require(packs().subtracting(before).first)
+        var bytes = try Data(contentsOf: URL(fileURLWithPath: pack))
+        bytes[bytes.count / 2] ^= 1
+        chmod(pack, 0o600)
+        try bytes.write(to: URL(fileURLWithPath: pack))
+        let result = try varve("extract", "n@1:/", place.path + "/out")
+        #expect(result.status == 13 && result.errors.contains("could not be read"), "\(result)")
+        let there = try FileManager.default.contentsOfDirectory(atPath: place.path + "/out")
+        #expect(!there.isEmpty && there.count < 4, "\(there)")
+        for name in there where name != "lost+found" {
+            #expect(try place.read("out/\(name)") == place.read("noise/\(name)"), "\(name)")
+        }
+    }
+
+    private func packs() throws -> Set<String> {
+        let folder = place.repository + "/packs"
+        let names = try FileManager.default.subpathsOfDirectory(atPath: folder)
+        return Set(
+            names.map { "\(folder)/\($0)" }.filter {
+                var isDirectory: ObjCBool = false
+                return FileManager.default.fileExists(atPath: $0, isDirectory: &isDirectory)
+                    && !isDirectory.boolValue
+            })
+    }
+
     @Test("What is no ext file system names what would read it")
     func others() throws {
         let file = try place.write(Data(repeating: 7, count: 1 << 20), to: "noise")

@@ -198,6 +198,7 @@ struct Extract: ParsableCommand {
         let others: Int
         let bytes: UInt64
         let remarks: Int
+        let failures: Int
         let durationSeconds: Double
     }
 
@@ -227,13 +228,23 @@ struct Extract: ParsableCommand {
                 Message(
                     files: summary.fileCount, directories: summary.directoryCount,
                     others: summary.otherCount, bytes: summary.byteCount,
-                    remarks: summary.remarkCount, durationSeconds: seconds))
+                    remarks: summary.remarkCount, failures: summary.failureCount,
+                    durationSeconds: seconds))
         }
         options.output.say(
             "extracted \(Human.count(summary.fileCount, "file")), "
                 + "\(summary.directoryCount) director\(summary.directoryCount == 1 ? "y" : "ies"), "
                 + "\(Human.bytes(summary.byteCount)) of \(snapshot.title) in "
                 + Human.duration(seconds))
+        for failure in summary.failures {
+            Exit.report(ContentsError(.damaged, failure), about: nil)
+        }
+        guard summary.failureCount == 0 else {
+            throw ContentsError(
+                .damaged,
+                "\(Human.count(summary.failureCount, "file")) could not be read and "
+                    + "\(summary.failureCount == 1 ? "is" : "are") missing from \(target)")
+        }
     }
 
     /// Without slashes at its end.
