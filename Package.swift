@@ -139,6 +139,9 @@ let package = Package(
             ]
         ),
 
+        // Snapshots as machines that run.
+        layer("BootService", ["BlockModel", "LinuxIO", "RepositoryFormat"]),
+
         // What nbdkit loads: the C entry points, and what they do. It has no Foundation, so that it is
         // small and brings the whole of Swift along in any build.
         .target(name: "CNBDKit"),
@@ -154,8 +157,8 @@ let package = Package(
         .executableTarget(
             name: "varve",
             dependencies: [
-                "BackupService", "BlockModel", "CaptureEngine", "DiskContents", "Fuse", "LinuxIO",
-                "LiveVolumes", "ObjectStore", "Repository", "RepositoryFormat", "RestoreEngine",
+                "BackupService", "BlockModel", "BootService", "CaptureEngine", "DiskContents",
+                "Fuse", "LinuxIO", "LiveVolumes", "ObjectStore", "Repository", "RepositoryFormat", "RestoreEngine",
                 "Serving", "SnapshotService",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),

@@ -194,16 +194,23 @@ void varve_set_interrupt_handler(void) {
 int varve_interrupt_requested(void) { return interrupted != 0; }
 void varve_request_interrupt(void) { interrupted = 1; }
 
-int varve_socket_is_served(const char *path) {
+int varve_connect_socket(const char *path) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    if (strlen(path) >= sizeof address.sun_path) return 0;
+    if (strlen(path) >= sizeof address.sun_path) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
     strcpy(address.sun_path, path);
     int descriptor = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (descriptor < 0) return 0;
-    int is_served = connect(descriptor, (struct sockaddr *)&address, sizeof address) == 0;
+    if (descriptor < 0) return -1;
+    if (connect(descriptor, (struct sockaddr *)&address, sizeof address) == 0) return descriptor;
+    int cause = errno;
     close(descriptor);
-    return is_served;
+    errno = cause;
+    return -1;
 }
+
+int varve_open_pipe(int ends[2]) { return pipe2(ends, O_CLOEXEC); }
 
 int varve_sync_file_system(int fd) { return syncfs(fd); }
 

@@ -11,6 +11,14 @@ package struct Partition: Hashable, Sendable {
     package let name: String
     /// What lies there, such as `ext4`, `vfat` or `LVM2_member`; empty where that is not known.
     package let type: String
+    /// What the table says that it is for: digits of a GUID in lower case, or `0x83` and the like; empty
+    /// for an image without a table.
+    package let purpose: String
+
+    /// Whether UEFI starts systems from it.
+    package var isUEFISystem: Bool {
+        ["c12a7328-f81f-11d2-ba4b-00a0c93ec93b", "0xef"].contains(purpose)
+    }
 }
 
 /// The partitions of an image, found by libblkid.
@@ -51,7 +59,7 @@ package struct PartitionTable {
         let whole = shadow.type(of: 0..<image.byteCount)
         guard !found.isEmpty, whole.isEmpty || whole == "dos" else {
             partitions = [
-                Partition(number: nil, bytes: 0..<image.byteCount, name: "", type: whole)
+                Partition(number: nil, bytes: 0..<image.byteCount, name: "", type: whole, purpose: "")
             ]
             return
         }
@@ -59,7 +67,7 @@ package struct PartitionTable {
             let bytes = Self.bytes(of: partition, in: image)
             return Partition(
                 number: Int(partition.number), bytes: bytes, name: Self.text(partition.name),
-                type: shadow.type(of: bytes))
+                type: shadow.type(of: bytes), purpose: Self.text(partition.type))
         }.sorted { ($0.number ?? 0) < ($1.number ?? 0) }
     }
 

@@ -25,10 +25,3 @@ package final class PrivateDirectory {
     }
 }
 
-/// Sockets of the file system.
-package enum UnixSocket {
-    /// Whether somebody takes connections there.
-    package static func isServed(_ path: String) -> Bool {
-        unsafe varve_socket_is_served(path) != 0
-    }
-}

@@ -13,8 +13,7 @@ extension Repository {
             var time = Timestamp(seconds: .max)
             var reason: String?
             do {
-                let bytes = try store.read(entry.name, limit: Format.sectionByteLimit)
-                let note = try Note(decoding: bytes, name: entry.name, identity: identity)
+                let note = try noteWithoutAttachment(entry.name)
                 guard note.kind == .distrust else { continue }
                 (time, reason) = (note.time, note.texts.first)
             } catch {
@@ -36,14 +35,8 @@ extension Repository {
         time: Timestamp,
         identifiers: any IdentifierSource
     ) throws {
-        let numbers = try store.list(ObjectNames.notes(of: volume)).compactMap {
-            ObjectNames.noteNumber(of: $0.name)
-        }
-        let name = ObjectNames.note(
-            on: snapshot, of: volume,
-            number: Int(min((numbers.max() ?? 0) + 1, ObjectNames.noteNumberLimit)),
-            id: identifiers.next())
-        let note = Note(kind: .distrust, time: time, texts: reason.map { [$0] } ?? [])
-        try store.create(name, try note.encoded(name: name, identity: identity))
+        try add(
+            Note(kind: .distrust, time: time, texts: reason.map { [$0] } ?? []), on: snapshot,
+            of: volume, identifiers: identifiers)
     }
 }

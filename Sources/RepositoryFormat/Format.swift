@@ -14,6 +14,7 @@ package enum Format {
     package static let nameByteLimit = 255
     package static let sectionByteLimit = 32 << 20
     package static let textByteLimit = 4096
+    package static let noteByteLimit = sectionByteLimit
     package static let listCountLimit = 65536
 
     /// Plain bytes of a frame, unless a single block is larger: what a random read may have to

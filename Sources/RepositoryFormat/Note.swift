@@ -8,20 +8,27 @@ package enum NoteKind: UInt8, Hashable, Sendable {
     case bootProof = 4
     case distrust = 5
     case damage = 6
+
+    /// Whether there is a second section.
+    var hasAttachment: Bool { self == .bootProof }
 }
 
 /// The object `notes/<volume>/<snapshot>.<n>.<id>`.
 ///
-/// The section is: kind (8 bits), zero (56), time (64), number of texts (16), the texts.
+/// The first section is: kind (8 bits), zero (56), time (64), number of texts (16), the texts. A note of
+/// boot proof has a second one, its attachment.
 package struct Note: Hashable, Sendable {
     package let kind: NoteKind
     package let time: Timestamp
     package let texts: [String]
+    /// The picture of a boot proof; empty in every other note.
+    package let attachment: [UInt8]
 
-    package init(kind: NoteKind, time: Timestamp, texts: [String]) {
+    package init(kind: NoteKind, time: Timestamp, texts: [String], attachment: [UInt8] = []) {
         self.kind = kind
         self.time = Timestamp(seconds: time.seconds)
         self.texts = texts
+        self.attachment = attachment
     }
 
     package func encoded(name: String, identity: RepositoryIdentity) throws(FormatError) -> [UInt8]
@@ -33,7 +40,8 @@ package struct Note: Hashable, Sendable {
         writer.append(UInt16(clamping: texts.count))
         for text in texts.prefix(Int(UInt16.max)) { writer.append(text) }
         let header = ObjectHeader(kind: .note, name: name, identity: identity)
-        let bytes = try SectionedObject.encode(header, sections: [writer.bytes])
+        let sections = kind.hasAttachment ? [writer.bytes, attachment] : [writer.bytes]
+        let bytes = try SectionedObject.encode(header, sections: sections)
         guard try Note(decoding: bytes, name: name, identity: identity) == self else {
             throw .notReproducible
         }
@@ -45,9 +53,24 @@ package struct Note: Hashable, Sendable {
         name: String,
         identity: RepositoryIdentity
     ) throws(FormatError) {
-        let (header, sections) = try SectionedObject.decode(bytes, sectionCount: 1)
+        let beginning = try Note(decodingBeginning: bytes, name: name, identity: identity)
+        let sectionCount = beginning.kind.hasAttachment ? 2 : 1
+        let (_, sections) = try SectionedObject.decode(bytes, sectionCount: sectionCount)
+        self.init(
+            kind: beginning.kind, time: beginning.time, texts: beginning.texts,
+            attachment: sectionCount > 1 ? Array(sections[1]) : [])
+    }
+
+    /// What a note says, of which only the beginning was read: without its attachment, and whatever
+    /// lies behind the first section.
+    package init(
+        decodingBeginning bytes: [UInt8],
+        name: String,
+        identity: RepositoryIdentity
+    ) throws(FormatError) {
+        let (header, section, _) = try SectionedObject.decodeFirst(bytes)
         try header.verify(kind: .note, name: name, identity: identity)
-        var reader = ByteReader(sections[0])
+        var reader = ByteReader(section)
         guard let kind = NoteKind(rawValue: try reader.integer(UInt8.self)) else {
             throw .badValue("note kind")
         }

@@ -87,6 +87,14 @@ package enum ObjectNames {
         return generation(Array(fields[fields.count - 2])[...])
     }
 
+    /// The snapshot in the name of a note; nil for another name.
+    package static func noteSnapshot(of name: String) -> SnapshotID? {
+        guard let last = name.utf8.split(separator: UInt8(ascii: "/")).last,
+            let digits = last.split(separator: UInt8(ascii: ".")).first
+        else { return nil }
+        return Digest(hexadecimal: String(decoding: digits, as: UTF8.self)).map { SnapshotID($0) }
+    }
+
     package static func note(
         on snapshot: SnapshotID,
         of volume: VolumeName,

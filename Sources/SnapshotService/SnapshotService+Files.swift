@@ -1,5 +1,6 @@
 package import DiskContents
 internal import Repository
+package import RepositoryFormat
 package import Serving
 
 extension SnapshotReader: ImageBytes {}
@@ -11,6 +12,11 @@ extension OpenSnapshot {
     /// Where file systems lie on the snapshot.
     package func partitions() throws -> [Partition] {
         try PartitionTable(of: reader).partitions
+    }
+
+    /// What starts the system that is on the disk: UEFI where it has a partition for that.
+    package func firmware() throws -> BootProof.Firmware {
+        try partitions().contains(where: \.isUEFISystem) ? .uefi : .bios
     }
 
     /// The files of a partition: the one that has files which can be read, when none is named.

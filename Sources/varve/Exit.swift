@@ -1,4 +1,5 @@
 import ArgumentParser
+import BootService
 import CaptureEngine
 import DiskContents
 import Glibc
@@ -61,7 +62,7 @@ enum Exit {
             default: return 1
             }
         case is InterruptedError, is RestoreInterrupted, is CheckInterrupted,
-            is ExtractionInterrupted:
+            is ExtractionInterrupted, is BootInterrupted:
             return 130
         case let error as ContentsError: return error.kind == .damaged ? 13 : 1
         case is SystemError, is ObjectStoreError:

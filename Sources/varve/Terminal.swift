@@ -21,6 +21,15 @@ enum Terminal {
         }
     }
 
+    /// A text that others wrote, without what a terminal obeys.
+    static func printable(_ text: String) -> String {
+        String(text.map { $0.isNewline || $0.unicodeScalars.contains(where: isControl) ? "?" : $0 })
+    }
+
+    private static func isControl(_ scalar: Unicode.Scalar) -> Bool {
+        scalar.value < 32 || (127..<160).contains(scalar.value)
+    }
+
     static var isInteractive: Bool { isatty(STDERR_FILENO) == 1 }
 }
 

@@ -18,7 +18,7 @@ struct Varve: ParsableCommand {
         subcommands: [
             Init.self, Backup.self, Snapshots.self, RestoreCommand.self, Diff.self, Check.self,
             List.self, Cat.self, Extract.self, MountCommand.self,
-            Export.self,
+            Export.self, BootCommand.self, BootTestCommand.self,
             Track.self, TrialCommand.self, Layer.self, Stats.self, IndexCommand.self, Unlock.self,
             Version.self,
             Completion.self,

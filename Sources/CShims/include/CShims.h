@@ -76,7 +76,8 @@ void varve_request_interrupt(void);
 int varve_sync_file_system(int fd);
 int varve_set_attribute(int fd, const char *name, const void *value, size_t byte_count);
 
-// Whether somebody takes connections at the socket.
-int varve_socket_is_served(const char *path);
+// Gives a descriptor that is connected to a socket of the file system, or -1.
+int varve_connect_socket(const char *path);
+int varve_open_pipe(int ends[2]);
 
 #endif

@@ -148,8 +148,12 @@ package struct RepositoryCheck {
 
     private mutating func checkNote(_ name: String) {
         do {
-            let bytes = try repository.store.read(name, limit: Format.sectionByteLimit)
-            _ = try Note(decoding: bytes, name: name, identity: repository.identity)
+            let bytes = try repository.store.read(name, limit: Format.noteByteLimit)
+            let note = try Note(decoding: bytes, name: name, identity: repository.identity)
+            guard note.kind == .bootProof else { return }
+            _ = try BootProof(note)
+            guard note.attachment.isEmpty || note.attachment.starts(with: BootProof.pictureMagic)
+            else { return report.add(name, "the picture of a boot proof is no PNG") }
         } catch {
             report.add(name, "\(error)")
         }

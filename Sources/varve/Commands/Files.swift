@@ -105,11 +105,7 @@ struct List: ParsableCommand {
                     size: inode.byteCount, time: time.rfc3339, inode: inode.number,
                     links: inode.linkCount, linkTarget: target))
         }
-        // A name may hold what a terminal obeys.
-        let shown = String(
-            name.map {
-                $0.isNewline || $0.unicodeScalars.contains(where: Self.isControl) ? "?" : $0
-            })
+        let shown = Terminal.printable(name)
         guard long else { return Terminal.write(shown + "\n") }
         let size = String(inode.byteCount)
         let owner = "\(inode.user):\(inode.group)"
@@ -117,10 +113,6 @@ struct List: ParsableCommand {
             "\(Self.modeText(inode)) \(Human.padded(owner, 9)) "
                 + "\(String(repeating: " ", count: max(0, 12 - size.count)))\(size) "
                 + "\(Moment.local(time)) \(shown)\(target.map { " -> \($0)" } ?? "")\n")
-    }
-
-    private static func isControl(_ scalar: Unicode.Scalar) -> Bool {
-        scalar.value < 32 || (127..<160).contains(scalar.value)
     }
 
     private static func modeText(_ inode: ExtFileSystem.Inode) -> String {

@@ -34,7 +34,8 @@ struct Snapshots: ParsableCommand {
         ]
         var isDamaged = false
         for timeline in timelines {
-            for entry in Self.entries(of: timeline) {
+            let boots = (try? service.repository.boots(of: timeline.volume)) ?? [:]
+            for entry in Self.entries(of: timeline, boots) {
                 if let tag, entry.tags?.contains(tag) != true { continue }
                 if output.json { JSONLine.write(entry) } else { rows.append(entry.row) }
             }
@@ -54,8 +55,11 @@ struct Snapshots: ParsableCommand {
         }
     }
 
-    private static func entries(of timeline: Timeline) -> [SnapshotEntry] {
-        let sound = timeline.snapshots.map { SnapshotEntry(timeline.volume, $0) }
+    private static func entries(
+        of timeline: Timeline,
+        _ boots: [SnapshotID: Repository.RecordedBoot]
+    ) -> [SnapshotEntry] {
+        let sound = timeline.snapshots.map { SnapshotEntry(timeline.volume, $0, boots[$0.id]) }
         let damaged = timeline.damaged.map { SnapshotEntry(timeline.volume, $0) }
         return (sound + damaged).sorted { $0.generation < $1.generation }
     }
@@ -82,17 +86,22 @@ struct SnapshotEntry: Encodable {
     let source: String?
     let imageDigest: String?
     let tags: [String]?
+    /// What the last boot-test found, and when.
+    let boot: String?
+    let bootMeans: String?
+    let bootSeconds: Double?
+    let bootTime: String?
     let damaged: Bool
     let reason: String?
 
-    init(_ volume: VolumeName, _ snapshot: Timeline.Snapshot) {
+    init(_ volume: VolumeName, _ snapshot: Timeline.Snapshot, _ boot: Repository.RecordedBoot?) {
         self.init(
-            volume, snapshot.generation, snapshot.id, snapshot.facts, damage: nil)
+            volume, snapshot.generation, snapshot.id, snapshot.facts, boot, damage: nil)
     }
 
     init(_ volume: VolumeName, _ snapshot: Timeline.DamagedSnapshot) {
         self.init(
-            volume, snapshot.generation, snapshot.id, snapshot.facts, damage: snapshot.reason)
+            volume, snapshot.generation, snapshot.id, snapshot.facts, nil, damage: snapshot.reason)
     }
 
     private init(
@@ -100,6 +109,7 @@ struct SnapshotEntry: Encodable {
         _ generation: Generation,
         _ id: SnapshotID?,
         _ facts: SnapshotFacts?,
+        _ boot: Repository.RecordedBoot?,
         damage: String?
     ) {
         self.volume = volume.rawValue
@@ -120,15 +130,24 @@ struct SnapshotEntry: Encodable {
         source = facts?.source.path
         imageDigest = facts?.imageDigest.hexadecimal
         tags = facts?.tags
+        self.boot = boot?.proof.result.rawValue
+        bootMeans = boot?.proof.means.rawValue
+        bootSeconds = boot.map { Double($0.proof.milliseconds) / 1000 }
+        bootTime = boot?.time.rfc3339
         damaged = damage != nil
         reason = damage
+    }
+
+    private var bootState: String {
+        guard boot == "proved" else { return boot == nil ? "" : "DOES-NOT-BOOT" }
+        return bootMeans == "stable-screen" ? "boots(screen)" : "boots"
     }
 
     var row: [String] {
         let state =
             damaged
             ? "DAMAGED"
-            : ([consistency == "at-rest" ? "" : consistency ?? ""] + (tags ?? []))
+            : ([consistency == "at-rest" ? "" : consistency ?? "", bootState] + (tags ?? []))
                 .filter { !$0.isEmpty }.joined(separator: " ")
         return [
             volume, "\(generation)", localTime ?? "?", String(snapshotId?.prefix(12) ?? "?"),

@@ -154,6 +154,11 @@ struct DeviceMessage: Encodable {
 struct ByteCount: ExpressibleByArgument {
     let value: UInt64
 
+    init(_ value: UInt64) { self.value = value }
+
+    /// As help texts show it.
+    var defaultValueDescription: String { Human.bytes(value) }
+
     init?(argument: String) {
         let digits = argument.prefix { $0.isNumber }
         var unit = argument.dropFirst(digits.count).uppercased()

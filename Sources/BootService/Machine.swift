@@ -1,0 +1,112 @@
+internal import BlockModel
+internal import Glibc
+internal import LinuxIO
+
+/// A machine without a window that runs, whose console and screen can be looked at.
+final class Machine {
+    private let directory: PrivateDirectory
+    private let process: ChildProcess
+    private let output: ByteStream
+    private let monitor: Monitor
+    private(set) var console = Console()
+
+    /// Starts it.
+    init(_ emulator: Emulator, _ machine: MachineDescription, diskURI: String) throws {
+        let directory = try PrivateDirectory()
+        let socket = directory.path + "/monitor"
+        let (output, writer) = try Pipe.open()
+        let process = try ChildProcess(
+            emulator.arguments(machine, diskURI: diskURI, isWritable: false) + [
+                "-display", "none", "-serial", "stdio", "-qmp", "unix:\(socket),server,nowait",
+            ] + machine.arguments, output: writer.descriptor)
+        self.directory = directory
+        self.process = process
+        self.output = output
+        var monitor: Monitor?
+        while monitor == nil {
+            guard process.poll() == nil else {
+                throw MachineError(description: "QEMU did not start; what it said is above")
+            }
+            guard !Interruption.isRequested else { throw BootInterrupted() }
+            usleep(5_000)
+            if UnixSocket.isServed(socket) { monitor = try Monitor(socket) }
+        }
+        guard let monitor else { throw MachineError(description: "QEMU has no monitor") }
+        self.monitor = monitor
+    }
+
+    deinit {
+        _ = try? monitor.execute("quit", Monitor.Nothing(), giving: Monitor.Nothing.self)
+        process.end(seconds: 2)
+    }
+
+    /// Whether it ended by itself.
+    var hasEnded: Bool { process.poll() != nil }
+
+    /// Waits for what the console gets, `milliseconds` at most.
+    func listen(milliseconds: Int32) throws {
+        var wait = milliseconds
+        while let bytes = try output.read(64 << 10, milliseconds: wait), !bytes.isEmpty {
+            console.append(bytes)
+            wait = 0
+        }
+    }
+
+    /// The screen as PNG.
+    func picture() throws -> [UInt8] { try screen(format: "png") }
+
+    /// The screen as an uncompressed picture.
+    func pixels() throws -> [UInt8] { try screen(format: "ppm") }
+
+    /// Larger than any screen that is emulated.
+    private static let pictureByteLimit = 24 << 20
+
+    private func screen(format: String) throws -> [UInt8] {
+        let path = directory.path + "/screen"
+        _ = try monitor.execute(
+            "screendump", ["filename": path, "format": format], giving: Monitor.Nothing.self)
+        defer { unsafe unlink(path) }
+        let file = try FileHandle(path, .read)
+        let count = try file.status(path).byteCount
+        guard count <= Self.pictureByteLimit else {
+            throw MachineError(description: "the screen is larger than a screen can be")
+        }
+        let buffer = try AlignedBuffer(byteCount: max(1, Int(count)))
+        let read = try PositionedIO.read(
+            file.descriptor, into: buffer, range: 0..<Int(count), at: 0, subject: path)
+        return [UInt8](copying: buffer.bytes.extracting(0..<read))
+    }
+
+    /// The letters of the screen as long as it shows text by the oldest means: of the firmware and of
+    /// boot loaders by BIOS.
+    func screenText() throws -> String {
+        var text = ""
+        for line in try monitor.text(of: "xp /2000xh 0xb8000").split(separator: "\n") {
+            for word in line.split(separator: " ").dropFirst() {
+                guard let value = UInt16(word.dropFirst(2).filter(\.isHexDigit), radix: 16) else { continue }
+                let byte = UInt8(truncatingIfNeeded: value)
+                text.unicodeScalars.append((0x20..<0x7F).contains(byte) ? Unicode.Scalar(byte) : " ")
+            }
+        }
+        return text
+    }
+
+    private struct Statistics: Decodable {
+        struct Counters: Decodable {
+            let rd_bytes: UInt64
+        }
+        let device: String?
+        let stats: Counters
+    }
+
+    /// Bytes of the disk that it has read.
+    func readByteCount() throws -> UInt64 {
+        try monitor.execute("query-blockstats", Monitor.Nothing(), giving: [Statistics].self)
+            .first { $0.device == "disk" }?.stats.rd_bytes ?? 0
+    }
+}
+
+/// Somebody asked to stop.
+package struct BootInterrupted: Error, CustomStringConvertible {
+    package let description = "interrupted; nothing was recorded"
+}

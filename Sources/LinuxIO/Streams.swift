@@ -1,0 +1,64 @@
+internal import CShims
+internal import Glibc
+
+/// Sockets of the file system.
+package enum UnixSocket {
+    /// Whether somebody takes connections there.
+    package static func isServed(_ path: String) -> Bool { (try? connect(path)) != nil }
+
+    /// Connects to the socket at `path`.
+    package static func connect(_ path: String) throws(SystemError) -> ByteStream {
+        let descriptor = unsafe varve_connect_socket(path)
+        guard descriptor >= 0 else { throw SystemError(.open, path) }
+        return ByteStream(FileHandle(adopting: descriptor), path)
+    }
+}
+
+/// A socket or pipe that bytes come from, now or later.
+package final class ByteStream {
+    private let handle: FileHandle
+    private let subject: String
+
+    package init(_ handle: consuming FileHandle, _ subject: String) {
+        self.handle = handle
+        self.subject = subject
+    }
+
+    /// What of `limit` bytes comes within `milliseconds`: nothing when none do, nil at the end.
+    package func read(_ limit: Int, milliseconds: Int32) throws(SystemError) -> [UInt8]? {
+        var poll = pollfd(fd: handle.descriptor, events: Int16(POLLIN), revents: 0)
+        guard unsafe Glibc.poll(&poll, 1, milliseconds) > 0 else { return [] }
+        var bytes = [UInt8](repeating: 0, count: limit)
+        let count = unsafe Glibc.read(handle.descriptor, &bytes, limit)
+        if count < 0, errno == EINTR || errno == EAGAIN { return [] }
+        guard count >= 0 else { throw SystemError(.read, subject) }
+        guard count > 0 else { return nil }
+        bytes.removeLast(limit - count)
+        return bytes
+    }
+
+    package func write(_ bytes: [UInt8]) throws(SystemError) {
+        try unsafe PositionedIO.writeStream(handle.descriptor, bytes.span.bytes, subject: subject)
+    }
+}
+
+/// A pipe to what a program says.
+package final class PipeWriter {
+    private let handle: FileHandle
+
+    fileprivate init(_ handle: consuming FileHandle) { self.handle = handle }
+
+    package var descriptor: Int32 { handle.descriptor }
+}
+
+package enum Pipe {
+    /// Both ends of a new pipe.
+    package static func open() throws(SystemError) -> (reader: ByteStream, writer: PipeWriter) {
+        var ends: [Int32] = [-1, -1]
+        guard unsafe varve_open_pipe(&ends) == 0 else { throw SystemError(.open, "a pipe") }
+        return (
+            ByteStream(FileHandle(adopting: ends[0]), "a pipe"),
+            PipeWriter(FileHandle(adopting: ends[1]))
+        )
+    }
+}

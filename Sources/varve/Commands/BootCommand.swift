@@ -1,0 +1,175 @@
+import ArgumentParser
+import BlockModel
+import BootService
+import Glibc
+import LinuxIO
+import Repository
+import RepositoryFormat
+import Serving
+import SnapshotService
+
+/// What a snapshot's machine is made of.
+struct MachineOptions: ParsableArguments {
+    @Flag(help: "Start by UEFI (default: where the disk has a partition for it).")
+    var uefi = false
+
+    @Flag(help: "Start by BIOS.")
+    var bios = false
+
+    @Option(help: "Memory of the machine, such as 4G.")
+    var memory = ByteCount(2 << 30)
+
+    @Option(help: "Processors of the machine.")
+    var cpus = 2
+
+    @Option(help: "What the disk is attached to: virtio, sata, nvme or scsi.")
+    var bus = MachineDescription.Bus.virtio
+
+    @Option(help: "What runs it: kvm, tcg (software, slow), or auto for kvm where it works.")
+    var accelerator = MachineDescription.Accelerator.auto
+
+    @Option(help: "none, or user: what this machine reaches, by addresses of its own.")
+    var network = MachineDescription.Network.none
+
+    func validate() throws {
+        guard !uefi || !bios else { throw ValidationError("--uefi and --bios exclude each other") }
+        guard (1...255).contains(cpus) else { throw ValidationError("--cpus is 1 to 255") }
+        guard memory.value >= 64 << 20 else {
+            throw ValidationError("--memory is 64M or more")
+        }
+    }
+
+    /// The machine for a snapshot, whose disk is looked at where the firmware was not said.
+    func machine(
+        for snapshot: SnapshotSelector,
+        _ service: SnapshotService,
+        _ emulator: Emulator
+    ) throws -> MachineDescription {
+        let firmware: BootProof.Firmware =
+            uefi
+            ? .uefi
+            : bios
+                ? .bios
+                : try service.open(
+                    snapshot, purpose: "look for firmware", options: SnapshotReader.Options()
+                ).firmware()
+        var machine = MachineDescription(firmware: firmware)
+        machine.memoryByteCount = memory.value
+        machine.processorCount = cpus
+        machine.bus = bus
+        machine.network = network
+        machine.accelerator = try emulator.accelerator(accelerator)
+        return machine
+    }
+}
+
+extension MachineDescription.Bus: ExpressibleByArgument {}
+extension MachineDescription.Network: ExpressibleByArgument {}
+extension MachineDescription.Accelerator: ExpressibleByArgument {}
+
+struct BootCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "boot",
+        abstract: "Run a snapshot as a machine, without restoring it.",
+        discussion: """
+            SNAPSHOT is \(SnapshotSelector.help). QEMU reads the disk from the repository; what the \
+            machine writes is thrown away when it ends, or kept in the file of --overlay. It has a \
+            window, or with --headless its serial console here (on a terminal, Ctrl-A X ends it).
+
+            ARGUMENTS go to QEMU.
+            """)
+
+    @OptionGroup var repository: RepositoryOptions
+    @OptionGroup var output: OutputOptions
+    @OptionGroup var options: MachineOptions
+
+    @Argument(help: "The snapshot.")
+    var snapshot: String
+
+    @Argument(parsing: .postTerminator, help: "More arguments for QEMU, behind '--'.")
+    var arguments: [String] = []
+
+    @Flag(help: "No window; the serial console is standard input and output.")
+    var headless = false
+
+    @Option(
+        help: "Keep what the machine writes in this file (qcow2), and go on from it the next time.")
+    var overlay: String?
+
+    private struct Message: Encodable {
+        var messageType = "boot"
+        let volume: String
+        let generation: UInt64
+        let snapshotId: String
+        let time: String
+        let firmware: String
+        let accelerator: String
+    }
+
+    func run() throws {
+        let hasDisplay = getenv("DISPLAY") != nil || getenv("WAYLAND_DISPLAY") != nil
+        guard headless || hasDisplay else {
+            throw ServiceError(.usage, "there is no display for a window; use --headless")
+        }
+        let emulator = try Emulator()
+        let service = try repository.open(output)
+        let (timeline, found) = try service.find(SnapshotSelector(snapshot))
+        let hold = try service.holdForReading(purpose: "boot")
+        let selector = try SnapshotSelector(found.id.hexadecimal)
+        let machine = try options.machine(for: selector, service, emulator)
+        let disk = try MachineDisk(found, at: repository.location(), overlay: overlay)
+        defer { disk.end() }
+        if output.json {
+            // On standard error: standard output is the machine's.
+            JSONLine.writeError(
+                Message(
+                    volume: timeline.volume.rawValue, generation: found.generation,
+                    snapshotId: found.id.hexadecimal, time: found.facts.time.rfc3339,
+                    firmware: machine.firmware.rawValue,
+                    accelerator: machine.accelerator.rawValue))
+        }
+        output.note(
+            "\(timeline.volume)@\(found.generation) of \(Moment.local(found.facts.time)) starts by "
+                + "\(machine.firmware == .uefi ? "UEFI" : "BIOS"), on \(emulator.text(machine)); "
+                + (overlay.map { "what it writes is kept in \($0)" } ?? "what it writes is thrown away")
+        )
+        var words = try emulator.arguments(
+            machine, diskURI: disk.uri, isWritable: overlay != nil)
+        let isTerminal = isatty(STDIN_FILENO) == 1
+        words +=
+            headless
+            ? ["-display", "none", "-serial", isTerminal ? "mon:stdio" : "stdio"]
+            : ["-device", "qemu-xhci", "-device", "usb-tablet", "-serial", "none"]
+        let process = try ChildProcess(
+            words + arguments, input: headless ? STDIN_FILENO : nil, output: STDOUT_FILENO)
+        let status = process.wait {
+            try? hold?.renew(now: Moment.now())
+            if Interruption.isRequested { process.end() }
+        }
+        if Interruption.isRequested { throw ExitCode(130) }
+        guard status == 0 else {
+            throw ServiceError(.failed, "QEMU ended with status \(status); what it said is above")
+        }
+    }
+}
+
+/// The disk of a snapshot, served to a machine for as long as this is kept.
+final class MachineDisk {
+    let uri: String
+    private let server: NBDServer
+    private let directory: PrivateDirectory
+
+    /// Serves it; what is written lasts in the file `overlay`, if there is one.
+    init(_ found: Timeline.Snapshot, at location: String, overlay: String? = nil) throws {
+        directory = try PrivateDirectory()
+        let endpoint = NBDServer.Endpoint.socket("\(directory.path)/nbd.sock")
+        var request = NBDServer.Request(
+            repository: location, snapshotID: found.id.hexadecimal,
+            byteCount: found.facts.byteCount, endpoint: endpoint)
+        if let overlay { request.writes = .kept(overlay) }
+        server = try NBDServer(request)
+        uri = endpoint.uri
+    }
+
+    func end() { server.end() }
+}
