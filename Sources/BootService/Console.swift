@@ -80,10 +80,12 @@ package struct Console {
 /// Words of a system that does not come up.
 package enum FailureSign {
     private static let signs = [
-        "Kernel panic - not syncing", "No bootable device", "No bootable option or device was found",
+        "Kernel panic - not syncing", "No bootable device",
+        "No bootable option or device was found",
         "grub rescue>", "UEFI Interactive Shell", "Give root password for maintenance",
         "Cannot open access to console, the root account is locked", "You are in emergency mode",
-        "BusyBox v", "doesn't have requested /sbin/init", "Gave up waiting for root", "No such partition.", "Missing operating system",
+        "BusyBox v", "doesn't have requested /sbin/init", "Gave up waiting for root",
+        "No such partition.", "Missing operating system",
         "Operating System not found", "BOOTMGR is missing", "INACCESSIBLE_BOOT_DEVICE",
         "Unable to find a medium containing a live file system",
     ]

@@ -83,9 +83,12 @@ final class Machine {
         var text = ""
         for line in try monitor.text(of: "xp /2000xh 0xb8000").split(separator: "\n") {
             for word in line.split(separator: " ").dropFirst() {
-                guard let value = UInt16(word.dropFirst(2).filter(\.isHexDigit), radix: 16) else { continue }
+                guard let value = UInt16(word.dropFirst(2).filter(\.isHexDigit), radix: 16) else {
+                    continue
+                }
                 let byte = UInt8(truncatingIfNeeded: value)
-                text.unicodeScalars.append((0x20..<0x7F).contains(byte) ? Unicode.Scalar(byte) : " ")
+                text.unicodeScalars.append(
+                    (0x20..<0x7F).contains(byte) ? Unicode.Scalar(byte) : " ")
             }
         }
         return text

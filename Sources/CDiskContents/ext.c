@@ -176,6 +176,47 @@ long varve_ext_read_inode(varve_ext *owner, uint32_t number, struct varve_ext_in
     return 0;
 }
 
+void varve_ext_forget_inodes(varve_ext *owner) { ext2fs_flush_icache(owner->system); }
+
+/* --- where things lie -------------------------------------------------------------------------- */
+
+void varve_ext_read_layout(varve_ext *owner, struct varve_ext_layout *found) {
+    ext2_filsys system = owner->system;
+    memset(found, 0, sizeof *found);
+    memcpy(found->id, system->super->s_uuid, sizeof found->id);
+    found->group_count = system->group_desc_count;
+    found->inodes_per_group = EXT2_INODES_PER_GROUP(system->super);
+    found->inode_byte_count = EXT2_INODE_SIZE(system->super);
+    found->first_block = system->super->s_first_data_block;
+    found->blocks_per_group = EXT2_BLOCKS_PER_GROUP(system->super);
+    found->blocks_per_cluster = 1u << (system->cluster_ratio_bits);
+    found->block_count = ext2fs_blocks_count(system->super);
+    found->guard_block = system->super->s_mmp_block;
+    found->orphan_inode = system->super->s_orphan_file_inum;
+}
+
+void varve_ext_read_group(varve_ext *owner, uint32_t group, struct varve_ext_group *found) {
+    ext2_filsys system = owner->system;
+    memset(found, 0, sizeof *found);
+    found->inode_table = ext2fs_inode_table_loc(system, group);
+    found->inode_bitmap = ext2fs_inode_bitmap_loc(system, group);
+    found->block_bitmap = ext2fs_block_bitmap_loc(system, group);
+    uint32_t count = EXT2_INODES_PER_GROUP(system->super);
+    found->used_inode_count = count;
+    if (ext2fs_has_group_desc_csum(system)) {
+        uint32_t unused = ext2fs_bg_itable_unused(system, group);
+        if (ext2fs_bg_flags_test(system, group, EXT2_BG_INODE_UNINIT)) unused = count;
+        found->used_inode_count = unused < count ? count - unused : 0;
+        found->has_no_block_bitmap = ext2fs_bg_flags_test(system, group, EXT2_BG_BLOCK_UNINIT);
+    }
+    // Superblock and descriptors, or copies of them, with what is kept free for more.
+    blk64_t super = 0, old = 0, new = 0;
+    blk_t count_used = 0;
+    found->first_block = ext2fs_group_first_block2(system, group);
+    if (ext2fs_super_and_bgd_loc2(system, group, &super, &old, &new, &count_used) == 0)
+        found->descriptor_count = count_used;
+}
+
 long varve_ext_look_up(
     varve_ext *owner, uint32_t directory, const char *name, size_t byte_count, uint32_t *found) {
     ext2_ino_t inode = 0;
@@ -187,7 +228,8 @@ long varve_ext_look_up(
 
 struct listing {
     void *context;
-    int (*take)(void *context, uint32_t inode, const char *name, size_t byte_count);
+    int (*take)(
+        void *context, uint32_t inode, int may_be_directory, const char *name, size_t byte_count);
     uint32_t entry_count;
     int is_too_long;
 };
@@ -206,12 +248,17 @@ static int take_entry(
     }
     size_t count = ext2fs_dirent_name_len(found);
     if (found->inode == 0 || count == 0) return 0;
-    return list->take(list->context, found->inode, found->name, count) == 0 ? 0 : DIRENT_ABORT;
+    int type = ext2fs_dirent_file_type(found);
+    int may_be_directory = type == EXT2_FT_DIR || type == EXT2_FT_UNKNOWN;
+    return list->take(list->context, found->inode, may_be_directory, found->name, count) == 0
+        ? 0 : DIRENT_ABORT;
 }
 
 long varve_ext_list(
     varve_ext *owner, uint32_t directory, void *context,
-    int (*take)(void *context, uint32_t inode, const char *name, size_t byte_count)) {
+    int (*take)(
+        void *context, uint32_t inode, int may_be_directory, const char *name,
+        size_t byte_count)) {
     struct listing listing = {.context = context, .take = take};
     long code = ext2fs_dir_iterate2(
         owner->system, directory, DIRENT_FLAG_INCLUDE_EMPTY, NULL, take_entry, &listing);

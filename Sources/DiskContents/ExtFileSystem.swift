@@ -31,6 +31,8 @@ package final class ExtFileSystem {
         /// Any bytes but 0 and `/`.
         package let name: [UInt8]
         package let inode: UInt32
+        /// What the directory says; only the inode knows.
+        let mayBeDirectory: Bool
     }
 
     /// Bytes in a row that have content.
@@ -151,7 +153,7 @@ package final class ExtFileSystem {
         let found = Found()
         let code = unsafe varve_ext_list(
             system, directory, Unmanaged.passUnretained(found).toOpaque()
-        ) { context, inode, name, count in
+        ) { context, inode, mayBeDirectory, name, count in
             guard let context = unsafe context, let name = unsafe name else { return 1 }
             let found = unsafe Unmanaged<Found>.fromOpaque(context).takeUnretainedValue()
             let bytes = unsafe UnsafeRawBufferPointer(start: name, count: count)
@@ -161,7 +163,8 @@ package final class ExtFileSystem {
                 found.hasBadName = true
                 return 0
             }
-            found.entries.append(Entry(name: text, inode: inode))
+            found.entries.append(
+                Entry(name: text, inode: inode, mayBeDirectory: mayBeDirectory != 0))
             return 0
         }
         try require(code, "directory inode \(directory) cannot be read")
@@ -236,6 +239,45 @@ package final class ExtFileSystem {
         try require(code, "the attributes of inode \(inode.number) cannot be read")
         return found.attributes
     }
+
+    // MARK: What lies where
+
+    var imageRange: Range<UInt64> { bytes.range }
+
+    func rawLayout() -> varve_ext_layout {
+        var layout = varve_ext_layout()
+        unsafe varve_ext_read_layout(system, &layout)
+        return layout
+    }
+
+    func rawGroup(_ number: UInt32) -> varve_ext_group {
+        var group = varve_ext_group()
+        unsafe varve_ext_read_group(system, number, &group)
+        return group
+    }
+
+    /// Bytes of the image, which lie in the file system.
+    func bytes(at imageOffset: UInt64, count: Int) throws -> [UInt8] {
+        guard imageOffset >= bytes.range.lowerBound, imageOffset <= bytes.range.upperBound,
+            UInt64(count) <= bytes.range.upperBound - imageOffset
+        else { throw ContentsError(.damaged, "something lies behind the end of the file system") }
+        var found = [UInt8](repeating: 0, count: count)
+        try unsafe found.withUnsafeMutableBytes {
+            unsafe try bytes.image.read(into: $0, at: imageOffset)
+        }
+        return found
+    }
+
+    func block(_ number: UInt64) throws -> [UInt8] {
+        let (offset, overflows) = number.multipliedReportingOverflow(by: blockByteCount)
+        guard !overflows, offset < UInt64(bytes.range.count) else {
+            throw ContentsError(.damaged, "block \(number) lies behind the end of the file system")
+        }
+        return try bytes(at: bytes.range.lowerBound + offset, count: Int(blockByteCount))
+    }
+
+    /// Makes what is kept of inodes be read again.
+    func forgetInodes() { unsafe varve_ext_forget_inodes(system) }
 
     /// Reads content by a run of it.
     @unsafe

@@ -59,7 +59,8 @@ package struct PartitionTable {
         let whole = shadow.type(of: 0..<image.byteCount)
         guard !found.isEmpty, whole.isEmpty || whole == "dos" else {
             partitions = [
-                Partition(number: nil, bytes: 0..<image.byteCount, name: "", type: whole, purpose: "")
+                Partition(
+                    number: nil, bytes: 0..<image.byteCount, name: "", type: whole, purpose: "")
             ]
             return
         }

@@ -24,4 +24,3 @@ package final class PrivateDirectory {
         unsafe rmdir(path)
     }
 }
-

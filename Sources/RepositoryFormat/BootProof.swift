@@ -68,8 +68,10 @@ package struct BootProof: Hashable, Sendable {
     /// - Throws: ``FormatError`` when it is none of a boot proof, or says what is not known.
     package init(_ note: Note) throws(FormatError) {
         guard note.kind == .bootProof, note.texts.count >= 7,
-            let result = Result(rawValue: note.texts[0]), let means = Means(rawValue: note.texts[1]),
-            let milliseconds = UInt64(note.texts[3]), let firmware = Firmware(rawValue: note.texts[4])
+            let result = Result(rawValue: note.texts[0]),
+            let means = Means(rawValue: note.texts[1]),
+            let milliseconds = UInt64(note.texts[3]),
+            let firmware = Firmware(rawValue: note.texts[4])
         else { throw .badValue("boot proof") }
         self.init(
             result: result, means: means, evidence: note.texts[2], milliseconds: milliseconds,

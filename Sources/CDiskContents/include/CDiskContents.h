@@ -49,13 +49,46 @@ uint32_t varve_ext_block_byte_count(varve_ext *system);
 // Whether its journal has what was not written to its places yet.
 int varve_ext_needs_recovery(varve_ext *system);
 long varve_ext_read_inode(varve_ext *system, uint32_t inode, struct varve_ext_inode *found);
+// Makes inodes be read again.
+void varve_ext_forget_inodes(varve_ext *system);
+
+struct varve_ext_layout {
+    uint8_t id[16];
+    uint32_t group_count;
+    uint32_t inodes_per_group;
+    uint32_t inode_byte_count;
+    uint32_t first_block;
+    uint32_t blocks_per_group;
+    uint32_t blocks_per_cluster;
+    uint64_t block_count;
+    // The block by which two machines keep off each other, and the inode that lists orphans; 0 for none.
+    uint64_t guard_block;
+    uint32_t orphan_inode;
+};
+
+// Numbers of blocks.
+struct varve_ext_group {
+    uint64_t inode_table;
+    uint64_t inode_bitmap;
+    uint64_t block_bitmap;
+    uint32_t used_inode_count;
+    int has_no_block_bitmap;
+    // The group, and how many blocks of superblock and descriptors it begins with.
+    uint64_t first_block;
+    uint32_t descriptor_count;
+};
+
+void varve_ext_read_layout(varve_ext *system, struct varve_ext_layout *found);
+void varve_ext_read_group(varve_ext *system, uint32_t group, struct varve_ext_group *found);
 // The inode of a name in a directory.
 long varve_ext_look_up(
     varve_ext *system, uint32_t directory, const char *name, size_t byte_count, uint32_t *found);
 // Calls `take` for each entry, until it gives something other than 0.
 long varve_ext_list(
     varve_ext *system, uint32_t directory, void *context,
-    int (*take)(void *context, uint32_t inode, const char *name, size_t byte_count));
+    int (*take)(
+        void *context, uint32_t inode, int may_be_directory, const char *name,
+        size_t byte_count));
 // Calls `take` for blocks in a row that have content, in no order, until it gives something other than
 // 0.
 long varve_ext_runs(

@@ -131,7 +131,8 @@ struct BootCommand: ParsableCommand {
         output.note(
             "\(timeline.volume)@\(found.generation) of \(Moment.local(found.facts.time)) starts by "
                 + "\(machine.firmware == .uefi ? "UEFI" : "BIOS"), on \(emulator.text(machine)); "
-                + (overlay.map { "what it writes is kept in \($0)" } ?? "what it writes is thrown away")
+                + (overlay.map { "what it writes is kept in \($0)" }
+                    ?? "what it writes is thrown away")
         )
         var words = try emulator.arguments(
             machine, diskURI: disk.uri, isWritable: overlay != nil)

@@ -192,7 +192,8 @@ struct BootTestCommand: ParsableCommand {
     }
 
     private static let words: [BootProof.Means: String] = [
-        .pattern: "its console showed what was expected", .loginPrompt: "its console asked to log in",
+        .pattern: "its console showed what was expected",
+        .loginPrompt: "its console asked to log in",
         .stableScreen: "its screen became stable", .failure: "it said so itself",
         .stop: "the machine stopped", .timeout: "nothing showed that it did",
     ]

@@ -1,0 +1,352 @@
+/// A file that differs between two moments.
+package struct FileChange: Hashable, Sendable {
+    package enum Kind: String, Hashable, Sendable {
+        case added, removed
+        /// Its content.
+        case modified
+        /// Its owner, rights or attributes only.
+        case metadata
+        /// It has another name, and may be modified too.
+        case renamed
+    }
+
+    package let kind: Kind
+    package let path: [UInt8]
+    /// The name that it had.
+    package let oldPath: [UInt8]?
+    package let fileKind: FileKind
+    package let inode: UInt32
+}
+
+/// Which files differ between two states of an ext file system, found from the bytes that differ: from
+/// the inodes that lie there, the directories that name them, and, for content that changed without its
+/// inode, whose it is.
+///
+/// No tree is walked. What is read is in proportion to what changed, but for names: a file that was
+/// changed in place is looked for in the directories near it, then in those farther off.
+package struct FileDifference {
+    /// What was found.
+    package struct Found: Sendable {
+        /// In the order of their paths.
+        package var changes: [FileChange] = []
+        /// Files that have no name in any directory.
+        package var namelessCount = 0
+    }
+
+    private struct State {
+        let system: ExtFileSystem
+        let layout: ExtLayout
+        /// Inodes of which a byte that matters changed, as they are in this state.
+        var inodes: [UInt32: ExtLayout.RawInode] = [:]
+
+        init(_ system: ExtFileSystem) throws {
+            self.system = system
+            layout = try ExtLayout(system)
+        }
+    }
+
+    private var older: State
+    private var newer: State
+    /// What else changed of files that have another name.
+    private var renamedKinds: [[UInt8]: FileChange.Kind] = [:]
+    /// Bytes of the image that differ, in order.
+    private let changed: [Range<UInt64>]
+
+    /// Compares two states of which the bytes at `changed` of the image differ, and maybe others near them.
+    ///
+    /// - Throws: ``ContentsError`` when they are not of one file system.
+    package init(
+        from older: ExtFileSystem,
+        to newer: ExtFileSystem,
+        changed: [Range<UInt64>]
+    ) throws {
+        self.older = try State(older)
+        self.newer = try State(newer)
+        self.changed = Ranges.ordered(changed)
+        let (a, b) = (self.older.layout, self.newer.layout)
+        guard a.id == b.id, a.inodesPerGroup == b.inodesPerGroup,
+            a.inodeByteCount == b.inodeByteCount, older.blockByteCount == newer.blockByteCount
+        else {
+            throw ContentsError(
+                .unsuitable,
+                "the file system was made anew between the two, so that all files are others; "
+                    + "'varve ls -R' lists those of each")
+        }
+    }
+
+    /// Finds the files.
+    ///
+    /// - Throws: ``ContentsError`` when the file system is damaged; what the image throws.
+    package mutating func find() throws -> Found {
+        try findInodes()
+        let rewritten = try findRewritten()
+        var found = Found()
+        let oldNames = try names(of: older)
+        let newNames = try names(of: newer)
+        for number in Set(older.inodes.keys).union(newer.inodes.keys) {
+            let before = older.inodes[number].flatMap { $0.isUsed ? $0 : nil }
+            let after = newer.inodes[number].flatMap { $0.isUsed ? $0 : nil }
+            let old = before == nil ? [] : oldNames[number] ?? []
+            let new = after == nil ? [] : newNames[number] ?? []
+            if before != nil, old.isEmpty { found.namelessCount += 1 }
+            if after != nil, new.isEmpty { found.namelessCount += 1 }
+            if let before, let after, before.use == after.use, before.kind == after.kind {
+                let kind = try change(number, before, after, rewritten)
+                compare(number, after.kind, kind, old, new, &found)
+            } else {
+                if let before { found.changes += old.map { Self.removed($0, before, number) } }
+                if let after { found.changes += new.map { Self.added($0, after, number) } }
+            }
+        }
+        found.changes = Self.merged(ownRenames(found.changes))
+        return found
+    }
+
+    // MARK: Inodes
+
+    /// Bytes of an inode that change without the file: when it was read, its checksum, and a counter.
+    private static let quiet: [Range<Int>] = [
+        8..<12, 36..<40, 124..<126, 130..<132, 140..<144, 152..<156,
+    ]
+
+    private mutating func findInodes() throws {
+        let count = max(older.layout.groups.count, newer.layout.groups.count)
+        for group in 0..<count {
+            let a = group < older.layout.groups.count ? older.layout.groups[group] : nil
+            let b = group < newer.layout.groups.count ? newer.layout.groups[group] : nil
+            guard let table = b?.inodes ?? a?.inodes else { continue }
+            let isMoved = a?.inodes != b?.inodes
+            let parts = isMoved ? [table] : Ranges.parts(of: changed, in: table)
+            for part in parts {
+                try compare(group, part, of: table.lowerBound, isMoved ? .max : 0)
+            }
+        }
+    }
+
+    /// Compares the inodes of a part of a group's table.
+    private mutating func compare(
+        _ group: Int,
+        _ part: Range<UInt64>,
+        of start: UInt64,
+        _ all: UInt64
+    ) throws {
+        var old: [UInt32: ExtLayout.RawInode] = [:]
+        var new: [UInt32: ExtLayout.RawInode] = [:]
+        func collect(_ state: State, _ found: inout [UInt32: ExtLayout.RawInode]) throws {
+            guard group < state.layout.groups.count else { return }
+            let used = state.layout.groups[group].usedInodes
+            let bytes = all > 0 ? used : part.clamped(to: used)
+            guard !bytes.isEmpty else { return }
+            var inodes: [UInt32: ExtLayout.RawInode] = [:]
+            try state.layout.forEachInode(of: group, at: bytes, in: state.system) {
+                inodes[$0] = $1
+            }
+            found = inodes
+        }
+        try collect(older, &old)
+        try collect(newer, &new)
+        let own = Set(newer.layout.ownInodes)
+        for number in Set(old.keys).union(new.keys) where !own.contains(number) {
+            let (a, b) = (old[number], new[number])
+            guard a?.isUsed == true || b?.isUsed == true else { continue }
+            if let a, let b, Self.loud(a) == Self.loud(b) { continue }
+            older.inodes[number] = a
+            newer.inodes[number] = b
+        }
+    }
+
+    private static func loud(_ inode: ExtLayout.RawInode) -> [UInt8] {
+        var bytes = inode.bytes
+        for range in quiet where range.upperBound <= bytes.count {
+            for position in range { bytes[position] = 0 }
+        }
+        return bytes
+    }
+
+    // MARK: Content that changed alone
+
+    /// Inodes of files whose content changed and that themselves did not: where times have whole seconds,
+    /// or are written late.
+    ///
+    /// What changed is first explained by what is no content, by the inodes that changed, and by what
+    /// is not in use; only where some of it is left are the other inodes gone through.
+    private mutating func findRewritten() throws -> Set<UInt32> {
+        let state = newer
+        var explained: [Range<UInt64>] = [
+            state.system.imageRange.lowerBound..<state.system.imageRange.lowerBound
+                + min(UInt64(state.system.imageRange.count), max(state.system.blockByteCount, 2048))
+        ]
+        for group in state.layout.groups { explained += group.fixed }
+        for number in state.layout.ownInodes + Array(state.inodes.keys) {
+            explained += try places(of: number, in: state) ?? []
+        }
+        let left = Ranges.subtract(
+            Ranges.ordered(explained),
+            from: Ranges.parts(of: changed, in: state.system.imageRange))
+        let rest = try different(state.layout.inUse(left, in: state.system))
+        guard !rest.isEmpty else { return [] }
+        var found: Set<UInt32> = []
+        for group in state.layout.groups.indices {
+            try state.layout.forEachInode(
+                of: group, at: state.layout.groups[group].usedInodes, in: state.system
+            ) { number, inode in
+                guard inode.isUsed, inode.kind == .file, state.inodes[number] == nil,
+                    let places = try places(of: number, in: state),
+                    places.contains(where: { !Ranges.parts(of: rest, in: $0).isEmpty })
+                else { return }
+                found.insert(number)
+                newer.inodes[number] = inode
+                if let before = try older.layout.inode(number, in: older.system) {
+                    older.inodes[number] = before
+                }
+            }
+        }
+        return found
+    }
+
+    /// The blocks of the file system in `ranges` that do differ: what is told of may be coarser.
+    private func different(_ ranges: [Range<UInt64>]) throws -> [Range<UInt64>] {
+        let size = newer.system.blockByteCount
+        var found: [Range<UInt64>] = []
+        for range in ranges {
+            var position = range.lowerBound
+            while position < range.upperBound {
+                let end = min(range.upperBound, position + size)
+                let count = Int(end - position)
+                let before =
+                    older.system.imageRange.contains(end - 1)
+                    ? try older.system.bytes(at: position, count: count) : []
+                if try newer.system.bytes(at: position, count: count) != before {
+                    Ranges.append(position..<end, to: &found)
+                }
+                position = end
+            }
+        }
+        return found
+    }
+
+    /// Where content lies; nil where that cannot be said, of an inode that is not in use or damaged.
+    private func places(of number: UInt32, in state: State) throws -> [Range<UInt64>]? {
+        guard let inode = try? state.system.inode(number),
+            let runs = try? state.system.runs(of: inode)
+        else { return nil }
+        return runs.map { $0.imageOffset..<$0.imageOffset + $0.byteCount }
+    }
+
+    private func change(
+        _ number: UInt32,
+        _ before: ExtLayout.RawInode,
+        _ after: ExtLayout.RawInode,
+        _ rewritten: Set<UInt32>
+    ) throws -> FileChange.Kind? {
+        // What is in a directory is told of what is in it.
+        if after.kind != .directory, rewritten.contains(number) || before.content != after.content {
+            return .modified
+        }
+        if before.properties != after.properties { return .metadata }
+        guard before.linkCount == after.linkCount else { return nil }
+        let a = try older.system.attributes(of: older.system.inode(number))
+        let b = try newer.system.attributes(of: newer.system.inode(number))
+        return a.elementsEqual(b, by: ==) ? nil : .metadata
+    }
+
+    // MARK: Names
+
+    private func names(of state: State) throws -> [UInt32: [[UInt8]]] {
+        var search = NameSearch(state.system, state.layout)
+        return try search.names(of: state.inodes.filter(\.value.isUsed))
+    }
+
+    private mutating func compare(
+        _ number: UInt32,
+        _ fileKind: FileKind,
+        _ kind: FileChange.Kind?,
+        _ old: [[UInt8]],
+        _ new: [[UInt8]],
+        _ found: inout Found
+    ) {
+        let (before, after) = (Set(old), Set(new))
+        if let kind {
+            for path in new where before.contains(path) {
+                found.changes.append(
+                    FileChange(
+                        kind: kind, path: path, oldPath: nil, fileKind: fileKind, inode: number))
+            }
+        }
+        let lost = old.filter { !after.contains($0) }
+        let won = new.filter { !before.contains($0) }
+        for (position, path) in won.enumerated() {
+            let isRenamed = position < lost.count
+            found.changes.append(
+                FileChange(
+                    kind: isRenamed ? .renamed : .added, path: path,
+                    oldPath: isRenamed ? lost[position] : nil, fileKind: fileKind, inode: number))
+            if isRenamed { renamedKinds[path] = kind }
+        }
+        for path in lost.dropFirst(won.count) {
+            found.changes.append(
+                FileChange(
+                    kind: .removed, path: path, oldPath: nil, fileKind: fileKind, inode: number))
+        }
+    }
+
+    private static func removed(
+        _ path: [UInt8],
+        _ inode: ExtLayout.RawInode,
+        _ number: UInt32
+    ) -> FileChange {
+        FileChange(
+            kind: .removed, path: path, oldPath: nil, fileKind: inode.kind, inode: number)
+    }
+
+    private static func added(
+        _ path: [UInt8],
+        _ inode: ExtLayout.RawInode,
+        _ number: UInt32
+    ) -> FileChange {
+        FileChange(kind: .added, path: path, oldPath: nil, fileKind: inode.kind, inode: number)
+    }
+
+    /// Without the new names that files have only because a directory above them has one.
+    private func ownRenames(_ changes: [FileChange]) -> [FileChange] {
+        var directories: [[UInt8]: [UInt8]] = [:]
+        for change in changes where change.kind == .renamed && change.fileKind == .directory {
+            directories[change.oldPath ?? []] = change.path
+        }
+        return changes.compactMap { change in
+            guard change.kind == .renamed, let oldPath = change.oldPath else { return change }
+            let (oldParent, oldName) = Self.divided(oldPath)
+            let (parent, name) = Self.divided(change.path)
+            guard oldName == name, directories[oldParent] == parent else { return change }
+            return renamedKinds[change.path].map {
+                FileChange(
+                    kind: $0, path: change.path, oldPath: nil, fileKind: change.fileKind,
+                    inode: change.inode)
+            }
+        }
+    }
+
+    private static func divided(_ path: [UInt8]) -> (parent: [UInt8], name: [UInt8]) {
+        let slash = path.lastIndex(of: 0x2F) ?? 0
+        return (Array(path[..<slash]), Array(path[slash...]))
+    }
+
+    /// In order; what was removed and added under one name is modified.
+    private static func merged(_ changes: [FileChange]) -> [FileChange] {
+        let lost = Set(changes.filter { $0.kind == .removed }.map(\.path))
+        let replaced = Set(
+            changes.filter { $0.kind == .added && lost.contains($0.path) }.map(\.path))
+        return changes.compactMap { change in
+            guard replaced.contains(change.path) else { return change }
+            guard change.kind == .added else { return change.kind == .removed ? nil : change }
+            return FileChange(
+                kind: .modified, path: change.path, oldPath: nil, fileKind: change.fileKind,
+                inode: change.inode)
+        }.sorted { ($0.path, $0.kind.rawValue) < ($1.path, $1.kind.rawValue) }
+    }
+}
+
+/// Arrays in the order of their bytes.
+private func < (left: ([UInt8], String), right: ([UInt8], String)) -> Bool {
+    left.0 == right.0 ? left.1 < right.1 : left.0.lexicographicallyPrecedes(right.0)
+}

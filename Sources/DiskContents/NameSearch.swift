@@ -1,0 +1,87 @@
+/// Finds the names of inodes without walking the tree from its root.
+struct NameSearch {
+    /// Deeper than any path that a system takes.
+    private static let depthLimit = 2048
+
+    private let system: ExtFileSystem
+    private let layout: ExtLayout
+    private var wanted: [UInt32: Int] = [:]
+    /// Where names were found: in which directory, and which.
+    private var found: [UInt32: [(directory: UInt32, name: [UInt8])]] = [:]
+    private var searched: Set<UInt32> = []
+    /// Paths of directories; nil for one that hangs on no root.
+    private var paths: [UInt32: [UInt8]?] = [ExtFileSystem.rootInode: []]
+
+    init(_ system: ExtFileSystem, _ layout: ExtLayout) {
+        self.system = system
+        self.layout = layout
+    }
+
+    /// All names of each of the inodes, from the root on, with a slash in front; none of one that has none.
+    mutating func names(of inodes: [UInt32: ExtLayout.RawInode]) throws -> [UInt32: [[UInt8]]] {
+        for (number, inode) in inodes {
+            wanted[number] = inode.kind == .directory ? 1 : inode.linkCount
+        }
+        wanted[ExtFileSystem.rootInode] = nil
+        // A file that came or went has changed its directory; one that was moved has changed both.
+        for (number, inode) in inodes where inode.kind == .directory { try search(number) }
+        for number in inodes.keys where inodes[number]?.kind == .directory && wanted[number] != nil
+        {
+            if let parent = try? system.lookUp([0x2e, 0x2e], in: number) { try search(parent) }
+        }
+        try searchGroups()
+        var names: [UInt32: [[UInt8]]] = [:]
+        for (number, places) in found where inodes[number] != nil {
+            names[number] = places.compactMap { place in
+                path(of: place.directory, depth: 0).map { $0 + [0x2f] + place.name }
+            }
+        }
+        if inodes[ExtFileSystem.rootInode] != nil { names[ExtFileSystem.rootInode] = [[0x2f]] }
+        return names
+    }
+
+    /// Looks for what is wanted in a directory.
+    private mutating func search(_ directory: UInt32) throws {
+        guard searched.insert(directory).inserted else { return }
+        // A damaged directory names nothing.
+        guard let entries = try? system.entries(of: directory) else { return }
+        for entry in entries {
+            guard let count = wanted[entry.inode] else { continue }
+            found[entry.inode, default: []].append((directory, entry.name))
+            wanted[entry.inode] = count > 1 ? count - 1 : nil
+        }
+    }
+
+    /// Looks in the directories of the groups that have something that is wanted, for a file is made near
+    /// its directory; then in the others.
+    private mutating func searchGroups() throws {
+        guard !wanted.isEmpty else { return }
+        let homes = Set(wanted.keys.map(layout.group(ofInode:)))
+        let others = layout.groups.indices.filter { !homes.contains($0) }
+        for group in homes.filter(layout.groups.indices.contains).sorted() + others {
+            guard !wanted.isEmpty else { return }
+            var directories: [UInt32] = []
+            try layout.forEachInode(
+                of: group, at: layout.groups[group].usedInodes, in: system
+            ) { number, inode in
+                if inode.kind == .directory, inode.isUsed { directories.append(number) }
+            }
+            for directory in directories where !wanted.isEmpty { try search(directory) }
+        }
+    }
+
+    /// The path of a directory, by what it says leads up from it.
+    private mutating func path(of directory: UInt32, depth: Int) -> [UInt8]? {
+        if let known = paths[directory] { return known }
+        guard depth < Self.depthLimit else { return nil }
+        // One that is its own ancestor has no path.
+        paths[directory] = .some(nil)
+        guard let parent = try? system.lookUp([0x2e, 0x2e], in: directory),
+            let above = path(of: parent, depth: depth + 1),
+            let entry = (try? system.entries(of: parent))?.first(where: { $0.inode == directory })
+        else { return nil }
+        let path = above + [0x2f] + entry.name
+        paths[directory] = .some(path)
+        return path
+    }
+}
