@@ -32,7 +32,7 @@ package final class ExtFileSystem {
         package let name: [UInt8]
         package let inode: UInt32
         /// What the directory says; only the inode knows.
-        let mayBeDirectory: Bool
+        package let mayBeDirectory: Bool
     }
 
     /// Bytes in a row that have content.
@@ -277,7 +277,7 @@ package final class ExtFileSystem {
     }
 
     /// Makes what is kept of inodes be read again.
-    func forgetInodes() { unsafe varve_ext_forget_inodes(system) }
+    package func forgetInodes() { unsafe varve_ext_forget_inodes(system) }
 
     /// Reads content by a run of it.
     @unsafe

@@ -62,7 +62,28 @@ package final class SnapshotReader: Sendable {
         }
     }
 
+    /// Makes a reader of another snapshot of the same repository, with the caches of this one.
+    package init(
+        sharing other: SnapshotReader,
+        repository: Repository,
+        line: Line,
+        snapshot: Timeline.Snapshot
+    ) {
+        byteCount = snapshot.facts.byteCount
+        blockByteCount = other.blockByteCount
+        index = other.index
+        pages = PageCache(
+            repository: repository, index: other.index, line: line, snapshot: snapshot)
+        blocks = other.blocks
+        lanes = other.lanes
+    }
+
     // MARK: Reading
+
+    /// The number of what a block holds: equal numbers, of any snapshot, are equal bytes.
+    package func number(ofBlock block: UInt64) throws -> BlockNumber {
+        try pages.numbers(Page.index(ofBlock: block))[Page.slot(ofBlock: block)]
+    }
 
     /// Fills `target` with the bytes at `offset`.
     ///

@@ -6,69 +6,87 @@ package import Serving
 extension SnapshotReader: ImageBytes {}
 
 extension OpenSnapshot {
-    /// What libext2fs opens.
-    private static let extTypes: Set<String> = ["ext2", "ext3", "ext4"]
-
-    /// Where file systems lie on the snapshot.
-    package func partitions() throws -> [Partition] {
-        try PartitionTable(of: reader).partitions
-    }
-
     /// What starts the system that is on the disk: UEFI where it has a partition for that.
     package func firmware() throws -> BootProof.Firmware {
-        try partitions().contains(where: \.isUEFISystem) ? .uefi : .bios
+        try PartitionTable(of: reader).partitions.contains(where: \.isUEFISystem) ? .uefi : .bios
     }
 
     /// The files of a partition: the one that has files which can be read, when none is named.
     ///
     /// - Throws: ``ContentsError`` when there is none, or more than one and none named.
     package func files(partition number: Int?) throws -> (tree: FileTree, partition: Partition) {
-        let partitions = try partitions()
+        let chosen = try FileSystemChoice(reader, title: title)
+            .partition(number, of: FileSystemChoice.readableTypes)
+        return (try FileTree(ExtFileSystem(on: reader, chosen.bytes)), chosen)
+    }
+}
+
+/// Chooses the file system of an image that is meant.
+struct FileSystemChoice {
+    /// What libext2fs opens.
+    static let readableTypes: Set<String> = ["ext2", "ext3", "ext4"]
+
+    private let partitions: [Partition]
+    private let title: String
+
+    init(_ reader: SnapshotReader, title: String) throws {
+        partitions = try PartitionTable(of: reader).partitions
+        self.title = title
+    }
+
+    /// The partition with the number; the only one of `types` when none is given.
+    ///
+    /// - Throws: ``ContentsError`` when there is none, or more than one and none named.
+    func partition(_ number: Int?, of types: Set<String>) throws -> Partition {
         let chosen: Partition
         if let number {
             guard let found = partitions.first(where: { $0.number == number }) else {
                 throw ContentsError(
-                    .missing, "\(title) has no partition \(number); \(Self.list(partitions))")
+                    .missing, "\(title) has no partition \(number); \(list(partitions))")
             }
             chosen = found
         } else {
-            let readable = partitions.filter { Self.extTypes.contains($0.type) }
-            guard readable.count < 2 else {
+            let suitable = partitions.filter { types.contains($0.type) }
+            guard suitable.count < 2 else {
                 throw ContentsError(
                     .unsuitable,
                     "\(title) has several file systems; name one with --partition: "
-                        + Self.list(readable))
+                        + list(suitable))
             }
-            guard let found = readable.first ?? (partitions.count == 1 ? partitions.first : nil)
+            guard let found = suitable.first ?? (partitions.count == 1 ? partitions.first : nil)
             else {
                 throw ContentsError(
                     .unsuitable,
-                    "\(title) has no file system that can be read here; \(Self.list(partitions)); "
+                    "\(title) has no file system that can be read here; \(list(partitions)); "
                         + "'varve export' serves it to what can")
             }
             chosen = found
         }
-        guard Self.extTypes.contains(chosen.type) else {
+        guard types.contains(chosen.type) else {
             let type = chosen.type.isEmpty ? "nothing that is known" : chosen.type
+            let isReading = types == Self.readableTypes
             throw ContentsError(
                 .unsuitable,
-                "\(Self.name(of: chosen)) of \(title) holds \(type), and only ext2, ext3 and ext4 can be "
-                    + "read here; 'varve export' serves it to what can mount it")
+                "\(Self.name(of: chosen)) of \(title) holds \(type), which "
+                    + (isReading
+                        ? "cannot be read here (ext2, ext3 and ext4 can): 'varve mount --files' mounts it, "
+                            + "as root, if the system knows it"
+                        : "cannot be mounted here; 'varve export' serves it to what can use it"))
         }
-        return (try FileTree(ExtFileSystem(on: reader, chosen.bytes)), chosen)
+        return chosen
     }
 
     private static func name(of partition: Partition) -> String {
         partition.number.map { "partition \($0)" } ?? "the disk"
     }
 
-    private static func list(_ partitions: [Partition]) -> String {
+    private func list(_ partitions: [Partition]) -> String {
         guard !partitions.isEmpty else { return "it has no partitions" }
         return "it has "
             + partitions.map { partition in
                 let mebibytes = partition.bytes.count >> 20
                 let type = partition.type.isEmpty ? "unknown" : partition.type
-                return "\(name(of: partition)) (\(type), \(mebibytes) MiB)"
+                return "\(Self.name(of: partition)) (\(type), \(mebibytes) MiB)"
             }.joined(separator: ", ")
     }
 }

@@ -17,7 +17,7 @@ struct Varve: ParsableCommand {
         version: "varve \(ProgramVersion.text)",
         subcommands: [
             Init.self, Backup.self, Snapshots.self, RestoreCommand.self, Diff.self, Check.self,
-            List.self, Cat.self, Extract.self, MountCommand.self,
+            List.self, Cat.self, Extract.self, Find.self, History.self, MountCommand.self,
             Export.self, BootCommand.self, BootTestCommand.self,
             Track.self, TrialCommand.self, Layer.self, Stats.self, IndexCommand.self, Unlock.self,
             Version.self,

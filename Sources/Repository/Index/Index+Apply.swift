@@ -38,11 +38,25 @@ extension Index {
         in timeline: Timeline,
         with repository: Repository
     ) throws -> Line {
+        try bringForward(timeline, with: repository)
+        return try locateThere(snapshot, in: timeline, with: repository)
+    }
+
+    /// Makes what the index has of a volume as new as `timeline`, as far as that is not damaged.
+    package func bringForward(_ timeline: Timeline, with repository: Repository) throws {
         // A delta further on may be damaged: what the line has up to there is as good as ever.
-        // What is damaged below this snapshot shows when its own path is followed.
+        // What is damaged below a snapshot shows when its own path is followed.
         do {
             _ = try synchronize(timeline, with: repository)
         } catch let error as RepositoryError where error.kind == .damaged {}
+    }
+
+    /// The same as ``locate(_:in:with:)``, of a timeline that was brought forward.
+    package func locateThere(
+        _ snapshot: Timeline.Snapshot,
+        in timeline: Timeline,
+        with repository: Repository
+    ) throws -> Line {
         let own = try environment.read { transaction -> Line? in
             guard let (number, _) = try findLine(timeline.volume, .nothing, transaction),
                 let row = try snapshotRow(number, snapshot.generation, transaction),

@@ -1,0 +1,197 @@
+internal import BlockModel
+internal import DiskContents
+internal import Repository
+internal import Serving
+internal import Synchronization
+
+/// The files of a volume's snapshots, one after the other.
+///
+/// An answer is kept with the blocks that it was read from; it is the answer for the next snapshot too if
+/// those have not changed there. So what is asked of every snapshot costs reading only where something
+/// changed.
+final class FileSeries {
+    /// What is asked for, of any snapshot.
+    enum Question: Hashable {
+        case path(String)
+        case directory(UInt32)
+        case inode(UInt32)
+    }
+
+    /// A name in a directory.
+    struct Entry {
+        let name: [UInt8]
+        let inode: UInt32
+        let isDirectory: Bool
+    }
+
+    enum Answer {
+        case file(ExtFileSystem.Inode?)
+        case entries([Entry])
+    }
+
+    private struct Memory {
+        let answer: Answer
+        /// Blocks of the image, and what they held.
+        let trace: [(block: UInt64, number: BlockNumber)]
+    }
+
+    /// The bytes of a snapshot, with a record of which blocks were asked for.
+    private final class TracedBytes: ImageBytes {
+        let reader: SnapshotReader
+        private let blocks = Mutex<Set<UInt64>>([])
+
+        init(_ reader: SnapshotReader) { self.reader = reader }
+
+        var byteCount: UInt64 { reader.byteCount }
+
+        func read(into target: UnsafeMutableRawBufferPointer, at offset: UInt64) throws {
+            unsafe try reader.read(into: target, at: offset)
+            guard target.count > 0 else { return }
+            let size = UInt64(reader.blockByteCount)
+            blocks.withLock { blocks in
+                for block in offset / size...(offset + UInt64(target.count) - 1) / size {
+                    blocks.insert(block)
+                }
+            }
+        }
+
+        /// What was asked for since the last call.
+        func takeBlocks() -> Set<UInt64> {
+            blocks.withLock { blocks in
+                defer { blocks.removeAll(keepingCapacity: true) }
+                return blocks
+            }
+        }
+    }
+
+    /// One snapshot of the series.
+    private struct Place {
+        let title: String
+        let bytes: TracedBytes
+        var tree: FileTree?
+    }
+
+    private let service: SnapshotService
+    private let timeline: Timeline
+    private let index: Index
+    private let partition: Int?
+    private var firstReader: SnapshotReader?
+    private var place: Place?
+    /// Where the file system lies, and the block with the partition table that says so.
+    private var range: (bytes: Range<UInt64>, table: BlockNumber, byteCount: UInt64)?
+    private var memories: [Question: Memory] = [:]
+
+    /// - Parameters:
+    ///   - service: the repository.
+    ///   - timeline: the volume.
+    ///   - partition: number of the partition; nil for the only one with files.
+    init(_ service: SnapshotService, _ timeline: Timeline, partition: Int?) throws {
+        self.service = service
+        self.timeline = timeline
+        self.partition = partition
+        index = try service.currentIndex()
+        try index.bringForward(timeline, with: service.repository)
+    }
+
+    /// Goes to a snapshot, of which is asked from then on.
+    func go(to snapshot: Timeline.Snapshot) throws {
+        let repository = service.repository
+        let line = try index.locateThere(snapshot, in: timeline, with: repository)
+        let reader: SnapshotReader
+        if let firstReader {
+            reader = SnapshotReader(
+                sharing: firstReader, repository: repository, line: line, snapshot: snapshot)
+        } else {
+            reader = try SnapshotReader(
+                repository: repository, index: index, line: line, snapshot: snapshot)
+            firstReader = reader
+        }
+        place = Place(
+            title: "\(timeline.volume)@\(snapshot.generation)", bytes: TracedBytes(reader),
+            tree: nil)
+    }
+
+    // MARK: Questions
+
+    /// The file at a path, where symbolic links on the way are followed; nil when there is none.
+    func file(at path: String) throws -> ExtFileSystem.Inode? {
+        guard
+            case .file(let file) = try answer(
+                .path(path),
+                { tree in
+                    do {
+                        return .file(try tree.find(path))
+                    } catch let error as ContentsError where error.kind == .missing {
+                        return .file(nil)
+                    }
+                })
+        else { return nil }
+        return file
+    }
+
+    func inode(_ number: UInt32) throws -> ExtFileSystem.Inode? {
+        guard
+            case .file(let file) = try answer(
+                .inode(number), { .file(try $0.system.inode(number)) })
+        else { return nil }
+        return file
+    }
+
+    func entries(of directory: UInt32) throws -> [Entry] {
+        guard
+            case .entries(let entries) = try answer(
+                .directory(directory),
+                { tree in
+                    .entries(
+                        try tree.system.entries(of: directory).map { entry in
+                            let isDirectory =
+                                entry.mayBeDirectory
+                                && (try? tree.system.inode(entry.inode))?.kind == .directory
+                            return Entry(
+                                name: entry.name, inode: entry.inode, isDirectory: isDirectory)
+                        })
+                })
+        else { return [] }
+        return entries
+    }
+
+    private func answer(
+        _ question: Question,
+        _ find: (FileTree) throws -> Answer
+    ) throws -> Answer {
+        guard var place else { throw ServiceError(.failed, "no snapshot was gone to") }
+        let reader = place.bytes.reader
+        if let memory = memories[question], try holds(memory, in: reader) { return memory.answer }
+        let tree = try place.tree ?? open(place)
+        place.tree = tree
+        self.place = place
+        tree.system.forgetInodes()
+        _ = place.bytes.takeBlocks()
+        let answer = try find(tree)
+        let trace = try place.bytes.takeBlocks().map { ($0, try reader.number(ofBlock: $0)) }
+        memories[question] = Memory(answer: answer, trace: trace)
+        return answer
+    }
+
+    private func holds(_ memory: Memory, in reader: SnapshotReader) throws -> Bool {
+        let blockCount =
+            (reader.byteCount + UInt64(reader.blockByteCount) - 1) / UInt64(reader.blockByteCount)
+        return try memory.trace.allSatisfy {
+            try $0.block < blockCount && reader.number(ofBlock: $0.block) == $0.number
+        }
+    }
+
+    private func open(_ place: Place) throws -> FileTree {
+        let reader = place.bytes.reader
+        let table = try reader.number(ofBlock: 0)
+        if let range, range.table == table, range.byteCount == reader.byteCount,
+            let system = try? ExtFileSystem(on: place.bytes, range.bytes)
+        {
+            return try FileTree(system)
+        }
+        let chosen = try FileSystemChoice(reader, title: place.title)
+            .partition(partition, of: FileSystemChoice.readableTypes)
+        range = (chosen.bytes, table, reader.byteCount)
+        return try FileTree(ExtFileSystem(on: place.bytes, chosen.bytes))
+    }
+}

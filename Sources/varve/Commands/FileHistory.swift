@@ -1,0 +1,177 @@
+import ArgumentParser
+import BlockModel
+import DiskContents
+import Repository
+import RepositoryFormat
+import SnapshotService
+
+struct History: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Show when a file appeared, changed and vanished.",
+        discussion: """
+            A line for each state of the file, over all snapshots of the volume, oldest first. Only \
+            what changed is read (ext2, ext3, ext4).
+            """)
+
+    @OptionGroup var repository: RepositoryOptions
+    @OptionGroup var output: OutputOptions
+
+    @Argument(help: "VOLUME:/path.")
+    var file: String
+
+    @Option(help: "Number of the partition, where several have files.")
+    var partition: Int?
+
+    func run() throws {
+        guard let range = file.firstRange(of: ":/"),
+            let volume = VolumeName(String(file[..<range.lowerBound]))
+        else { throw ServiceError(.usage, "'\(file)' is not VOLUME:/path") }
+        let path = String(file[file.index(after: range.lowerBound)...])
+        let versions = try repository.open(output).history(
+            of: path, in: volume, partition: partition)
+        let wasThere = versions.contains { if case .absent = $0.state { false } else { true } }
+        guard wasThere else {
+            throw ContentsError(.missing, "\(path) is in no snapshot of \(volume)")
+        }
+        for version in versions { VersionLine(volume, version).show(output, showsPath: false) }
+        if let version = versions.first(where: { VersionLine(volume, $0).reason != nil }) {
+            throw ContentsError(
+                .damaged, VersionLine(volume, version).reason ?? "a snapshot cannot be read")
+        }
+    }
+}
+
+struct Find: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Find files by their name in snapshots.",
+        discussion: """
+            Each SNAPSHOT is \(SnapshotSelector.help); or VOLUME for all of its snapshots. NAME may \
+            have *, ? and [...]; one with a slash is compared with the whole path. A line for each \
+            state of each file, with the snapshots that have it. Directories that did not change from \
+            one snapshot to the next are read once (ext2, ext3, ext4).
+            """)
+
+    @OptionGroup var repository: RepositoryOptions
+    @OptionGroup var output: OutputOptions
+
+    @Argument(help: "SNAPSHOT... NAME")
+    var words: [String]
+
+    @Flag(name: .shortAndLong, help: "Small and large letters are alike.")
+    var ignoreCase = false
+
+    @Option(help: "Number of the partition, where several have files.")
+    var partition: Int?
+
+    func validate() throws {
+        guard words.count >= 2 else {
+            throw ValidationError("name the snapshots, or a volume, and then what to find")
+        }
+    }
+
+    func run() throws {
+        let service = try repository.open(output)
+        var chosen: [VolumeName: (timeline: Timeline, generations: Set<SnapshotID>)] = [:]
+        for word in words.dropLast() {
+            if let volume = VolumeName(word), let timeline = try service.timelines(volume).first {
+                chosen[volume] = (timeline, Set(timeline.snapshots.map(\.id)))
+            } else {
+                let (timeline, snapshot) = try service.find(SnapshotSelector(word))
+                chosen[timeline.volume, default: (timeline, [])].generations.insert(snapshot.id)
+            }
+        }
+        var problems: [String] = []
+        var count = 0
+        for (volume, choice) in chosen.sorted(by: { $0.key.rawValue < $1.key.rawValue }) {
+            let found = try service.find(
+                words[words.count - 1], in: choice.timeline,
+                choice.timeline.snapshots.filter { choice.generations.contains($0.id) },
+                partition: partition, ignoresCase: ignoreCase)
+            count += found.versions.count
+            problems += found.problems
+            for version in found.versions {
+                VersionLine(volume, version).show(output, showsPath: true)
+            }
+        }
+        for problem in problems { Exit.report(ContentsError(.damaged, problem), about: nil) }
+        guard problems.isEmpty else {
+            throw ServiceError(.partial, "not all could be searched")
+        }
+        if count == 0 { output.note("nothing has such a name") }
+    }
+}
+
+/// A state of a file, as people and scripts see it.
+private struct VersionLine {
+    private struct Message: Encodable {
+        var messageType = "version"
+        let volume: String
+        let path: String
+        let state: String
+        let firstGeneration: UInt64
+        let firstTime: String
+        let lastGeneration: UInt64
+        let lastTime: String
+        let snapshots: Int
+        let kind: String?
+        let mode: String?
+        let uid: UInt32?
+        let gid: UInt32?
+        let size: UInt64?
+        let time: String?
+        let inode: UInt32?
+        let reason: String?
+    }
+
+    private let volume: VolumeName
+    private let version: FileVersion
+
+    init(_ volume: VolumeName, _ version: FileVersion) {
+        self.volume = volume
+        self.version = version
+    }
+
+    private var inode: ExtFileSystem.Inode? {
+        if case .present(let inode) = version.state { inode } else { nil }
+    }
+
+    var reason: String? {
+        if case .unreadable(let reason) = version.state { reason } else { nil }
+    }
+
+    func show(_ output: OutputOptions, showsPath: Bool) {
+        let path = String(decoding: version.path, as: UTF8.self)
+        let inode = inode
+        let time = inode.map {
+            Timestamp(seconds: $0.modified.seconds, nanoseconds: $0.modified.nanoseconds)
+        }
+        let (first, last) = (version.first, version.last)
+        guard !output.json else {
+            return JSONLine.write(
+                Message(
+                    volume: volume.rawValue, path: path,
+                    state: inode != nil ? "present" : reason != nil ? "unreadable" : "absent",
+                    firstGeneration: first.generation, firstTime: first.facts.time.rfc3339,
+                    lastGeneration: last.generation, lastTime: last.facts.time.rfc3339,
+                    snapshots: version.snapshotCount, kind: inode?.kind.rawValue,
+                    mode: inode.map { String($0.mode & 0o7777, radix: 8) }, uid: inode?.user,
+                    gid: inode?.group, size: inode?.byteCount, time: time?.rfc3339,
+                    inode: inode?.number, reason: reason))
+        }
+        let generations =
+            first.generation == last.generation
+            ? "\(volume)@\(first.generation)" : "\(volume)@\(first.generation)…\(last.generation)"
+        let days =
+            first.generation == last.generation
+            ? Moment.local(first.facts.time)
+            : "\(Moment.local(first.facts.time)) … \(Moment.local(last.facts.time))"
+        var text = "\(Human.padded(generations, 14))  \(Human.padded(days, 41))  "
+        if let inode, let time {
+            text += Human.padded(Human.bytes(inode.byteCount), 9, right: true)
+            text += "  modified \(Moment.local(time))"
+        } else {
+            text += reason == nil ? "   absent" : "  UNREADABLE"
+        }
+        output.answer(text + (showsPath ? "  \(Terminal.printable(path))" : ""))
+    }
+}
