@@ -108,11 +108,14 @@ static const struct fuse_operations operations = {
 };
 
 int varve_mount_run(
-    const char *directory, const char *options, const struct varve_mount_functions *given) {
+    const char *directory, const char *options, int takes_signals,
+    const struct varve_mount_functions *given) {
     // libfuse takes only those signals that nobody else takes.
-    signal(SIGINT, SIG_DFL);
-    signal(SIGTERM, SIG_DFL);
-    signal(SIGHUP, SIG_DFL);
+    if (takes_signals) {
+        signal(SIGINT, SIG_DFL);
+        signal(SIGTERM, SIG_DFL);
+        signal(SIGHUP, SIG_DFL);
+    }
     char *words[] = {"varve", "-o", (char *)options, NULL};
     struct fuse_args arguments = FUSE_ARGS_INIT(3, words);
     struct fuse *fuse = fuse_new(&arguments, &operations, sizeof operations, (void *)given);
@@ -120,12 +123,12 @@ int varve_mount_run(
     int result = -1;
     if (fuse_mount(fuse, directory) == 0) {
         struct fuse_session *session = fuse_get_session(fuse);
-        if (fuse_set_signal_handlers(session) == 0) {
+        if (!takes_signals || fuse_set_signal_handlers(session) == 0) {
             struct fuse_loop_config *config = fuse_loop_cfg_create();
             fuse_loop_cfg_set_max_threads(config, 10);
             fuse_loop_mt(fuse, config);
             fuse_loop_cfg_destroy(config);
-            fuse_remove_signal_handlers(session);
+            if (takes_signals) fuse_remove_signal_handlers(session);
             result = 0;
         }
         fuse_unmount(fuse);

@@ -8,7 +8,9 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -102,8 +104,25 @@ int varve_open_direct(const char *path) { return varve_open(path, O_RDONLY | O_D
 
 int varve_allocate(int fd, uint64_t bytes) { return fallocate(fd, 0, 0, (off_t)bytes); }
 
-/* Another program may take the free device first: a few tries are enough. */
+static int attach(int flags, struct loop_config *config, int is_kept_from_others, int *number);
+
 int varve_loop_attach(int file, int *number) {
+    struct loop_config config = {.fd = (unsigned)file};
+    config.info.lo_flags = LO_FLAGS_AUTOCLEAR | LO_FLAGS_DIRECT_IO;
+    return attach(O_RDWR, &config, 0, number);
+}
+
+int varve_loop_attach_part(int file, uint64_t offset, uint64_t byte_count, int *number) {
+    struct loop_config config = {.fd = (unsigned)file};
+    config.info.lo_flags = LO_FLAGS_AUTOCLEAR | LO_FLAGS_READ_ONLY;
+    config.info.lo_offset = offset;
+    config.info.lo_sizelimit = byte_count;
+    return attach(O_RDONLY, &config, 1, number);
+}
+
+/* Another program may take the free device first: a few tries are enough. One that is kept from others
+ * is locked before it has anything to show: udev does not look at what is locked. */
+static int attach(int flags, struct loop_config *config, int is_kept_from_others, int *number) {
     int control = varve_open("/dev/loop-control", O_RDWR, 0);
     if (control < 0) return -1;
     int device = -1;
@@ -112,23 +131,30 @@ int varve_loop_attach(int file, int *number) {
         *number = ioctl(control, LOOP_CTL_GET_FREE);
         if (*number < 0) break;
         snprintf(name, sizeof name, "/dev/loop%d", *number);
-        device = varve_open(name, O_RDWR, 0);
+        device = varve_open(name, flags, 0);
         if (device < 0) break;
-        struct loop_config config;
-        memset(&config, 0, sizeof config);
-        config.fd = (unsigned)file;
-        config.info.lo_flags = LO_FLAGS_AUTOCLEAR | LO_FLAGS_DIRECT_IO;
-        if (ioctl(device, LOOP_CONFIGURE, &config) == 0) break;
+        if ((!is_kept_from_others || flock(device, LOCK_EX | LOCK_NB) == 0) &&
+            ioctl(device, LOOP_CONFIGURE, config) == 0)
+            break;
         int reason = errno;
         close(device);
         device = -1;
         errno = reason;
-        if (reason != EBUSY) break;
+        if (reason != EBUSY && reason != EWOULDBLOCK) break;
     }
     int reason = errno;
     close(control);
     errno = reason;
     return device;
+}
+
+int varve_mount_read_only(
+    const char *device, const char *directory, const char *type, const char *options) {
+    return mount(device, directory, type, MS_RDONLY | MS_NODEV | MS_NOSUID, options);
+}
+
+int varve_unmount(const char *directory, int is_lazy) {
+    return umount2(directory, UMOUNT_NOFOLLOW | (is_lazy ? MNT_DETACH : 0));
 }
 
 int varve_loop_update_size(int device) { return ioctl(device, LOOP_SET_CAPACITY, 0); }

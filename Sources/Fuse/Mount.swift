@@ -61,18 +61,21 @@ package enum Mount {
         }
     }
 
-    /// Mounts the tree at `directory` and serves it until it is unmounted or a signal asks to stop.
+    /// Mounts the tree at `directory` and serves it until it is unmounted or, if it takes signals, one asks
+    /// to stop.
     ///
     /// - Parameters:
     ///   - tree: what is shown.
     ///   - directory: an empty directory.
     ///   - options: options of the mount, with commas.
+    ///   - takesSignals: whether those that end a program end this.
     ///   - isReady: called when the mount is there.
     /// - Returns: whether it was mounted; libfuse says on standard error why not.
     package static func run(
         _ tree: any MountedTree,
         at directory: String,
         options: String,
+        takesSignals: Bool = true,
         isReady: @escaping () -> Void
     ) -> Bool {
         let context = Context(tree, isReady)
@@ -144,7 +147,8 @@ package enum Mount {
         }
         unsafe functions.close = { context, file in unsafe Mount.context(context)?.tree.close(file)
         }
-        let result = unsafe varve_mount_run(directory, options, &functions)
+        let result = unsafe varve_mount_run(
+            directory, options, takesSignals ? 1 : 0, &functions)
         withExtendedLifetime(context) {}
         return result == 0
     }

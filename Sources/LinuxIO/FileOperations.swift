@@ -128,6 +128,27 @@ package enum FileOperation {
 }
 
 /// A device number, as `stat` gives it, and its two halves.
+package enum FileSystemMount {
+    /// Mounts what a device holds, read-only, without devices and set-user-id programs of it.
+    package static func mountReadOnly(
+        _ device: String,
+        at directory: String,
+        type: String,
+        options: String
+    ) throws(SystemError) {
+        guard unsafe varve_mount_read_only(device, directory, type, options) == 0 else {
+            throw SystemError(.mount, directory)
+        }
+    }
+
+    /// Unmounts; if `isLazy` the paths go at once, and the rest when nothing is open there any more.
+    package static func unmount(_ directory: String, isLazy: Bool) throws(SystemError) {
+        guard unsafe varve_unmount(directory, isLazy ? 1 : 0) == 0 else {
+            throw SystemError(.unmount, directory)
+        }
+    }
+}
+
 package enum DeviceNumber {
     package static func major(_ device: UInt64) -> UInt32 { varve_device_major(device) }
     package static func minor(_ device: UInt64) -> UInt32 { varve_device_minor(device) }

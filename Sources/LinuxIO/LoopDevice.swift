@@ -17,6 +17,19 @@ package struct LoopDevice: ~Copyable {
         handle = FileHandle(adopting: descriptor)
     }
 
+    /// Attaches a part of a file, read-only, and keeps udev from looking at it as long as this is kept.
+    ///
+    /// Source: "Locking Block Device Access" of systemd.
+    package init(over file: String, _ bytes: Range<UInt64>) throws(SystemError) {
+        let backing = try FileHandle(file, .read)
+        var number: Int32 = 0
+        let descriptor = unsafe varve_loop_attach_part(
+            backing.descriptor, bytes.lowerBound, UInt64(bytes.count), &number)
+        guard descriptor >= 0 else { throw SystemError(.attach, file) }
+        path = "/dev/loop\(number)"
+        handle = FileHandle(adopting: descriptor)
+    }
+
     /// Opens a loop device that is attached already.
     package init(attached path: String) throws(SystemError) {
         handle = try FileHandle(path, .readWrite)

@@ -12,6 +12,7 @@ package struct SystemError: Error, Hashable, CustomStringConvertible {
         case allocate = "set space aside for"
         case attach = "attach to a loop device"
         case trim
+        case mount, unmount
         case start
     }
 

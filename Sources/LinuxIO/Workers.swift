@@ -9,6 +9,11 @@ package enum Workers {
         min(12, max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))))
     }
 
+    /// Runs `body` on a thread of its own.
+    package static func start(_ body: @escaping @Sendable () -> Void) throws(SystemError) {
+        try ThreadEntry(body).start()
+    }
+
     /// Runs `body` again and again on a thread of its own, after a pause each time, until it gives
     /// false.
     package static func startRepeating(

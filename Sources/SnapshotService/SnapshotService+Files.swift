@@ -46,7 +46,9 @@ struct FileSystemChoice {
             }
             chosen = found
         } else {
-            let suitable = partitions.filter { types.contains($0.type) }
+            var suitable = partitions.filter { types.contains($0.type) }
+            // What starts the system is seldom what is meant.
+            if suitable.count > 1 { suitable.removeAll(where: \.isUEFISystem) }
             guard suitable.count < 2 else {
                 throw ContentsError(
                     .unsuitable,

@@ -21,6 +21,8 @@ package final class SnapshotTree: MountedTree {
         var open: [Int64: SnapshotID] = [:]
         var readers: [SnapshotID: (reader: OpenSnapshot, count: Int)] = [:]
         var dataByteCounts: [SnapshotID: UInt64] = [:]
+        /// The newest snapshot of each volume that the index is known to have.
+        var indexed: [String: SnapshotID] = [:]
         var lastFile: Int64 = 0
     }
 
@@ -139,8 +141,15 @@ package final class SnapshotTree: MountedTree {
         _ timeline: Timeline
     ) throws -> UInt64 {
         if let known = state.withLock({ $0.dataByteCounts[snapshot.id] }) { return known }
-        let count = try service.withLock { try $0.dataByteCount(of: snapshot, timeline) }
-        state.withLock { $0.dataByteCounts[snapshot.id] = count }
+        let newest = timeline.snapshots.last?.id
+        let isNew = state.withLock { $0.indexed[timeline.volume.rawValue] != newest }
+        let count = try service.withLock {
+            try $0.dataByteCount(of: snapshot, timeline, bringsForward: isNew)
+        }
+        state.withLock { state in
+            state.dataByteCounts[snapshot.id] = count
+            state.indexed[timeline.volume.rawValue] = newest
+        }
         return count
     }
 
@@ -192,26 +201,12 @@ package final class SnapshotTree: MountedTree {
         into target: UnsafeMutableRawBufferPointer,
         at offset: UInt64
     ) throws -> Int {
-        guard let reader = reader(file), offset < reader.byteCount else { return 0 }
-        let count = Int(min(UInt64(target.count), reader.byteCount - offset))
-        unsafe try reader.read(
-            into: UnsafeMutableRawBufferPointer(rebasing: target[..<count]), at: offset)
-        return count
+        guard let reader = reader(file) else { return 0 }
+        return try unsafe reader.readWhatThereIs(into: target, at: offset)
     }
 
     package func next(_ file: Int64, from offset: UInt64, withContent: Bool) throws -> UInt64? {
-        guard let reader = reader(file), offset < reader.byteCount else { return nil }
-        var position = offset
-        while position < reader.byteCount {
-            for extent in try reader.extents(
-                from: position, byteCount: reader.byteCount - position)
-            {
-                if extent.isZero != withContent { return position }
-                position += extent.byteCount
-            }
-        }
-        // There is always a hole behind the end.
-        return withContent ? nil : reader.byteCount
+        try reader(file)?.next(from: offset, withContent: withContent)
     }
 
     package func close(_ file: Int64) {
@@ -244,10 +239,12 @@ extension SnapshotService {
     /// Bytes of the blocks that hold anything but zeros.
     fileprivate func dataByteCount(
         of snapshot: Timeline.Snapshot,
-        _ timeline: Timeline
+        _ timeline: Timeline,
+        bringsForward: Bool
     ) throws -> UInt64 {
         let index = try index()
-        let line = try index.locate(snapshot, in: timeline, with: repository)
+        if bringsForward { try index.bringForward(timeline, with: repository) }
+        let line = try index.locateThere(snapshot, in: timeline, with: repository)
         return try SnapshotReader.dataByteCount(
             repository: repository, index: index, line: line, snapshot: snapshot)
     }

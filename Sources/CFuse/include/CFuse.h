@@ -32,9 +32,10 @@ struct varve_mount_functions {
     void (*close)(void *context, int64_t file);
 };
 
-// Mounts at `directory`, and serves until somebody unmounts it, or SIGINT, SIGTERM or SIGHUP comes;
-// gives 0, or -1 when it could not be mounted, of which libfuse has said why on standard error.
+// Mounts at `directory`, and serves until somebody unmounts it, or, if it takes signals, SIGINT, SIGTERM
+// or SIGHUP comes; gives 0, or -1 when it could not be mounted, of which libfuse has said why on standard error.
 int varve_mount_run(
-    const char *directory, const char *options, const struct varve_mount_functions *functions);
+    const char *directory, const char *options, int takes_signals,
+    const struct varve_mount_functions *functions);
 
 #endif

@@ -50,6 +50,14 @@ int varve_allocate(int fd, uint64_t bytes);
 /* Attaches an open file to a free loop device, which lets go of it when nothing has it open any
  * more; gives an open descriptor of the device, and its number. */
 int varve_loop_attach(int file, int *number);
+/* The same of a part of a file, read-only; as long as the descriptor is open the device is locked, so
+ * that udev does not look at it. */
+int varve_loop_attach_part(int file, uint64_t offset, uint64_t byte_count, int *number);
+/* Mounts without set-user-id programs and without devices. */
+int varve_mount_read_only(
+    const char *device, const char *directory, const char *type, const char *options);
+/* Unmounts; when it is lazy, at once for paths, and else when nothing is open there any more. */
+int varve_unmount(const char *directory, int is_lazy);
 /* Lets a loop device see the size that its file has now. */
 int varve_loop_update_size(int device);
 /* Discards what a mounted file system does not use; gives the bytes. */
