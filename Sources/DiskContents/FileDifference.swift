@@ -80,6 +80,7 @@ package struct FileDifference {
     package mutating func find() throws -> Found {
         try findInodes()
         let rewritten = try findRewritten()
+        try findRenamed()
         var found = Found()
         let oldNames = try names(of: older)
         let newNames = try names(of: newer)
@@ -190,18 +191,45 @@ package struct FileDifference {
             try state.layout.forEachInode(
                 of: group, at: state.layout.groups[group].usedInodes, in: state.system
             ) { number, inode in
-                guard inode.isUsed, inode.kind == .file, state.inodes[number] == nil,
+                guard inode.isUsed, state.inodes[number] == nil,
                     let places = try places(of: number, in: state),
                     places.contains(where: { !Ranges.parts(of: rest, in: $0).isEmpty })
                 else { return }
                 found.insert(number)
                 newer.inodes[number] = inode
-                if let before = try older.layout.inode(number, in: older.system) {
-                    older.inodes[number] = before
-                }
+                older.inodes[number] = try older.layout.inode(number, in: older.system)
             }
         }
         return found
+    }
+
+    // MARK: Names that changed alone
+
+    /// Adds the inodes whose names changed and that themselves did not: where times have whole seconds.
+    private mutating func findRenamed() throws {
+        let directories = Set(older.inodes.keys).union(newer.inodes.keys).filter {
+            older.inodes[$0]?.kind == .directory || newer.inodes[$0]?.kind == .directory
+        }
+        for directory in directories {
+            let before = Self.entries(of: directory, in: older)
+            let after = Self.entries(of: directory, in: newer)
+            for number in before.symmetricDifference(after).map(\.inode)
+            where older.inodes[number] == nil && newer.inodes[number] == nil {
+                older.inodes[number] = try older.layout.inode(number, in: older.system)
+                newer.inodes[number] = try newer.layout.inode(number, in: newer.system)
+            }
+        }
+    }
+
+    /// None of one that is no directory there, or a damaged one.
+    private static func entries(
+        of directory: UInt32,
+        in state: State
+    ) -> Set<ExtFileSystem.Entry> {
+        guard let inode = state.inodes[directory], inode.isUsed, inode.kind == .directory else {
+            return []
+        }
+        return Set((try? state.system.entries(of: directory)) ?? [])
     }
 
     /// The blocks of the file system in `ranges` that do differ: what is told of may be coarser.
@@ -240,7 +268,8 @@ package struct FileDifference {
         _ rewritten: Set<UInt32>
     ) throws -> FileChange.Kind? {
         // What is in a directory is told of what is in it.
-        if after.kind != .directory, rewritten.contains(number) || before.content != after.content {
+        let isDirectory = after.kind == .directory
+        if !isDirectory, rewritten.contains(number) || before.content != after.content {
             return .modified
         }
         if before.properties != after.properties { return .metadata }

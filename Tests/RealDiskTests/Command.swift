@@ -30,6 +30,7 @@ final class Scratch: Sendable {
         environment["VARVE_REPOSITORY"] = path + "/repository"
         environment["VARVE_CACHE_DIR"] = path + "/cache"
         environment["LC_ALL"] = "C"
+        environment["VARVE"] = Machine.program
         self.environment = environment
     }
 

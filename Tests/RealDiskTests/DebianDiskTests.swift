@@ -30,6 +30,8 @@ extension MachinesInTurn {
             try await expectBoots(moment: 4, by: "bios", scratch)
             try await expectBoots(moment: 4, by: "efi", scratch)
 
+            try await expectBootTests(scratch)
+
             // Back and forth over the same image: what differs is written, what is there is kept.
             let target = scratch.file("moment-4.img")
             for moment in [1, 3] {
@@ -60,6 +62,51 @@ extension MachinesInTurn {
             }
             try FileManager.default.removeItem(atPath: disk)
             return checksums
+        }
+
+        /// Moments that are started from the repository: whole ones are proved, a broken one is refused.
+        private func expectBootTests(_ scratch: Scratch) async throws {
+            let broken = scratch.file("broken.img")
+            try await scratch.varve("restore", "debian@5", broken)
+            try await scratch.require(
+                "debugfs", "-w", "-R", "unlink /usr/lib/systemd/systemd",
+                "\(broken)?offset=\(Self.rootByteOffset)")
+            try await scratch.varve("backup", broken, "--volume", "debian", "--same-volume")
+            try FileManager.default.removeItem(atPath: broken)
+            let pictures = scratch.file("pictures")
+            try FileManager.default.createDirectory(
+                atPath: pictures, withIntermediateDirectories: false)
+            let tested = try await scratch.run(
+                Machine.program, "boot-test", "debian@4", "debian@6", "--bios", "--screenshots",
+                pictures, "--json", "--expect", "VARVE-BOOTED moment=3 ")
+            #expect(tested.status == 3, "\(tested)")
+            let lines = tested.output.split(separator: "\n")
+            try #require(lines.count == 2, "\(tested)")
+            #expect(lines[0].contains("\"result\":\"proved\"") && lines[0].contains("moment=3 "))
+            #expect(lines[1].contains("\"result\":\"refused\""))
+            #expect(lines[1].contains("\"means\":\"failure\""), "\(tested)")
+            for generation in [4, 6] {
+                let picture = try Data(
+                    contentsOf: URL(fileURLWithPath: "\(pictures)/debian@\(generation).png"))
+                #expect(picture.starts(with: [0x89, 0x50, 0x4E, 0x47]) && picture.count > 500)
+            }
+            // By UEFI, which the disk tells, and a prompt to log in, which nobody has to name; and a
+            // moment chosen by time is the one that runs.
+            let other = try await scratch.varve("boot-test", "debian@3", "--json")
+            #expect(other.contains("\"firmware\":\"uefi\"") && other.contains("login-prompt"))
+            let rows = try await scratch.varve("snapshots", "--json").split(separator: "\n")
+            #expect(rows[2].contains("\"boot\":\"proved\"") && rows[3].contains("\"proved\""))
+            #expect(rows[5].contains("\"boot\":\"refused\"") && !rows[0].contains("\"boot\""))
+            let time = try #require(
+                rows[3].split(separator: "\"time\":\"").last?.split(separator: "\"").first)
+            let run = try await scratch.run(
+                "bash", "-c",
+                """
+                timeout 150 "$VARVE" boot "debian@\(time)" --headless --bios --quiet </dev/null |
+                    grep -am1 --line-buffered 'VARVE-BOOTED'
+                """)
+            #expect(run.output.contains("moment=3 "), "\(run)")
+            try await scratch.varve("check")
         }
 
         private func expectSound(_ image: String, _ scratch: Scratch) async throws {
