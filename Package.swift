@@ -158,7 +158,8 @@ let package = Package(
             name: "varve",
             dependencies: [
                 "BackupService", "BlockModel", "BootService", "CaptureEngine", "DiskContents",
-                "Fuse", "LinuxIO", "LiveVolumes", "ObjectStore", "Repository", "RepositoryFormat", "RestoreEngine",
+                "Fuse", "LinuxIO", "LiveVolumes", "ObjectStore", "Repository", "RepositoryFormat",
+                "RestoreEngine",
                 "Serving", "SnapshotService",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),

@@ -127,6 +127,7 @@ package struct Emulator {
     ///   - machine: what it is made of; its accelerator is none but `kvm` or `tcg`.
     ///   - uri: address of the disk's NBD server.
     ///   - isWritable: whether what the machine writes goes to that server; else it is thrown away.
+    /// - Returns: the program and its arguments.
     /// - Throws: ``MachineError`` when the firmware is not installed.
     package func arguments(
         _ machine: MachineDescription,

@@ -96,7 +96,11 @@ final class Machine {
 
     private struct Statistics: Decodable {
         struct Counters: Decodable {
-            let rd_bytes: UInt64
+            let readBytes: UInt64
+
+            enum CodingKeys: String, CodingKey {
+                case readBytes = "rd_bytes"
+            }
         }
         let device: String?
         let stats: Counters
@@ -105,7 +109,7 @@ final class Machine {
     /// Bytes of the disk that it has read.
     func readByteCount() throws -> UInt64 {
         try monitor.execute("query-blockstats", Monitor.Nothing(), giving: [Statistics].self)
-            .first { $0.device == "disk" }?.stats.rd_bytes ?? 0
+            .first { $0.device == "disk" }?.stats.readBytes ?? 0
     }
 }
 

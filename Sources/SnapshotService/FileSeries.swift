@@ -85,6 +85,7 @@ final class FileSeries {
     ///   - service: the repository.
     ///   - timeline: the volume.
     ///   - partition: number of the partition; nil for the only one with files.
+    /// - Throws: what the repository and its index throw.
     init(_ service: SnapshotService, _ timeline: Timeline, partition: Int?) throws {
         self.service = service
         self.timeline = timeline

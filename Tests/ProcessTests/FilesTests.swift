@@ -161,6 +161,6 @@ import Testing
         let file = try place.write(Data(repeating: 7, count: 1 << 20), to: "noise")
         #expect(try varve("backup", file, "--volume", "n").status == 0)
         let result = try varve("ls", "n@1")
-        #expect(result.status == 1 && result.errors.contains("'varve export'"), "\(result)")
+        #expect(result.status == 1 && result.errors.contains("'varve mount --files'"), "\(result)")
     }
 }

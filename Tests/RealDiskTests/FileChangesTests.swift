@@ -76,11 +76,17 @@ extension MachinesInTurn {
             return manifest
         }
 
+        private static let decoder = {
+            let decoder = JSONDecoder()
+            decoder.keyDecodingStrategy = .convertFromSnakeCase
+            return decoder
+        }()
+
         private struct Change: Decodable {
-            let message_type: String
+            let messageType: String
             let change: String?
             let path: String?
-            let old_path: String?
+            let oldPath: String?
         }
 
         private func compare(
@@ -91,9 +97,9 @@ extension MachinesInTurn {
         ) throws {
             var told: [String: Set<String>] = [:]
             for line in output.split(separator: "\n") {
-                let change = try JSONDecoder().decode(Change.self, from: Data(line.utf8))
+                let change = try Self.decoder.decode(Change.self, from: Data(line.utf8))
                 guard let kind = change.change, let path = change.path else { continue }
-                if kind == "renamed", let old = change.old_path {
+                if kind == "renamed", let old = change.oldPath {
                     told["removed", default: []].insert(String(old.dropFirst()))
                     told["added", default: []].insert(String(path.dropFirst()))
                 } else {
@@ -127,18 +133,18 @@ extension MachinesInTurn {
         private struct Version: Decodable {
             let path: String
             let state: String
-            let first_generation: Int
-            let last_generation: Int
+            let firstGeneration: Int
+            let lastGeneration: Int
             let size: Int?
         }
 
         /// What find and history say of each file in each snapshot is what was there.
         private func expectVersions(_ manifests: [Manifest], _ scratch: Scratch) async throws {
             let found = try await scratch.varve("find", "d", "f*", "--json").split(separator: "\n")
-                .map { try JSONDecoder().decode(Version.self, from: Data($0.utf8)) }
+                .map { try Self.decoder.decode(Version.self, from: Data($0.utf8)) }
             for (position, manifest) in manifests.enumerated() {
                 let there = found.filter {
-                    ($0.first_generation...$0.last_generation).contains(position + 1)
+                    ($0.firstGeneration...$0.lastGeneration).contains(position + 1)
                 }
                 let names = Set(
                     manifest.keys.filter { $0.split(separator: "/").last?.first == "f" })
@@ -152,10 +158,10 @@ extension MachinesInTurn {
             for path in manifests[0].keys.filter({ $0.contains("/f") }).sorted().prefix(12) {
                 let lines = try await scratch.varve("history", "d:/\(path)", "--json")
                     .split(separator: "\n")
-                    .map { try JSONDecoder().decode(Version.self, from: Data($0.utf8)) }
-                #expect(lines.first?.first_generation == 1 && lines.last?.last_generation == 5)
+                    .map { try Self.decoder.decode(Version.self, from: Data($0.utf8)) }
+                #expect(lines.first?.firstGeneration == 1 && lines.last?.lastGeneration == 5)
                 for version in lines {
-                    for generation in version.first_generation...version.last_generation {
+                    for generation in version.firstGeneration...version.lastGeneration {
                         let facts = manifests[generation - 1][path]
                         #expect((version.state == "present") == (facts != nil), "\(path)")
                         if let facts, facts[0] == "f" {

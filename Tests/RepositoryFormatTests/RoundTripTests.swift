@@ -138,6 +138,38 @@ struct RoundTripTests {
         #expect(try Note(decoding: bytes, name: Sample.noteName, identity: Sample.identity) == note)
     }
 
+    @Test("A boot proof comes back with its picture, and without it from its beginning")
+    func bootProofs() throws {
+        let proof = BootProof(
+            result: .refused, means: .failure, evidence: "Kernel panic - not syncing",
+            milliseconds: 24_470, firmware: .uefi, machine: "QEMU 7.2.22, kvm", program: "0.1.0")
+        let picture = BootProof.pictureMagic + (0..<40_000).map { UInt8(truncatingIfNeeded: $0) }
+        let note = proof.note(time: Timestamp(seconds: 1_795_000_000), picture: picture)
+        let bytes = try note.encoded(name: Sample.noteName, identity: Sample.identity)
+        let found = try Note(decoding: bytes, name: Sample.noteName, identity: Sample.identity)
+        #expect(found == note)
+        #expect(try BootProof(found) == proof)
+        let beginning = try Note(
+            decodingBeginning: Array(bytes.prefix(1000)), name: Sample.noteName,
+            identity: Sample.identity)
+        #expect(beginning.attachment.isEmpty)
+        #expect(try BootProof(beginning) == proof)
+        var cut = bytes
+        cut.removeLast()
+        #expect(throws: FormatError.self) {
+            try Note(decoding: cut, name: Sample.noteName, identity: Sample.identity)
+        }
+        for (position, text) in [(0, "perhaps"), (1, "luck"), (3, "-1"), (4, "openfirmware")] {
+            var texts = note.texts
+            texts[position] = text
+            let other = Note(kind: .bootProof, time: note.time, texts: texts)
+            #expect(throws: FormatError.self) { try BootProof(other) }
+        }
+        #expect(throws: FormatError.self) {
+            try BootProof(Note(kind: .tags, time: note.time, texts: note.texts))
+        }
+    }
+
     @Test("A frame of each kind comes back with a checksum over header and payload")
     func frames() throws {
         for (header, payload, _) in Sample.frames {
