@@ -81,7 +81,9 @@ final class Machine {
     /// boot loaders by BIOS.
     func screenText() throws -> String {
         var text = ""
-        for line in try monitor.text(of: "xp /2000xh 0xb8000").split(separator: "\n") {
+        for line in try monitor.text(of: "xp /2000xh 0xb8000")
+            .split(whereSeparator: \.isNewline)
+        {
             for word in line.split(separator: " ").dropFirst() {
                 guard let value = UInt16(word.dropFirst(2).filter(\.isHexDigit), radix: 16) else {
                     continue

@@ -9,6 +9,8 @@ struct NameSearch {
     /// Where names were found: in which directory, and which.
     private var found: [UInt32: [(directory: UInt32, name: [UInt8])]] = [:]
     private var searched: Set<UInt32> = []
+    /// Names of what may be directories in the directories that were asked for one.
+    private var directoryNames: [UInt32: [UInt32: [UInt8]]] = [:]
     /// Paths of directories; nil for one that hangs on no root.
     private var paths: [UInt32: [UInt8]?] = [ExtFileSystem.rootInode: []]
 
@@ -78,10 +80,19 @@ struct NameSearch {
         paths[directory] = .some(nil)
         guard let parent = try? system.lookUp([0x2e, 0x2e], in: directory),
             let above = path(of: parent, depth: depth + 1),
-            let entry = (try? system.entries(of: parent))?.first(where: { $0.inode == directory })
+            let name = name(of: directory, in: parent)
         else { return nil }
-        let path = above + [0x2f] + entry.name
+        let path = above + [0x2f] + name
         paths[directory] = .some(path)
         return path
+    }
+
+    private mutating func name(of directory: UInt32, in parent: UInt32) -> [UInt8]? {
+        if directoryNames[parent] == nil {
+            let entries = ((try? system.entries(of: parent)) ?? []).filter(\.mayBeDirectory)
+            directoryNames[parent] = Dictionary(
+                entries.map { ($0.inode, $0.name) }, uniquingKeysWith: { first, _ in first })
+        }
+        return directoryNames[parent]?[directory]
     }
 }

@@ -90,6 +90,14 @@ extension MachinesInTurn {
                     contentsOf: URL(fileURLWithPath: "\(pictures)/debian@\(generation).png"))
                 #expect(picture.starts(with: [0x89, 0x50, 0x4E, 0x47]) && picture.count > 500)
             }
+            // A disk with nothing on it, of which only the screen tells.
+            let empty = scratch.file("empty.img")
+            try await scratch.require("truncate", "-s", "64M", empty)
+            try await scratch.varve("backup", empty, "--volume", "empty")
+            let refused = try await scratch.run(
+                Machine.program, "boot-test", "empty@1", "--timeout", "120")
+            #expect(
+                refused.status == 3 && refused.output.contains("No bootable device"), "\(refused)")
             // By UEFI, which the disk tells, and a prompt to log in, which nobody has to name; and a
             // moment chosen by time is the one that runs.
             let other = try await scratch.varve("boot-test", "debian@3", "--json")

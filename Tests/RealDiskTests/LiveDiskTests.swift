@@ -35,7 +35,7 @@ extension MachinesInTurn {
 
         @Test(
             "A scenario goes as expected", .timeLimit(.minutes(20)),
-            arguments: ["tracking", "plain-device", "era", "encrypted", "lvm", "killed"])
+            arguments: ["tracking", "plain-device", "era", "encrypted", "lvm", "killed", "serving"])
         func scenario(_ name: String) async throws {
             try await Self.withMachine { run in
                 let ending = try await run(name, nil)
