@@ -27,6 +27,7 @@ package struct BootTest {
         package let console: [String]
     }
 
+    private static let pauseMilliseconds: UInt64 = 200
     /// How long a screen does not change when the system is up.
     private static let stableSeconds = 30
     /// A loader that found no system has read less than this from the disk.
@@ -53,16 +54,26 @@ package struct BootTest {
         let start = SystemClock.monotonicNanoseconds()
         func elapsed() -> UInt64 { (SystemClock.monotonicNanoseconds() - start) / 1_000_000 }
         let running = try Machine(emulator, machine, diskURI: diskURI)
+        var reported: UInt64 = 0
         var screen = ScreenWatch()
         var next = 0
         var found: (result: BootProof.Result, means: BootProof.Means, evidence: String)?
         while found == nil {
             guard !Interruption.isRequested else { throw BootInterrupted() }
-            try running.listen(milliseconds: 200)
-            progress(Double(elapsed()) / 1000, running.console.end(lineCount: 1).first ?? "")
+            try running.listen(milliseconds: Int32(Self.pauseMilliseconds))
+            let now = elapsed()
+            if now >= reported + Self.pauseMilliseconds {
+                progress(Double(now) / 1000, running.console.end(lineCount: 1).first ?? "")
+                reported = now
+            }
             found = verdict(on: running.console, from: &next)
-            if found == nil, running.hasEnded {
+            if found == nil, let status = running.endStatus {
                 found = (.refused, .stop, running.console.end(lineCount: 1).first ?? "")
+                // It is the emulator that failed, not the system in it.
+                guard status == 0 || Interruption.isRequested else {
+                    throw MachineError(
+                        description: "QEMU ended with status \(status); what it said is above")
+                }
             }
             if found == nil, screen.isDue(at: elapsed()) {
                 found = try look(at: running, &screen, elapsed())
@@ -72,7 +83,8 @@ package struct BootTest {
             }
         }
         let milliseconds = elapsed()
-        guard let found else { throw BootInterrupted() }
+        // Who interrupts from a terminal ends the machine and the disk's server too.
+        guard let found, !Interruption.isRequested else { throw BootInterrupted() }
         return Outcome(
             result: found.result, means: found.means,
             evidence: String(found.evidence.prefix(Self.evidenceLimit)),

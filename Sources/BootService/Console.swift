@@ -1,6 +1,6 @@
 /// What a machine writes to its serial port: its last lines, without what moves a terminal's cursor.
 package struct Console {
-    private static let lineLimit = 400
+    static let lineLimit = 1000
     private static let lineByteLimit = 1024
 
     /// The lines that are complete, the last ones of them.

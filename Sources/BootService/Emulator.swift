@@ -31,8 +31,6 @@ package struct MachineDescription: Sendable {
     package var bus = Bus.virtio
     package var network = Network.none
     package var accelerator = Accelerator.auto
-    /// More words for QEMU.
-    package var arguments: [String] = []
 
     package init(firmware: BootProof.Firmware) { self.firmware = firmware }
 }
@@ -60,6 +58,7 @@ package struct Emulator {
     private static func output(of arguments: [String]) throws -> String {
         let (reader, writer) = try Pipe.open()
         _ = try Program.run(arguments, output: writer.descriptor)
+        withExtendedLifetime(writer) {}
         return String(
             decoding: try reader.read(4096, milliseconds: 0) ?? [], as: UTF8.self)
     }
@@ -81,6 +80,7 @@ package struct Emulator {
         // mov al, 42; mov dx, 0xf4; out dx, al; cli; hlt
         var sector: [UInt8] = [0xB0, 0x2A, 0xBA, 0xF4, 0x00, 0xEE, 0xFA, 0xF4]
         sector += [UInt8](repeating: 0, count: 510 - sector.count) + [0x55, 0xAA]
+        defer { withExtendedLifetime(directory) {} }
         let disk = directory.path + "/disk"
         guard
             let process = try? {
@@ -163,7 +163,8 @@ package struct Emulator {
         }
         arguments += [
             "-drive",
-            "if=none,id=disk,format=raw,\(isWritable ? "" : "snapshot=on,")cache=unsafe,"
+            // What is thrown away need not last; what is kept is flushed when the machine says so.
+            "if=none,id=disk,format=raw,\(isWritable ? "cache=writeback" : "snapshot=on,cache=unsafe"),"
                 + "discard=unmap,file=\(uri.replacing(",", with: ",,"))",
         ]
         switch machine.bus {

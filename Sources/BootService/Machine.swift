@@ -18,7 +18,8 @@ final class Machine {
         let process = try ChildProcess(
             emulator.arguments(machine, diskURI: diskURI, isWritable: false) + [
                 "-display", "none", "-serial", "stdio", "-qmp", "unix:\(socket),server,nowait",
-            ] + machine.arguments, output: writer.descriptor)
+            ], output: writer.descriptor)
+        withExtendedLifetime(writer) {}
         self.directory = directory
         self.process = process
         self.output = output
@@ -40,16 +41,17 @@ final class Machine {
         process.end(seconds: 2)
     }
 
-    /// Whether it ended by itself.
-    var hasEnded: Bool { process.poll() != nil }
+    /// The status that it ended with by itself; nil while it runs.
+    var endStatus: Int32? { process.poll() }
 
-    /// Waits for what the console gets, `milliseconds` at most.
+    /// Waits for what the console gets, `milliseconds` at most, and takes no more of it than the console
+    /// keeps: all of it can be looked at before it is dropped.
     func listen(milliseconds: Int32) throws {
-        var wait = milliseconds
-        while let bytes = try output.read(64 << 10, milliseconds: wait), !bytes.isEmpty {
-            console.append(bytes)
-            wait = 0
+        guard let bytes = try output.read(Console.lineLimit, milliseconds: milliseconds) else {
+            // Nothing comes any more; the process ends in a moment.
+            return SystemClock.sleep(milliseconds: UInt32(clamping: milliseconds))
         }
+        console.append(bytes)
     }
 
     /// The screen as PNG.

@@ -141,6 +141,7 @@ static int attach(int flags, struct loop_config *config, int is_kept_from_others
         device = -1;
         errno = reason;
         if (reason != EBUSY && reason != EWOULDBLOCK) break;
+        usleep(10000);
     }
     int reason = errno;
     close(control);

@@ -73,11 +73,15 @@ package final class FileMount {
         }
         while server.state.withLock({ $0 == .starting }) { SystemClock.sleep(milliseconds: 2) }
         guard server.state.withLock({ $0 == .ready }) else {
+            defer { withExtendedLifetime(place) {} }
             throw ServiceError(
                 .failed, "the snapshot cannot be shown to the system; what libfuse said is above")
         }
         // The device keeps the file open; nobody else has to reach it.
-        defer { try? FileSystemMount.unmount(path, isLazy: true) }
+        defer {
+            try? FileSystemMount.unmount(path, isLazy: true)
+            withExtendedLifetime(place) {}
+        }
         let loop = try LoopDevice(over: "\(path)/\(SnapshotImage.name)", chosen.bytes)
         do {
             try FileSystemMount.mountReadOnly(

@@ -172,5 +172,8 @@ final class MachineDisk {
         uri = endpoint.uri
     }
 
+    /// Whether the server ended by itself, so that the machine saw a disk that fails.
+    var hasFailed: Bool { server.poll() != nil }
+
     func end() { server.end() }
 }

@@ -122,13 +122,16 @@ struct BootTestCommand: ParsableCommand {
         let test = BootTest(expectation) { seconds, line in
             try? hold?.renew(now: Moment.now())
             guard isShown else { return }
-            let text = line.filter { !$0.isNewline }.prefix(60)
+            let text = Terminal.printable(String(line.prefix(60)))
             Terminal.writeError("\r\u{1B}[K\(name) starts, \(Human.duration(seconds)): \(text)")
         }
         let outcome: BootTest.Outcome
         do {
             defer { if isShown { Terminal.writeError("\r\u{1B}[K") } }
             outcome = try test.run(emulator, machine, diskURI: disk.uri)
+        }
+        guard outcome.result == .proved || !disk.hasFailed else {
+            throw ServiceError(.failed, "the disk's server ended; what it said is above")
         }
         let proof = BootProof(
             result: outcome.result, means: outcome.means, evidence: outcome.evidence,
