@@ -190,7 +190,6 @@ void varve_ext_read_layout(varve_ext *owner, struct varve_ext_layout *found) {
     found->first_block = system->super->s_first_data_block;
     found->blocks_per_group = EXT2_BLOCKS_PER_GROUP(system->super);
     found->blocks_per_cluster = 1u << (system->cluster_ratio_bits);
-    found->block_count = ext2fs_blocks_count(system->super);
     found->guard_block = system->super->s_mmp_block;
     found->orphan_inode = system->super->s_orphan_file_inum;
 }
@@ -274,7 +273,14 @@ struct runs {
     // What is gathered: blocks in a row.
     uint64_t logical, physical, count;
     int is_over;
+    // Whether blocks that say where content lies are given too.
+    int is_whole;
 };
+
+static void give_own(struct runs *runs, uint64_t block) {
+    if (block != 0 && !runs->is_over)
+        runs->is_over = runs->take(runs->context, UINT64_MAX, block, 1) != 0;
+}
 
 static void give(struct runs *runs) {
     if (runs->count != 0 && !runs->is_over)
@@ -288,7 +294,11 @@ static int take_block(
     void *context) {
     (void)system, (void)parent, (void)offset;
     struct runs *runs = context;
-    if (logical < 0 || *block == 0) return 0;
+    if (logical < 0) {
+        if (runs->is_whole) give_own(runs, *block);
+        return runs->is_over ? BLOCK_ABORT : 0;
+    }
+    if (*block == 0) return 0;
     if ((uint64_t)logical >= runs->end) return BLOCK_ABORT;
     if (runs->count != 0 && (uint64_t)logical == runs->logical + runs->count &&
         *block == runs->physical + runs->count && runs->count < 1u << 16) {
@@ -319,6 +329,7 @@ static long take_extents(
         }
         int is_leaf = (extent.e_flags & EXT2_EXTENT_FLAGS_LEAF) != 0;
         int is_second = (extent.e_flags & EXT2_EXTENT_FLAGS_SECOND_VISIT) != 0;
+        if (!is_leaf && !is_second && runs->is_whole) give_own(runs, extent.e_pblk);
         if (is_leaf && !is_second) {
             // They come in order; a tree that turns back is none.
             if (extent.e_lblk < next) {
@@ -342,17 +353,19 @@ static long take_extents(
 
 long varve_ext_runs(
     varve_ext *owner, uint32_t number, void *context,
-    int (*take)(void *context, uint64_t logical, uint64_t physical, uint64_t count)) {
+    int is_whole, int (*take)(void *context, uint64_t logical, uint64_t physical, uint64_t count)) {
     struct ext2_inode_large inode;
     long code = take_inode(owner, number, &inode);
     if (code != 0) return code;
     uint64_t size = EXT2_I_SIZE((struct ext2_inode *)&inode);
-    struct runs runs = {.context = context, .take = take};
+    struct runs runs = {.context = context, .take = take, .is_whole = is_whole};
     runs.end = size / owner->system->blocksize + (size % owner->system->blocksize != 0);
+    if (is_whole) give_own(&runs, ext2fs_file_acl_block(owner->system, (struct ext2_inode *)&inode));
     if (!ext2fs_inode_has_valid_blocks2(owner->system, (struct ext2_inode *)&inode)) return 0;
     if (inode.i_flags & EXT4_EXTENTS_FL) return take_extents(owner, number, &inode, &runs);
     code = ext2fs_block_iterate3(
-        owner->system, number, BLOCK_FLAG_READ_ONLY | BLOCK_FLAG_DATA_ONLY, NULL, take_block, &runs);
+        owner->system, number, BLOCK_FLAG_READ_ONLY | (is_whole ? 0 : BLOCK_FLAG_DATA_ONLY), NULL,
+        take_block, &runs);
     give(&runs);
     return code;
 }

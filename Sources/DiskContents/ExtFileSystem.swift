@@ -177,28 +177,46 @@ package final class ExtFileSystem {
 
     /// Where the content of a file lies, in order; what is between has no content and reads as zeros.
     package func runs(of inode: Inode) throws -> [Run] {
+        try blocks(of: inode.number, isWhole: false).map { run in
+            let (offset, overflows) = run.logical.multipliedReportingOverflow(by: blockByteCount)
+            guard !overflows else { throw Self.behind(inode.number) }
+            return Run(
+                offset: offset, imageOffset: run.place.lowerBound,
+                byteCount: UInt64(run.place.count))
+        }
+    }
+
+    /// Bytes of the image that an inode has: content, what says where that lies, and attributes.
+    func places(of inode: UInt32) throws -> [Range<UInt64>] {
+        try blocks(of: inode, isWhole: true).map(\.place)
+    }
+
+    private static func behind(_ inode: UInt32) -> ContentsError {
+        ContentsError(.damaged, "the content of inode \(inode) lies behind the file system")
+    }
+
+    private func blocks(
+        of inode: UInt32,
+        isWhole: Bool
+    ) throws -> [(logical: UInt64, place: Range<UInt64>)] {
         final class Found { var runs: [(logical: UInt64, physical: UInt64, count: UInt64)] = [] }
         let found = Found()
         let code = unsafe varve_ext_runs(
-            system, inode.number, Unmanaged.passUnretained(found).toOpaque()
+            system, inode, Unmanaged.passUnretained(found).toOpaque(), isWhole ? 1 : 0
         ) { context, logical, physical, count in
             guard let context = unsafe context else { return 1 }
             let found = unsafe Unmanaged<Found>.fromOpaque(context).takeUnretainedValue()
             found.runs.append((logical, physical, count))
             return 0
         }
-        try require(code, "the content of inode \(inode.number) cannot be found")
+        try require(code, "the content of inode \(inode) cannot be found")
         return try found.runs.map { run in
-            let (offset, a) = run.logical.multipliedReportingOverflow(by: blockByteCount)
-            let (place, b) = run.physical.multipliedReportingOverflow(by: blockByteCount)
-            let (count, c) = run.count.multipliedReportingOverflow(by: blockByteCount)
+            let (place, a) = run.physical.multipliedReportingOverflow(by: blockByteCount)
+            let (count, b) = run.count.multipliedReportingOverflow(by: blockByteCount)
             let size = UInt64(bytes.range.count)
-            guard !a, !b, !c, place <= size, count <= size - place else {
-                throw ContentsError(
-                    .damaged, "the content of inode \(inode.number) lies behind the file system")
-            }
-            return Run(
-                offset: offset, imageOffset: bytes.range.lowerBound + place, byteCount: count)
+            guard !a, !b, place <= size, count <= size - place else { throw Self.behind(inode) }
+            let start = bytes.range.lowerBound + place
+            return (run.logical, start..<start + count)
         }
     }
 

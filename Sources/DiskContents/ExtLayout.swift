@@ -54,6 +54,8 @@ struct ExtLayout {
     let clusterByteCount: UInt64
     /// Where the first group begins.
     let start: UInt64
+    /// The block by which two machines keep off each other.
+    let guardBlock: Range<UInt64>?
     /// Inodes that are no files: of the journal, for growth, of quotas.
     let ownInodes: [UInt32]
 
@@ -93,6 +95,7 @@ struct ExtLayout {
         groupByteCount = UInt64(raw.blocks_per_group) * size
         clusterByteCount = UInt64(raw.blocks_per_cluster) * size
         start = place(UInt64(raw.first_block), 0).lowerBound
+        guardBlock = raw.guard_block == 0 ? nil : place(raw.guard_block, size)
         ownInodes = [1, 3, 4, 5, 6, 7, 8, 9, 10] + (raw.orphan_inode > 0 ? [raw.orphan_inode] : [])
     }
 

@@ -117,35 +117,31 @@ package struct FileDifference {
             let b = group < newer.layout.groups.count ? newer.layout.groups[group] : nil
             guard let table = b?.inodes ?? a?.inodes else { continue }
             let isMoved = a?.inodes != b?.inodes
-            let parts = isMoved ? [table] : Ranges.parts(of: changed, in: table)
-            for part in parts {
-                try compare(group, part, of: table.lowerBound, isMoved ? .max : 0)
+            guard !isMoved else {
+                try compareInodes(of: group, at: nil)
+                continue
+            }
+            for part in Ranges.parts(of: changed, in: table) {
+                try compareInodes(of: group, at: part)
             }
         }
     }
 
-    /// Compares the inodes of a part of a group's table.
-    private mutating func compare(
-        _ group: Int,
-        _ part: Range<UInt64>,
-        of start: UInt64,
-        _ all: UInt64
-    ) throws {
-        var old: [UInt32: ExtLayout.RawInode] = [:]
-        var new: [UInt32: ExtLayout.RawInode] = [:]
-        func collect(_ state: State, _ found: inout [UInt32: ExtLayout.RawInode]) throws {
-            guard group < state.layout.groups.count else { return }
+    /// Compares the inodes of a part of a group's table; all of them without a part.
+    private mutating func compareInodes(of group: Int, at part: Range<UInt64>?) throws {
+        func inodes(_ state: State) throws -> [UInt32: ExtLayout.RawInode] {
+            guard group < state.layout.groups.count else { return [:] }
             let used = state.layout.groups[group].usedInodes
-            let bytes = all > 0 ? used : part.clamped(to: used)
-            guard !bytes.isEmpty else { return }
+            let bytes = part?.clamped(to: used) ?? used
             var inodes: [UInt32: ExtLayout.RawInode] = [:]
-            try state.layout.forEachInode(of: group, at: bytes, in: state.system) {
-                inodes[$0] = $1
+            if !bytes.isEmpty {
+                try state.layout.forEachInode(of: group, at: bytes, in: state.system) {
+                    inodes[$0] = $1
+                }
             }
-            found = inodes
+            return inodes
         }
-        try collect(older, &old)
-        try collect(newer, &new)
+        let (old, new) = (try inodes(older), try inodes(newer))
         let own = Set(newer.layout.ownInodes)
         for number in Set(old.keys).union(new.keys) where !own.contains(number) {
             let (a, b) = (old[number], new[number])
@@ -178,8 +174,12 @@ package struct FileDifference {
                 + min(UInt64(state.system.imageRange.count), max(state.system.blockByteCount, 2048))
         ]
         for group in state.layout.groups { explained += group.fixed }
+        if let block = state.layout.guardBlock { explained.append(block) }
+        // One that is not in use, or damaged, explains nothing. What an inode had before may be shared
+        // with others, and say how many they are.
         for number in state.layout.ownInodes + Array(state.inodes.keys) {
-            explained += try places(of: number, in: state) ?? []
+            explained += (try? state.system.places(of: number)) ?? []
+            explained += (try? older.system.places(of: number)) ?? []
         }
         let left = Ranges.subtract(
             Ranges.ordered(explained),
@@ -192,12 +192,33 @@ package struct FileDifference {
                 of: group, at: state.layout.groups[group].usedInodes, in: state.system
             ) { number, inode in
                 guard inode.isUsed, state.inodes[number] == nil,
-                    let places = try places(of: number, in: state),
+                    let places = try? state.system.places(of: number),
                     places.contains(where: { !Ranges.parts(of: rest, in: $0).isEmpty })
                 else { return }
                 found.insert(number)
                 newer.inodes[number] = inode
                 older.inodes[number] = try older.layout.inode(number, in: older.system)
+            }
+        }
+        return found
+    }
+
+    /// The blocks of the file system in `ranges` that do differ: what is told of may be coarser.
+    private func different(_ ranges: [Range<UInt64>]) throws -> [Range<UInt64>] {
+        let size = newer.system.blockByteCount
+        var found: [Range<UInt64>] = []
+        for range in ranges {
+            var position = range.lowerBound
+            while position < range.upperBound {
+                let end = min(range.upperBound, position + size)
+                let count = Int(end - position)
+                let before =
+                    older.system.imageRange.contains(end - 1)
+                    ? try older.system.bytes(at: position, count: count) : []
+                if try newer.system.bytes(at: position, count: count) != before {
+                    Ranges.append(position..<end, to: &found)
+                }
+                position = end
             }
         }
         return found
@@ -232,34 +253,7 @@ package struct FileDifference {
         return Set((try? state.system.entries(of: directory)) ?? [])
     }
 
-    /// The blocks of the file system in `ranges` that do differ: what is told of may be coarser.
-    private func different(_ ranges: [Range<UInt64>]) throws -> [Range<UInt64>] {
-        let size = newer.system.blockByteCount
-        var found: [Range<UInt64>] = []
-        for range in ranges {
-            var position = range.lowerBound
-            while position < range.upperBound {
-                let end = min(range.upperBound, position + size)
-                let count = Int(end - position)
-                let before =
-                    older.system.imageRange.contains(end - 1)
-                    ? try older.system.bytes(at: position, count: count) : []
-                if try newer.system.bytes(at: position, count: count) != before {
-                    Ranges.append(position..<end, to: &found)
-                }
-                position = end
-            }
-        }
-        return found
-    }
-
-    /// Where content lies; nil where that cannot be said, of an inode that is not in use or damaged.
-    private func places(of number: UInt32, in state: State) throws -> [Range<UInt64>]? {
-        guard let inode = try? state.system.inode(number),
-            let runs = try? state.system.runs(of: inode)
-        else { return nil }
-        return runs.map { $0.imageOffset..<$0.imageOffset + $0.byteCount }
-    }
+    // MARK: Kinds
 
     private func change(
         _ number: UInt32,

@@ -64,6 +64,14 @@ final class FileSeries {
         }
     }
 
+    private struct Home {
+        let partition: Partition
+        let byteCount: UInt64
+        /// The block that has the partition table.
+        let table: BlockNumber
+        let identity: [UInt8]
+    }
+
     /// One snapshot of the series.
     private struct Place {
         let title: String
@@ -77,8 +85,9 @@ final class FileSeries {
     private let partition: Int?
     private var firstReader: SnapshotReader?
     private var place: Place?
-    /// Where the file system lies, and the block with the partition table that says so.
-    private var range: (bytes: Range<UInt64>, table: BlockNumber, byteCount: UInt64)?
+    /// Where the file system lies, what says so, and what it is.
+    private var home: Home?
+    private var hasWarned = false
     private var memories: [Question: Memory] = [:]
 
     /// - Parameters:
@@ -110,6 +119,32 @@ final class FileSeries {
         place = Place(
             title: "\(timeline.volume)@\(snapshot.generation)", bytes: TracedBytes(reader),
             tree: nil)
+        // What is remembered is of a file system; it may be another now, or elsewhere.
+        if let known = home, try !isHome(known, in: reader) {
+            home = nil
+            memories.removeAll()
+        }
+    }
+
+    private func isHome(_ known: Home, in reader: SnapshotReader) throws -> Bool {
+        // The table of a disk with partitions changes with them; without one, block 0 is the system's own.
+        guard known.byteCount == reader.byteCount,
+            try known.partition.number == nil || reader.number(ofBlock: 0) == known.table
+        else { return false }
+        return try Self.identity(known.partition.bytes, in: reader) == known.identity
+    }
+
+    /// What a superblock says of the file system's layout, and its id: its counts of inodes and blocks, its
+    /// sizes of blocks, groups and inodes.
+    private static func identity(_ bytes: Range<UInt64>, in reader: SnapshotReader) throws
+        -> [UInt8]
+    {
+        var superblock = [UInt8](repeating: 0, count: 1024)
+        guard bytes.count >= 2048, bytes.upperBound <= reader.byteCount else { return [] }
+        try unsafe superblock.withUnsafeMutableBytes {
+            unsafe try reader.read(into: $0, at: bytes.lowerBound + 1024)
+        }
+        return [0..<8, 20..<28, 32..<44, 88..<90, 104..<120].flatMap { superblock[$0] }
     }
 
     // MARK: Questions
@@ -184,15 +219,21 @@ final class FileSeries {
 
     private func open(_ place: Place) throws -> FileTree {
         let reader = place.bytes.reader
-        let table = try reader.number(ofBlock: 0)
-        if let range, range.table == table, range.byteCount == reader.byteCount,
-            let system = try? ExtFileSystem(on: place.bytes, range.bytes)
-        {
-            return try FileTree(system)
-        }
-        let chosen = try FileSystemChoice(reader, title: place.title)
+        let partition =
+            try home?.partition
+            ?? FileSystemChoice(reader, title: place.title)
             .partition(partition, of: FileSystemChoice.readableTypes)
-        range = (chosen.bytes, table, reader.byteCount)
-        return try FileTree(ExtFileSystem(on: place.bytes, chosen.bytes))
+        let system = try ExtFileSystem(on: place.bytes, partition.bytes)
+        if home == nil {
+            home = Home(
+                partition: partition, byteCount: reader.byteCount,
+                table: try reader.number(ofBlock: 0),
+                identity: try Self.identity(partition.bytes, in: reader))
+        }
+        if system.needsRecovery, !hasWarned {
+            hasWarned = true
+            service.warnOfJournal(place.title)
+        }
+        return try FileTree(system)
     }
 }

@@ -24,6 +24,9 @@ extension SnapshotService {
             SnapshotSelector(ends.newer.id.hexadecimal), purpose: "diff", options: options)
         let (treeB, place) = try b.files(partition: partition)
         let (treeA, _) = try a.files(partition: partition ?? place.number)
+        for (snapshot, tree) in [(a, treeA), (b, treeB)] where tree.system.needsRecovery {
+            warnOfJournal(snapshot.title)
+        }
         var difference = try FileDifference(
             from: treeA.system, to: treeB.system, changed: changed)
         return (a, b, try difference.find())

@@ -1,4 +1,5 @@
 package import DiskContents
+internal import Logging
 internal import Repository
 package import RepositoryFormat
 package import Serving
@@ -18,6 +19,17 @@ extension OpenSnapshot {
         let chosen = try FileSystemChoice(reader, title: title)
             .partition(number, of: FileSystemChoice.readableTypes)
         return (try FileTree(ExtFileSystem(on: reader, chosen.bytes)), chosen)
+    }
+}
+
+extension SnapshotService {
+    /// Says that what a journal holds is not in its place.
+    package func warnOfJournal(_ title: String) {
+        logger.warning(
+            """
+            the file system of \(title) was in use when it was captured, and its journal is not \
+            replayed: what was written last may be missing
+            """)
     }
 }
 

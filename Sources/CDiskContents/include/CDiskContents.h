@@ -60,7 +60,6 @@ struct varve_ext_layout {
     uint32_t first_block;
     uint32_t blocks_per_group;
     uint32_t blocks_per_cluster;
-    uint64_t block_count;
     // The block by which two machines keep off each other, and the inode that lists orphans; 0 for none.
     uint64_t guard_block;
     uint32_t orphan_inode;
@@ -90,9 +89,10 @@ long varve_ext_list(
         void *context, uint32_t inode, int may_be_directory, const char *name,
         size_t byte_count));
 // Calls `take` for blocks in a row that have content, in no order, until it gives something other than
-// 0.
+// 0; with `is_whole` also for blocks that say where content lies, and of attributes, whose `logical` is
+// UINT64_MAX.
 long varve_ext_runs(
-    varve_ext *system, uint32_t inode, void *context,
+    varve_ext *system, uint32_t inode, void *context, int is_whole,
     int (*take)(void *context, uint64_t logical, uint64_t physical, uint64_t count));
 // The content of a file or link that lies in its inode; at most `capacity` bytes are written, and
 // `byte_count` says how many there are.

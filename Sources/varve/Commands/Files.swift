@@ -26,16 +26,11 @@ struct FileOptions: ParsableArguments {
         followsLast: Bool
     ) throws -> (snapshot: OpenSnapshot, tree: FileTree, file: ExtFileSystem.Inode, path: String) {
         let selector = try FileSelector(text)
-        let snapshot = try repository.open(output).open(
+        let service = try repository.open(output)
+        let snapshot = try service.open(
             selector.snapshot, purpose: "read files", options: SnapshotReader.Options())
         let (tree, _) = try snapshot.files(partition: partition)
-        if tree.system.needsRecovery {
-            output.logger.warning(
-                """
-                the file system was in use when it was captured, and its journal is not replayed: \
-                what was written last may be missing
-                """)
-        }
+        if tree.system.needsRecovery { service.warnOfJournal(snapshot.title) }
         return (
             snapshot, tree, try tree.find(selector.path, followsLast: followsLast), selector.path
         )
