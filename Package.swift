@@ -270,6 +270,11 @@ let package = Package(
             swiftSettings: common
         ),
         .testTarget(
+            name: "BootServiceTests",
+            dependencies: ["BootService"],
+            swiftSettings: common
+        ),
+        .testTarget(
             name: "DiskContentsTests",
             dependencies: ["DiskContents", "TestKit"],
             swiftSettings: common
