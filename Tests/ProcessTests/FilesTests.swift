@@ -147,6 +147,36 @@ import Testing
         }
     }
 
+    @Test("A partition that is elsewhere now is not answered for from where it was")
+    func moved() throws {
+        let made = try Self.shell(
+            """
+            cd \(place.path)
+            mkdir one two
+            echo first >one/file; echo another >two/file
+            truncate -s 8M a.img b.img
+            mke2fs -q -F -t ext4 -d one a.img
+            mke2fs -q -F -t ext4 -d two b.img
+            truncate -s 32M moving.img
+            dd if=a.img of=moving.img bs=1M seek=1 conv=notrunc,sparse status=none
+            dd if=b.img of=moving.img bs=1M seek=16 conv=notrunc,sparse status=none
+            printf 'label: gpt\\nstart=1MiB,size=8MiB\\n' | sfdisk -q moving.img
+            """)
+        #expect(made.status == 0)
+        let disk = place.path + "/moving.img"
+        #expect(try varve("backup", disk, "--volume", "m").status == 0)
+        let again = try Self.shell(
+            "printf 'label: gpt\\nstart=16MiB,size=8MiB\\n' | sfdisk -q --wipe never \(disk)")
+        #expect(again.status == 0)
+        #expect(try varve("backup", disk, "--volume", "m").status == 0)
+        let history = try varve("history", "m:/file", "--json")
+        #expect(history.output.contains("\"size\":6") && history.output.contains("\"size\":8"))
+        let found = try varve("find", "m", "file", "--json")
+        #expect(found.output.split(separator: "\n").count == 2, "\(found)")
+        let difference = try varve("diff", "--files", "m@1", "m@2")
+        #expect(difference.status == 1 && difference.errors.contains("made anew"), "\(difference)")
+    }
+
     private func packs() throws -> Set<String> {
         let folder = place.repository + "/packs"
         let names = try FileManager.default.subpathsOfDirectory(atPath: folder)
