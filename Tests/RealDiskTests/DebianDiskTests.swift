@@ -102,6 +102,11 @@ extension MachinesInTurn {
             // moment chosen by time is the one that runs.
             let other = try await scratch.varve("boot-test", "debian@3", "--json")
             #expect(other.contains("\"firmware\":\"uefi\"") && other.contains("login-prompt"))
+            // Interrupted as from a terminal, with all that it started: that says nothing of the snapshot.
+            let interrupted = try await scratch.run(
+                "timeout", "--signal=INT", "5", Machine.program, "boot-test", "debian@1", "--bios")
+            #expect(
+                interrupted.status == 124 && interrupted.errors.contains("nothing was recorded"))
             let rows = try await scratch.varve("snapshots", "--json").split(separator: "\n")
             #expect(rows[2].contains("\"boot\":\"proved\"") && rows[3].contains("\"proved\""))
             #expect(rows[5].contains("\"boot\":\"refused\"") && !rows[0].contains("\"boot\""))
