@@ -39,6 +39,8 @@ let package = Package(
         .executable(name: "varve", targets: ["varve"]),
         // What nbdkit loads for 'varve export'.
         .library(name: "varve-nbdkit", type: .dynamic, targets: ["NBDPlugin"]),
+        // What reads FAT and NTFS for it.
+        .executable(name: "varve-file-reader", targets: ["varve-file-reader"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
@@ -120,6 +122,13 @@ let package = Package(
             ]
         ),
         layer("DiskContents", ["BlockModel", "CDiskContents", "LinuxIO"]),
+        // Reads file systems for DiskContents, with no rights and no files: it is all boundary with a C
+        // library, and has no Swift in it whose calls to the system would have to be allowed.
+        .executableTarget(
+            name: "varve-file-reader",
+            cSettings: [.headerSearchPath("../CDiskContents/include")],
+            linkerSettings: [.linkedLibrary("tsk"), .linkedLibrary("seccomp")]
+        ),
 
         // Composition, and the command line on top of it.
         layer(

@@ -161,8 +161,6 @@ long varve_ext_read_inode(varve_ext *owner, uint32_t number, struct varve_ext_in
     found->is_short_link =
         LINUX_S_ISLNK(inode.i_mode) && ext2fs_is_fast_symlink((struct ext2_inode *)&inode);
     found->byte_count = EXT2_I_SIZE((struct ext2_inode *)&inode);
-    found->allocated_byte_count =
-        ext2fs_get_stat_i_blocks(owner->system, (struct ext2_inode *)&inode) * 512;
     uint32_t atime = 0, mtime = 0, ctime = 0;
     if (end >= offsetof(struct ext2_inode_large, i_ctime_extra) + 4) ctime = inode.i_ctime_extra;
     if (end >= offsetof(struct ext2_inode_large, i_mtime_extra) + 4) mtime = inode.i_mtime_extra;

@@ -239,6 +239,14 @@ int varve_connect_socket(const char *path) {
 
 int varve_open_pipe(int ends[2]) { return pipe2(ends, O_CLOEXEC); }
 
+int varve_open_socket_pair(int ends[2]) {
+    return socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends);
+}
+
+ssize_t varve_send(int fd, const void *bytes, size_t byte_count) {
+    return send(fd, bytes, byte_count, MSG_NOSIGNAL);
+}
+
 int varve_sync_file_system(int fd) { return syncfs(fd); }
 
 int varve_set_attribute(int fd, const char *name, const void *value, size_t byte_count) {

@@ -1,3 +1,4 @@
+internal import BlockModel
 internal import CDiskContents
 internal import LinuxIO
 
@@ -5,43 +6,14 @@ internal import LinuxIO
 ///
 /// Its journal is not replayed. One thread at a time may use it.
 @safe
-package final class ExtFileSystem {
-    /// What an inode says of a file.
-    package struct Inode: Hashable, Sendable {
-        package let number: UInt32
-        /// As `st_mode`.
-        package let mode: UInt32
-        package let linkCount: Int
-        package let user: UInt32
-        package let group: UInt32
-        package let byteCount: UInt64
-        package let allocatedByteCount: UInt64
-        package let deviceMajor: UInt32
-        package let deviceMinor: UInt32
-        package let accessed: FileTime
-        package let modified: FileTime
-        package let changed: FileTime
-        let flags: UInt32
-        let isShortLink: Bool
-
-        package var kind: FileKind { FileKind(mode: mode) }
-    }
-
-    package struct Entry: Hashable, Sendable {
-        /// Any bytes but 0 and `/`.
-        package let name: [UInt8]
-        package let inode: UInt32
-        /// What the directory says; only the inode knows.
-        package let mayBeDirectory: Bool
-    }
-
+package final class ExtFileSystem: FileSystem {
     /// Bytes in a row that have content.
-    package struct Run: Hashable, Sendable {
+    private struct Run {
         /// Where in the file.
-        package let offset: UInt64
+        let offset: UInt64
         /// Where on the image.
-        package let imageOffset: UInt64
-        package let byteCount: UInt64
+        let imageOffset: UInt64
+        let byteCount: UInt64
     }
 
     /// Reads the file system's bytes, and remembers why that failed.
@@ -56,17 +28,24 @@ package final class ExtFileSystem {
         }
     }
 
-    package static let rootInode: UInt32 = 2
+    /// As ``Partition/type`` has them.
+    package static let types: Set<String> = ["ext2", "ext3", "ext4"]
+    package static let root: UInt64 = 2
+    private static let pieceByteCount = 1 << 20
+    /// Of an inode's flags, one of ours: the target of the link lies in it.
+    private static let shortLink: UInt64 = 1 << 32
 
     private let bytes: Bytes
     private let system: OpaquePointer
     package let blockByteCount: UInt64
+    private let piece: AlignedBuffer
 
     /// Opens the file system that lies at `range` of an image.
     ///
     /// - Throws: ``ContentsError`` when there is none, or it needs what the library does not know; what
     ///   the image throws.
     package init(on image: any ImageBytes, _ range: Range<UInt64>) throws {
+        piece = try AlignedBuffer(byteCount: Self.pieceByteCount)
         let bytes = Bytes(image, range)
         var system: OpaquePointer?
         let code = unsafe varve_ext_open(
@@ -96,12 +75,16 @@ package final class ExtFileSystem {
 
     deinit { unsafe varve_ext_close(system) }
 
-    /// Whether its journal holds what is not in its place yet, so that a mount may show more.
+    package var rootInode: UInt64 { Self.root }
+
     package var needsRecovery: Bool { unsafe varve_ext_needs_recovery(system) != 0 }
 
     private static func text(_ code: Int) -> String {
         unsafe varve_ext_message(code).map { unsafe String(cString: $0) } ?? "error \(code)"
     }
+
+    /// What the library knows it by; one that it can't have is one that it refuses.
+    private static func raw(_ inode: UInt64) -> UInt32 { UInt32(clamping: inode) }
 
     private func require(_ code: Int, _ what: @autoclosure () -> String) throws {
         guard code != 0 else { return }
@@ -109,62 +92,59 @@ package final class ExtFileSystem {
         throw bytes.failure ?? ContentsError(.damaged, "\(what()): \(Self.text(code))")
     }
 
-    package func inode(_ number: UInt32) throws -> Inode {
+    package func inode(_ number: UInt64) throws -> Inode {
         var found = varve_ext_inode()
         try require(
-            unsafe varve_ext_read_inode(system, number, &found), "inode \(number) cannot be read")
+            unsafe varve_ext_read_inode(system, Self.raw(number), &found),
+            "inode \(number) cannot be read")
         guard found.byte_count <= UInt64(Int64.max) else {
             throw ContentsError(.damaged, "inode \(number) is larger than a file can be")
         }
         return Inode(
             number: number, mode: UInt32(found.mode), linkCount: Int(found.link_count),
             user: found.user, group: found.group, byteCount: found.byte_count,
-            allocatedByteCount: found.allocated_byte_count, deviceMajor: found.device_major,
-            deviceMinor: found.device_minor,
+            deviceMajor: found.device_major, deviceMinor: found.device_minor,
             accessed: FileTime(found.accessed, found.accessed_fraction),
             modified: FileTime(found.modified, found.modified_fraction),
-            changed: FileTime(found.changed, found.changed_fraction), flags: found.flags,
-            isShortLink: found.is_short_link != 0)
+            changed: FileTime(found.changed, found.changed_fraction),
+            flags: UInt64(found.flags) | (found.is_short_link != 0 ? Self.shortLink : 0))
     }
 
-    /// The inode of a name in a directory; nil when there is none.
-    package func lookUp(_ name: [UInt8], in directory: UInt32) throws -> UInt32? {
+    package func lookUp(_ name: [UInt8], in directory: UInt64) throws -> UInt64? {
         var found: UInt32 = 0
         let code = unsafe name.withUnsafeBytes { name in
             unsafe varve_ext_look_up(
-                system, directory, name.baseAddress?.assumingMemoryBound(to: CChar.self),
+                system, Self.raw(directory), name.baseAddress?.assumingMemoryBound(to: CChar.self),
                 name.count, &found)
         }
         if bytes.failure == nil, Self.isNotFound(code) { return nil }
         try require(code, "directory inode \(directory) cannot be read")
-        return found
+        return UInt64(found)
     }
 
     private static func isNotFound(_ code: Int) -> Bool { code == varve_ext_not_found() }
 
-    /// Entries of a directory but `.` and `..`, in the order of their names.
-    ///
-    /// - Throws: ``ContentsError`` when it is damaged; a name that is none of a file is damage too.
-    package func entries(of directory: UInt32) throws -> [Entry] {
+    package func entries(of directory: UInt64) throws -> [DirectoryEntry] {
         final class Found {
-            var entries: [Entry] = []
+            var entries: [DirectoryEntry] = []
             var hasBadName = false
         }
         let found = Found()
         let code = unsafe varve_ext_list(
-            system, directory, Unmanaged.passUnretained(found).toOpaque()
+            system, Self.raw(directory), Unmanaged.passUnretained(found).toOpaque()
         ) { context, inode, mayBeDirectory, name, count in
             guard let context = unsafe context, let name = unsafe name else { return 1 }
             let found = unsafe Unmanaged<Found>.fromOpaque(context).takeUnretainedValue()
             let bytes = unsafe UnsafeRawBufferPointer(start: name, count: count)
             let text = unsafe [UInt8](bytes)
-            if text == [0x2e] || text == [0x2e, 0x2e] { return 0 }
-            guard !text.contains(0), !text.contains(0x2f) else {
+            if DirectoryEntry.isOwnOrParent(text) { return 0 }
+            guard DirectoryEntry.isName(text) else {
                 found.hasBadName = true
                 return 0
             }
             found.entries.append(
-                Entry(name: text, inode: inode, mayBeDirectory: mayBeDirectory != 0))
+                DirectoryEntry(
+                    name: text, inode: UInt64(inode), mayBeDirectory: mayBeDirectory != 0))
             return 0
         }
         try require(code, "directory inode \(directory) cannot be read")
@@ -176,7 +156,7 @@ package final class ExtFileSystem {
     }
 
     /// Where the content of a file lies, in order; what is between has no content and reads as zeros.
-    package func runs(of inode: Inode) throws -> [Run] {
+    private func runs(of inode: Inode) throws -> [Run] {
         try blocks(of: inode.number, isWhole: false).map { run in
             let (offset, overflows) = run.logical.multipliedReportingOverflow(by: blockByteCount)
             guard !overflows else { throw Self.behind(inode.number) }
@@ -187,22 +167,56 @@ package final class ExtFileSystem {
     }
 
     /// Bytes of the image that an inode has: content, what says where that lies, and attributes.
-    func places(of inode: UInt32) throws -> [Range<UInt64>] {
+    func places(of inode: UInt64) throws -> [Range<UInt64>] {
         try blocks(of: inode, isWhole: true).map(\.place)
     }
 
-    private static func behind(_ inode: UInt32) -> ContentsError {
+    package func forEachPiece(
+        of inode: Inode,
+        _ body: (_ offset: UInt64, RawSpan) throws -> Void
+    ) throws {
+        guard !isEncrypted(inode) else {
+            throw ContentsError(
+                .unsuitable, "it is encrypted by the file system, and its key is not here")
+        }
+        if let content = try inlineContent(of: inode) { return try body(0, content.rawSpan) }
+        let (piece, image) = (piece, bytes.image)
+        var end: UInt64 = 0
+        for run in try runs(of: inode).sorted(by: { $0.offset < $1.offset }) {
+            guard run.offset >= end else {
+                throw ContentsError(
+                    .damaged, "inode \(inode.number) has two places for the same content")
+            }
+            end = run.offset + run.byteCount
+            var done: UInt64 = 0
+            let count = min(run.byteCount, inode.byteCount - min(inode.byteCount, run.offset))
+            while done < count {
+                let part = Int(min(count - done, UInt64(Self.pieceByteCount)))
+                try piece.withMutableBytes { bytes in
+                    unsafe try bytes.withUnsafeMutableBytes {
+                        unsafe try image.read(
+                            into: UnsafeMutableRawBufferPointer(rebasing: $0[..<part]),
+                            at: run.imageOffset + done)
+                    }
+                }
+                try body(run.offset + done, piece.bytes.extracting(0..<part))
+                done += UInt64(part)
+            }
+        }
+    }
+
+    private static func behind(_ inode: UInt64) -> ContentsError {
         ContentsError(.damaged, "the content of inode \(inode) lies behind the file system")
     }
 
     private func blocks(
-        of inode: UInt32,
+        of inode: UInt64,
         isWhole: Bool
     ) throws -> [(logical: UInt64, place: Range<UInt64>)] {
         final class Found { var runs: [(logical: UInt64, physical: UInt64, count: UInt64)] = [] }
         let found = Found()
         let code = unsafe varve_ext_runs(
-            system, inode, Unmanaged.passUnretained(found).toOpaque(), isWhole ? 1 : 0
+            system, Self.raw(inode), Unmanaged.passUnretained(found).toOpaque(), isWhole ? 1 : 0
         ) { context, logical, physical, count in
             guard let context = unsafe context else { return 1 }
             let found = unsafe Unmanaged<Found>.fromOpaque(context).takeUnretainedValue()
@@ -221,13 +235,13 @@ package final class ExtFileSystem {
     }
 
     /// The content where it lies in the inode; nil where it does not.
-    package func inlineContent(of inode: Inode) throws -> [UInt8]? {
-        guard inode.flags & UInt32(VARVE_EXT_INLINE) != 0 || inode.isShortLink else { return nil }
+    private func inlineContent(of inode: Inode) throws -> [UInt8]? {
+        guard inode.flags & (UInt64(VARVE_EXT_INLINE) | Self.shortLink) != 0 else { return nil }
         var content = [UInt8](repeating: 0, count: 64 << 10)
         var count = 0
         let code = unsafe content.withUnsafeMutableBytes { content in
             unsafe varve_ext_inline_content(
-                system, inode.number, content.baseAddress, content.count, &count)
+                system, Self.raw(inode.number), content.baseAddress, content.count, &count)
         }
         try require(code, "the content of inode \(inode.number) cannot be read")
         guard count <= content.count else {
@@ -237,16 +251,15 @@ package final class ExtFileSystem {
         return content
     }
 
-    package func isEncrypted(_ inode: Inode) -> Bool {
-        inode.flags & UInt32(VARVE_EXT_ENCRYPTED) != 0
+    private func isEncrypted(_ inode: Inode) -> Bool {
+        inode.flags & UInt64(VARVE_EXT_ENCRYPTED) != 0
     }
 
-    /// Extended attributes, as `getxattr` would give them.
     package func attributes(of inode: Inode) throws -> [(name: String, value: [UInt8])] {
         final class Found { var attributes: [(name: String, value: [UInt8])] = [] }
         let found = Found()
         let code = unsafe varve_ext_attributes(
-            system, inode.number, Unmanaged.passUnretained(found).toOpaque()
+            system, Self.raw(inode.number), Unmanaged.passUnretained(found).toOpaque()
         ) { context, name, value, count in
             guard let context = unsafe context, let name = unsafe name else { return 1 }
             let found = unsafe Unmanaged<Found>.fromOpaque(context).takeUnretainedValue()
@@ -294,46 +307,5 @@ package final class ExtFileSystem {
         return try bytes(at: bytes.range.lowerBound + offset, count: Int(blockByteCount))
     }
 
-    /// Makes what is kept of inodes be read again.
-    package func forgetInodes() { unsafe varve_ext_forget_inodes(system) }
-
-    /// Reads content by a run of it.
-    @unsafe
-    package func read(into target: UnsafeMutableRawBufferPointer, at imageOffset: UInt64) throws {
-        unsafe try bytes.image.read(into: target, at: imageOffset)
-    }
-}
-
-/// A moment of a file.
-package struct FileTime: Hashable, Sendable {
-    /// Since 1970.
-    package let seconds: Int64
-    package let nanoseconds: UInt32
-
-    init(_ seconds: Int64, _ nanoseconds: UInt32) {
-        self.seconds = seconds
-        self.nanoseconds = nanoseconds
-    }
-}
-
-/// What a file is.
-package enum FileKind: String, Hashable, Sendable {
-    case file, directory
-    case symbolicLink = "symbolic-link"
-    case characterDevice = "character-device"
-    case blockDevice = "block-device"
-    case pipe, socket, unknown
-
-    init(mode: UInt32) {
-        switch mode & 0o170000 {
-        case 0o100000: self = .file
-        case 0o040000: self = .directory
-        case 0o120000: self = .symbolicLink
-        case 0o020000: self = .characterDevice
-        case 0o060000: self = .blockDevice
-        case 0o010000: self = .pipe
-        case 0o140000: self = .socket
-        default: self = .unknown
-        }
-    }
+    package func forget() { unsafe varve_ext_forget_inodes(system) }
 }

@@ -57,7 +57,7 @@ struct ExtLayout {
     /// The block by which two machines keep off each other.
     let guardBlock: Range<UInt64>?
     /// Inodes that are no files: of the journal, for growth, of quotas.
-    let ownInodes: [UInt32]
+    let ownInodes: [UInt64]
 
     init(_ system: ExtFileSystem) throws {
         let raw = system.rawLayout()
@@ -96,7 +96,8 @@ struct ExtLayout {
         clusterByteCount = UInt64(raw.blocks_per_cluster) * size
         start = place(UInt64(raw.first_block), 0).lowerBound
         guardBlock = raw.guard_block == 0 ? nil : place(raw.guard_block, size)
-        ownInodes = [1, 3, 4, 5, 6, 7, 8, 9, 10] + (raw.orphan_inode > 0 ? [raw.orphan_inode] : [])
+        ownInodes =
+            [1, 3, 4, 5, 6, 7, 8, 9, 10] + (raw.orphan_inode > 0 ? [UInt64(raw.orphan_inode)] : [])
     }
 
     // MARK: Inodes
@@ -106,7 +107,7 @@ struct ExtLayout {
         of group: Int,
         at bytes: Range<UInt64>,
         in system: ExtFileSystem,
-        _ body: (_ number: UInt32, RawInode) throws -> Void
+        _ body: (_ number: UInt64, RawInode) throws -> Void
     ) throws {
         let table = groups[group].inodes
         let lower = (max(bytes.lowerBound, table.lowerBound) - table.lowerBound) / inodeByteCount
@@ -127,19 +128,20 @@ struct ExtLayout {
                     .addingReportingOverflow(UInt32(next + position) + 1)
                 guard !overflows else { return }
                 try body(
-                    number, RawInode(bytes: Array(raw[first..<first + Int(inodeByteCount)])))
+                    UInt64(number), RawInode(bytes: Array(raw[first..<first + Int(inodeByteCount)]))
+                )
             }
             next += count
         }
     }
 
-    func group(ofInode number: UInt32) -> Int { Int((number - 1) / inodesPerGroup) }
+    func group(ofInode number: UInt64) -> Int { Int((number - 1) / UInt64(inodesPerGroup)) }
 
     /// The inode as it lies there; nil for a number that there is none of, or that was never used.
-    func inode(_ number: UInt32, in system: ExtFileSystem) throws -> RawInode? {
+    func inode(_ number: UInt64, in system: ExtFileSystem) throws -> RawInode? {
         guard number > 0, group(ofInode: number) < groups.count else { return nil }
         let group = groups[group(ofInode: number)]
-        let offset = UInt64((number - 1) % inodesPerGroup) * inodeByteCount
+        let offset = ((number - 1) % UInt64(inodesPerGroup)) * inodeByteCount
         guard group.usedInodes.lowerBound + offset + inodeByteCount <= group.usedInodes.upperBound
         else { return nil }
         return RawInode(

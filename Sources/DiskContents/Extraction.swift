@@ -31,8 +31,8 @@ package final class Extraction {
     private let progress: (Summary) -> Void
     private var summary = Summary()
     /// Where the files with several names were written first.
-    private var firstNames: [UInt32: [UInt8]] = [:]
-    private var seenDirectories: Set<UInt32> = []
+    private var firstNames: [UInt64: [UInt8]] = [:]
+    private var seenDirectories: Set<UInt64> = []
 
     package init(
         _ tree: FileTree,
@@ -50,7 +50,7 @@ package final class Extraction {
     ///
     /// - Throws: ``ContentsError``, ``SystemError``; what was written until then stays.
     package func run(
-        _ inode: ExtFileSystem.Inode,
+        _ inode: Inode,
         as name: [UInt8],
         in directory: DirectoryHandle
     ) throws -> Summary {
@@ -60,7 +60,7 @@ package final class Extraction {
     }
 
     private func write(
-        _ inode: ExtFileSystem.Inode,
+        _ inode: Inode,
         _ name: [UInt8],
         in directory: DirectoryHandle,
         root: DirectoryHandle,
@@ -110,7 +110,7 @@ package final class Extraction {
     }
 
     private func writeDirectory(
-        _ inode: ExtFileSystem.Inode,
+        _ inode: Inode,
         _ name: [UInt8],
         in directory: DirectoryHandle,
         _ root: DirectoryHandle,
@@ -147,8 +147,8 @@ package final class Extraction {
         summary.directoryCount += 1
     }
 
-    private func writeContent(_ inode: ExtFileSystem.Inode, _ file: NewFile) throws {
-        try tree.forEachPiece(of: inode) { offset, bytes in
+    private func writeContent(_ inode: Inode, _ file: NewFile) throws {
+        try tree.system.forEachPiece(of: inode) { offset, bytes in
             guard !isInterrupted() else { throw ExtractionInterrupted() }
             try file.write(bytes, at: offset)
             summary.byteCount += UInt64(bytes.byteCount)
@@ -160,7 +160,7 @@ package final class Extraction {
     /// What is not content.
     ///
     /// The mode comes after the owner, which takes rights away, and the times last.
-    private func finish(_ inode: ExtFileSystem.Inode, _ file: NewFile, _ path: [UInt8]) throws {
+    private func finish(_ inode: Inode, _ file: NewFile, _ path: [UInt8]) throws {
         for attribute in try tree.system.attributes(of: inode) {
             try file.setAttribute(attribute.name, attribute.value).map { remark($0, path) }
         }
@@ -186,11 +186,11 @@ package struct ExtractionInterrupted: Error, CustomStringConvertible {
 }
 
 extension DirectoryHandle {
-    fileprivate func setOwner(_ inode: ExtFileSystem.Inode, of name: [UInt8]) throws -> String? {
+    fileprivate func setOwner(_ inode: Inode, of name: [UInt8]) throws -> String? {
         try setOwner(user: inode.user, group: inode.group, of: name)
     }
 
-    fileprivate func setTimes(_ inode: ExtFileSystem.Inode, of name: [UInt8]) throws {
+    fileprivate func setTimes(_ inode: Inode, of name: [UInt8]) throws {
         try setTimes(
             accessed: (inode.accessed.seconds, inode.accessed.nanoseconds),
             modified: (inode.modified.seconds, inode.modified.nanoseconds), of: name)

@@ -15,7 +15,7 @@ package struct FileChange: Hashable, Sendable {
     /// The name that it had.
     package let oldPath: [UInt8]?
     package let fileKind: FileKind
-    package let inode: UInt32
+    package let inode: UInt64
 }
 
 /// Which files differ between two states of an ext file system, found from the bytes that differ: from
@@ -37,7 +37,7 @@ package struct FileDifference {
         let system: ExtFileSystem
         let layout: ExtLayout
         /// Inodes of which a byte that matters changed, as they are in this state.
-        var inodes: [UInt32: ExtLayout.RawInode] = [:]
+        var inodes: [UInt64: ExtLayout.RawInode] = [:]
 
         init(_ system: ExtFileSystem) throws {
             self.system = system
@@ -129,11 +129,11 @@ package struct FileDifference {
 
     /// Compares the inodes of a part of a group's table; all of them without a part.
     private mutating func compareInodes(of group: Int, at part: Range<UInt64>?) throws {
-        func inodes(_ state: State) throws -> [UInt32: ExtLayout.RawInode] {
+        func inodes(_ state: State) throws -> [UInt64: ExtLayout.RawInode] {
             guard group < state.layout.groups.count else { return [:] }
             let used = state.layout.groups[group].usedInodes
             let bytes = part?.clamped(to: used) ?? used
-            var inodes: [UInt32: ExtLayout.RawInode] = [:]
+            var inodes: [UInt64: ExtLayout.RawInode] = [:]
             if !bytes.isEmpty {
                 try state.layout.forEachInode(of: group, at: bytes, in: state.system) {
                     inodes[$0] = $1
@@ -167,7 +167,7 @@ package struct FileDifference {
     ///
     /// What changed is first explained by what is no content, by the inodes that changed, and by what
     /// is not in use; only where some of it is left are the other inodes gone through.
-    private mutating func findRewritten() throws -> Set<UInt32> {
+    private mutating func findRewritten() throws -> Set<UInt64> {
         let state = newer
         var explained: [Range<UInt64>] = [
             state.system.imageRange.lowerBound..<state.system.imageRange.lowerBound
@@ -186,7 +186,7 @@ package struct FileDifference {
             from: Ranges.parts(of: changed, in: state.system.imageRange))
         let rest = try different(state.layout.inUse(left, in: state.system))
         guard !rest.isEmpty else { return [] }
-        var found: Set<UInt32> = []
+        var found: Set<UInt64> = []
         for group in state.layout.groups.indices {
             try state.layout.forEachInode(
                 of: group, at: state.layout.groups[group].usedInodes, in: state.system
@@ -244,9 +244,9 @@ package struct FileDifference {
 
     /// None of one that is no directory there, or a damaged one.
     private static func entries(
-        of directory: UInt32,
+        of directory: UInt64,
         in state: State
-    ) -> Set<ExtFileSystem.Entry> {
+    ) -> Set<DirectoryEntry> {
         guard let inode = state.inodes[directory], inode.isUsed, inode.kind == .directory else {
             return []
         }
@@ -256,10 +256,10 @@ package struct FileDifference {
     // MARK: Kinds
 
     private func change(
-        _ number: UInt32,
+        _ number: UInt64,
         _ before: ExtLayout.RawInode,
         _ after: ExtLayout.RawInode,
-        _ rewritten: Set<UInt32>
+        _ rewritten: Set<UInt64>
     ) throws -> FileChange.Kind? {
         // What is in a directory is told of what is in it.
         let isDirectory = after.kind == .directory
@@ -275,13 +275,13 @@ package struct FileDifference {
 
     // MARK: Names
 
-    private func names(of state: State) throws -> [UInt32: [[UInt8]]] {
+    private func names(of state: State) throws -> [UInt64: [[UInt8]]] {
         var search = NameSearch(state.system, state.layout)
         return try search.names(of: state.inodes.filter(\.value.isUsed))
     }
 
     private mutating func compare(
-        _ number: UInt32,
+        _ number: UInt64,
         _ fileKind: FileKind,
         _ kind: FileChange.Kind?,
         _ old: [[UInt8]],
@@ -316,7 +316,7 @@ package struct FileDifference {
     private static func removed(
         _ path: [UInt8],
         _ inode: ExtLayout.RawInode,
-        _ number: UInt32
+        _ number: UInt64
     ) -> FileChange {
         FileChange(
             kind: .removed, path: path, oldPath: nil, fileKind: inode.kind, inode: number)
@@ -325,7 +325,7 @@ package struct FileDifference {
     private static func added(
         _ path: [UInt8],
         _ inode: ExtLayout.RawInode,
-        _ number: UInt32
+        _ number: UInt64
     ) -> FileChange {
         FileChange(kind: .added, path: path, oldPath: nil, fileKind: inode.kind, inode: number)
     }

@@ -1,20 +1,14 @@
 internal import BlockModel
-internal import LinuxIO
 
 /// The files of a file system, by their paths.
 package final class FileTree {
     /// As many as Linux follows.
     private static let linkLimit = 40
     private static let linkByteLimit: UInt64 = 4096
-    private static let pieceByteCount = 1 << 20
 
-    package let system: ExtFileSystem
-    private let piece: AlignedBuffer
+    package let system: any FileSystem
 
-    package init(_ system: ExtFileSystem) throws {
-        self.system = system
-        piece = try AlignedBuffer(byteCount: Self.pieceByteCount)
-    }
+    package init(_ system: any FileSystem) { self.system = system }
 
     // MARK: Paths
 
@@ -22,9 +16,9 @@ package final class FileTree {
     /// one if `followsLast`.
     ///
     /// - Throws: ``ContentsError``.
-    package func find(_ path: String, followsLast: Bool = false) throws -> ExtFileSystem.Inode {
+    package func find(_ path: String, followsLast: Bool = false) throws -> Inode {
         var rest = Array(Self.parts(Array(path.utf8)).reversed())
-        var directories = [try system.inode(ExtFileSystem.rootInode)]
+        var directories = [try system.inode(system.rootInode)]
         var linkCount = 0
         while let name = rest.popLast() {
             guard let directory = directories.last, directory.kind == .directory else {
@@ -58,12 +52,12 @@ package final class FileTree {
         path.split(separator: 0x2f).map(Array.init)
     }
 
-    package func linkTarget(of inode: ExtFileSystem.Inode) throws -> [UInt8] {
+    package func linkTarget(of inode: Inode) throws -> [UInt8] {
         guard inode.kind == .symbolicLink, inode.byteCount <= Self.linkByteLimit else {
             throw ContentsError(.damaged, "inode \(inode.number) is no symbolic link")
         }
         var target: [UInt8] = []
-        try forEachPiece(of: inode) { _, bytes in target += [UInt8](copying: bytes) }
+        try system.forEachPiece(of: inode) { _, bytes in target += [UInt8](copying: bytes) }
         // The system ends one at its first zero.
         return Array(target.prefix { $0 != 0 })
     }
@@ -73,13 +67,13 @@ package final class FileTree {
     /// `body` gets the path below it, without a slash in front. A directory is gone into once, whatever
     /// leads to it.
     package func walk(
-        _ directory: ExtFileSystem.Inode,
-        _ body: (_ path: [UInt8], ExtFileSystem.Inode) throws -> Void
+        _ directory: Inode,
+        _ body: (_ path: [UInt8], Inode) throws -> Void
     ) throws {
-        var seen: Set<UInt32> = [directory.number]
-        var pending: [(path: [UInt8], number: UInt32)] = [([], directory.number)]
+        var seen: Set<UInt64> = [directory.number]
+        var pending: [(path: [UInt8], number: UInt64)] = [([], directory.number)]
         while let next = pending.popLast() {
-            var found: [(path: [UInt8], number: UInt32)] = []
+            var found: [(path: [UInt8], number: UInt64)] = []
             for entry in try system.entries(of: next.number) {
                 let path = next.path.isEmpty ? entry.name : next.path + [0x2f] + entry.name
                 let inode = try system.inode(entry.inode)
@@ -89,46 +83,6 @@ package final class FileTree {
                 }
             }
             pending += found.reversed()
-        }
-    }
-
-    // MARK: Content
-
-    /// Calls `body` with what a file or link holds, in order, in pieces of up to 1 MiB; what it has no
-    /// content for is left out, and is zeros.
-    package func forEachPiece(
-        of inode: ExtFileSystem.Inode,
-        _ body: (_ offset: UInt64, RawSpan) throws -> Void
-    ) throws {
-        guard !system.isEncrypted(inode) else {
-            throw ContentsError(
-                .unsuitable, "it is encrypted by the file system, and its key is not here")
-        }
-        if let content = try system.inlineContent(of: inode) {
-            return try body(0, content.rawSpan)
-        }
-        let piece = piece
-        var end: UInt64 = 0
-        for run in try system.runs(of: inode).sorted(by: { $0.offset < $1.offset }) {
-            guard run.offset >= end else {
-                throw ContentsError(
-                    .damaged, "inode \(inode.number) has two places for the same content")
-            }
-            end = run.offset + run.byteCount
-            var done: UInt64 = 0
-            let count = min(run.byteCount, inode.byteCount - min(inode.byteCount, run.offset))
-            while done < count {
-                let part = Int(min(count - done, UInt64(Self.pieceByteCount)))
-                try piece.withMutableBytes { bytes in
-                    unsafe try bytes.withUnsafeMutableBytes {
-                        unsafe try system.read(
-                            into: UnsafeMutableRawBufferPointer(rebasing: $0[..<part]),
-                            at: run.imageOffset + done)
-                    }
-                }
-                try body(run.offset + done, piece.bytes.extracting(0..<part))
-                done += UInt64(part)
-            }
         }
     }
 }

@@ -8,6 +8,14 @@ package enum Program {
             .first { unsafe access($0, X_OK) == 0 }
     }
 
+    /// Where a file is that is installed with this program: beside it, or in `../lib/varve`; nil when it is
+    /// not there.
+    package static func companion(_ name: String) -> String? {
+        let folder = Directory.parent(of: Directory.resolve("/proc/self/exe") ?? "/usr/bin/varve")
+        return [folder, "\(folder)/../lib/varve", "\(folder)/../lib"].map { "\($0)/\(name)" }
+            .first { unsafe access($0, R_OK) == 0 }
+    }
+
     /// Runs a program to its end; gives its status, 128 and the signal when one ended it.
     ///
     /// What it says goes to `output`, a descriptor; nowhere when that is nil.

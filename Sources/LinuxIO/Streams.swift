@@ -51,6 +51,71 @@ package final class PipeWriter {
     package var descriptor: Int32 { handle.descriptor }
 }
 
+/// One end of a connection with a program that this one started.
+package final class Channel {
+    private let handle: FileHandle
+    private let subject: String
+
+    private init(_ handle: consuming FileHandle, _ subject: String) {
+        self.handle = handle
+        self.subject = subject
+    }
+
+    /// Makes a connection.
+    ///
+    /// - Parameter subject: whom errors name.
+    /// - Returns: our end, and the one that is given away.
+    /// - Throws: ``SystemError``.
+    package static func open(
+        to subject: String
+    ) throws(SystemError) -> (own: Channel, other: PipeWriter) {
+        var ends: [Int32] = [-1, -1]
+        guard unsafe varve_open_socket_pair(&ends) == 0 else { throw SystemError(.open, subject) }
+        return (
+            Channel(FileHandle(adopting: ends[0]), subject),
+            PipeWriter(FileHandle(adopting: ends[1]))
+        )
+    }
+
+    package func send(_ bytes: RawSpan) throws(SystemError) {
+        var done = 0
+        while done < bytes.byteCount {
+            let count = unsafe bytes.extracting(droppingFirst: done).withUnsafeBytes {
+                unsafe varve_send(handle.descriptor, $0.baseAddress, $0.count)
+            }
+            if count < 0, errno == EINTR { continue }
+            guard count > 0 else { throw SystemError(.write, subject) }
+            done += count
+        }
+    }
+
+    package enum Arrival { case whole, endedBefore, silent }
+
+    /// Fills `target`, unless the other end closes before, or nothing comes for `milliseconds`.
+    @unsafe
+    package func receive(
+        into target: UnsafeMutableRawBufferPointer,
+        milliseconds: Int32
+    ) throws(SystemError) -> Arrival {
+        var done = 0
+        while done < target.count {
+            var poll = pollfd(fd: handle.descriptor, events: Int16(POLLIN), revents: 0)
+            let ready = unsafe Glibc.poll(&poll, 1, milliseconds)
+            if ready < 0, errno == EINTR { continue }
+            guard ready != 0 else { return .silent }
+            let count = unsafe Glibc.read(
+                handle.descriptor, target.baseAddress.map { unsafe $0 + done },
+                target.count - done)
+            if count < 0, errno == EINTR { continue }
+            if count < 0, errno == ECONNRESET { return .endedBefore }
+            guard count >= 0 else { throw SystemError(.read, subject) }
+            guard count > 0 else { return .endedBefore }
+            done += count
+        }
+        return .whole
+    }
+}
+
 package enum Pipe {
     /// Both ends of a new pipe.
     package static func open() throws(SystemError) -> (reader: ByteStream, writer: PipeWriter) {

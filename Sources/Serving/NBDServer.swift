@@ -225,12 +225,7 @@ package final class NBDServer {
     /// The library that nbdkit loads: beside the program, or where installations have it.
     private static func plugin() throws -> String {
         let name = "libvarve-nbdkit.so"
-        let folder = Directory.parent(of: Directory.resolve("/proc/self/exe") ?? "/usr/bin/varve")
-        let candidates = [folder, "\(folder)/../lib/varve", "\(folder)/../lib"].map {
-            "\($0)/\(name)"
-        }
-        guard let found = candidates.first(where: { (try? FileStatus(path: $0)) ?? nil != nil })
-        else {
+        guard let found = Program.companion(name) else {
             throw ServingError(
                 description:
                     "\(name) is not beside the program, nor in ../lib/varve; build it with "

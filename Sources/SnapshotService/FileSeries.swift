@@ -13,19 +13,19 @@ final class FileSeries {
     /// What is asked for, of any snapshot.
     enum Question: Hashable {
         case path(String)
-        case directory(UInt32)
-        case inode(UInt32)
+        case directory(UInt64)
+        case inode(UInt64)
     }
 
     /// A name in a directory.
     struct Entry {
         let name: [UInt8]
-        let inode: UInt32
+        let inode: UInt64
         let isDirectory: Bool
     }
 
     enum Answer {
-        case file(ExtFileSystem.Inode?)
+        case file(Inode?)
         case entries([Entry])
     }
 
@@ -66,6 +66,7 @@ final class FileSeries {
 
     private struct Home {
         let partition: Partition
+        let rootInode: UInt64
         let byteCount: UInt64
         /// The block that has the partition table.
         let table: BlockNumber
@@ -131,26 +132,36 @@ final class FileSeries {
         guard known.byteCount == reader.byteCount,
             try known.partition.number == nil || reader.number(ofBlock: 0) == known.table
         else { return false }
-        return try Self.identity(known.partition.bytes, in: reader) == known.identity
+        return try Self.identity(known.partition, in: reader) == known.identity
     }
 
-    /// What a superblock says of the file system's layout, and its id: its counts of inodes and blocks, its
-    /// sizes of blocks, groups and inodes.
-    private static func identity(_ bytes: Range<UInt64>, in reader: SnapshotReader) throws
-        -> [UInt8]
-    {
-        var superblock = [UInt8](repeating: 0, count: 1024)
+    /// What a superblock of ext says of the file system's layout, and its id: its counts of inodes and
+    /// blocks, its sizes of blocks, groups and inodes; of another type, its first sector.
+    private static func identity(
+        _ partition: Partition,
+        in reader: SnapshotReader
+    ) throws -> [UInt8] {
+        let bytes = partition.bytes
+        var head = [UInt8](repeating: 0, count: 2048)
         guard bytes.count >= 2048, bytes.upperBound <= reader.byteCount else { return [] }
-        try unsafe superblock.withUnsafeMutableBytes {
-            unsafe try reader.read(into: $0, at: bytes.lowerBound + 1024)
+        try unsafe head.withUnsafeMutableBytes {
+            unsafe try reader.read(into: $0, at: bytes.lowerBound)
         }
+        guard partition.type.hasPrefix("ext") else { return Array(head[..<512]) }
+        let superblock = head[1024...].map(\.self)
         return [0..<8, 20..<28, 32..<44, 88..<90, 104..<120].flatMap { superblock[$0] }
     }
 
     // MARK: Questions
 
+    /// Number of the directory that all others are in.
+    func rootInode() throws -> UInt64 {
+        if let home { return home.rootInode }
+        return try openedTree().system.rootInode
+    }
+
     /// The file at a path, where symbolic links on the way are followed; nil when there is none.
-    func file(at path: String) throws -> ExtFileSystem.Inode? {
+    func file(at path: String) throws -> Inode? {
         guard
             case .file(let file) = try answer(
                 .path(path),
@@ -165,7 +176,7 @@ final class FileSeries {
         return file
     }
 
-    func inode(_ number: UInt32) throws -> ExtFileSystem.Inode? {
+    func inode(_ number: UInt64) throws -> Inode? {
         guard
             case .file(let file) = try answer(
                 .inode(number), { .file(try $0.system.inode(number)) })
@@ -173,7 +184,7 @@ final class FileSeries {
         return file
     }
 
-    func entries(of directory: UInt32) throws -> [Entry] {
+    func entries(of directory: UInt64) throws -> [Entry] {
         guard
             case .entries(let entries) = try answer(
                 .directory(directory),
@@ -195,14 +206,13 @@ final class FileSeries {
         _ question: Question,
         _ find: (FileTree) throws -> Answer
     ) throws -> Answer {
-        guard var place else { throw ServiceError(.failed, "no snapshot was gone to") }
+        guard let place else { throw ServiceError(.failed, "no snapshot was gone to") }
         let reader = place.bytes.reader
         if let memory = memories[question], try holds(memory, in: reader) { return memory.answer }
-        let tree = try place.tree ?? open(place)
-        place.tree = tree
-        self.place = place
-        tree.system.forgetInodes()
+        let tree = try openedTree()
+        // What is read to begin again belongs to the answer.
         _ = place.bytes.takeBlocks()
+        tree.system.forget()
         let answer = try find(tree)
         let trace = try place.bytes.takeBlocks().map { ($0, try reader.number(ofBlock: $0)) }
         memories[question] = Memory(answer: answer, trace: trace)
@@ -217,23 +227,31 @@ final class FileSeries {
         }
     }
 
+    private func openedTree() throws -> FileTree {
+        guard var place else { throw ServiceError(.failed, "no snapshot was gone to") }
+        let tree = try place.tree ?? open(place)
+        place.tree = tree
+        self.place = place
+        return tree
+    }
+
     private func open(_ place: Place) throws -> FileTree {
         let reader = place.bytes.reader
         let partition =
             try home?.partition
             ?? FileSystemChoice(reader, title: place.title)
             .partition(partition, of: FileSystemChoice.readableTypes)
-        let system = try ExtFileSystem(on: place.bytes, partition.bytes)
+        let system = try FileSystemChoice.open(partition, of: place.bytes)
         if home == nil {
             home = Home(
-                partition: partition, byteCount: reader.byteCount,
+                partition: partition, rootInode: system.rootInode, byteCount: reader.byteCount,
                 table: try reader.number(ofBlock: 0),
-                identity: try Self.identity(partition.bytes, in: reader))
+                identity: try Self.identity(partition, in: reader))
         }
         if system.needsRecovery, !hasWarned {
             hasWarned = true
             service.warnOfJournal(place.title)
         }
-        return try FileTree(system)
+        return FileTree(system)
     }
 }

@@ -28,7 +28,17 @@ extension SnapshotService {
             warnOfJournal(snapshot.title)
         }
         var difference = try FileDifference(
-            from: treeA.system, to: treeB.system, changed: changed)
+            from: Self.ext(treeA), to: Self.ext(treeB), changed: changed)
         return (a, b, try difference.find())
+    }
+
+    private static func ext(_ tree: FileTree) throws -> ExtFileSystem {
+        guard let system = tree.system as? ExtFileSystem else {
+            throw ContentsError(
+                .unsuitable,
+                "files can be compared on ext2, ext3 and ext4 only; 'varve find' and 'varve history' "
+                    + "tell of changes here")
+        }
+        return system
     }
 }

@@ -8,7 +8,7 @@ package import Repository
 package struct FileVersion: Sendable {
     package enum State: Sendable {
         case absent
-        case present(ExtFileSystem.Inode)
+        case present(Inode)
         case unreadable(String)
 
         /// Whether a user would call them the same.
@@ -148,8 +148,9 @@ extension SnapshotService {
         _ body: (_ path: [UInt8], FileSeries.Entry) throws -> Void,
         onDamage: (any Error) -> Void
     ) throws {
-        var seen: Set<UInt32> = [ExtFileSystem.rootInode]
-        var pending: [(path: [UInt8], number: UInt32)] = [([], ExtFileSystem.rootInode)]
+        let root = try series.rootInode()
+        var seen: Set<UInt64> = [root]
+        var pending: [(path: [UInt8], number: UInt64)] = [([], root)]
         while let next = pending.popLast() {
             if Interruption.isRequested { throw ExtractionInterrupted() }
             let entries: [FileSeries.Entry]

@@ -18,7 +18,7 @@ extension OpenSnapshot {
     package func files(partition number: Int?) throws -> (tree: FileTree, partition: Partition) {
         let chosen = try FileSystemChoice(reader, title: title)
             .partition(number, of: FileSystemChoice.readableTypes)
-        return (try FileTree(ExtFileSystem(on: reader, chosen.bytes)), chosen)
+        return (FileTree(try FileSystemChoice.open(chosen, of: reader)), chosen)
     }
 }
 
@@ -35,8 +35,8 @@ extension SnapshotService {
 
 /// Chooses the file system of an image that is meant.
 struct FileSystemChoice {
-    /// What libext2fs opens.
-    static let readableTypes: Set<String> = ["ext2", "ext3", "ext4"]
+    /// What is read without the kernel.
+    static let readableTypes = ExtFileSystem.types.union(ConfinedFileSystem.types)
 
     private let partitions: [Partition]
     private let title: String
@@ -44,6 +44,15 @@ struct FileSystemChoice {
     init(_ reader: SnapshotReader, title: String) throws {
         partitions = try PartitionTable(of: reader).partitions
         self.title = title
+    }
+
+    /// Opens what lies on a partition, which is of a type that can be read.
+    static func open(_ partition: Partition, of image: any ImageBytes) throws -> any FileSystem {
+        guard ExtFileSystem.types.contains(partition.type) else {
+            return try ConfinedFileSystem(
+                on: image, partition.bytes, type: partition.type)
+        }
+        return try ExtFileSystem(on: image, partition.bytes)
     }
 
     /// The partition with the number; the only one of `types` when none is given.
@@ -83,7 +92,7 @@ struct FileSystemChoice {
                 .unsuitable,
                 "\(Self.name(of: chosen)) of \(title) holds \(type), which "
                     + (isReading
-                        ? "cannot be read here (ext2, ext3 and ext4 can): 'varve mount --files' mounts it, "
+                        ? "cannot be read here (ext2, ext3, ext4, FAT, exFAT and NTFS can): 'varve mount --files' mounts it, "
                             + "as root, if the system knows it"
                         : "cannot be mounted here; 'varve export' serves it to what can use it"))
         }

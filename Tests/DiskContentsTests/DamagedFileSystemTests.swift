@@ -18,7 +18,7 @@ import Testing
             do {
                 var byteCount = 0
                 if inode.kind == .file || inode.kind == .symbolicLink {
-                    try tree.forEachPiece(of: inode) { _, bytes in
+                    try tree.system.forEachPiece(of: inode) { _, bytes in
                         byteCount += bytes.byteCount
                         if byteCount > Self.byteLimit { throw Enough() }
                     }

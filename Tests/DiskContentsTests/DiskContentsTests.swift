@@ -73,13 +73,13 @@ final class MemoryImage: ImageBytes {
 
     private static func tree(_ bytes: [UInt8]) throws -> FileTree {
         let image = MemoryImage(bytes)
-        return try FileTree(ExtFileSystem(on: image, 0..<image.byteCount))
+        return FileTree(try ExtFileSystem(on: image, 0..<image.byteCount))
     }
 
     private static func content(_ tree: FileTree, _ path: String) throws -> [UInt8] {
         let file = try tree.find(path, followsLast: true)
         var content = [UInt8](repeating: 0, count: Int(file.byteCount))
-        try tree.forEachPiece(of: file) { offset, bytes in
+        try tree.system.forEachPiece(of: file) { offset, bytes in
             for index in 0..<bytes.byteCount {
                 content[Int(offset) + index] = bytes.unsafeLoad(
                     fromByteOffset: index, as: UInt8.self)
@@ -156,7 +156,7 @@ final class MemoryImage: ImageBytes {
                     #expect(!path.contains(0) && !path.starts(with: [0x2f]))
                     guard inode.kind == .file || inode.kind == .symbolicLink else { return }
                     do {
-                        try tree.forEachPiece(of: inode) { _, _ in }
+                        try tree.system.forEachPiece(of: inode) { _, _ in }
                         _ = try tree.system.attributes(of: inode)
                     } catch {
                         failures += 1
@@ -195,7 +195,7 @@ final class MemoryImage: ImageBytes {
             #expect(found.map(\.number) == before.map(\.number))
             let partition = try #require(found.first { $0.number == number })
             #expect(partition.type == "ext4")
-            let tree = try FileTree(ExtFileSystem(on: MemoryImage(bytes), partition.bytes))
+            let tree = FileTree(try ExtFileSystem(on: MemoryImage(bytes), partition.bytes))
             #expect(try Self.content(tree, "/a/short") == Array("short".utf8))
             // Any damage gives a table, or none.
             var generator = SeededGenerator(seed: 9)

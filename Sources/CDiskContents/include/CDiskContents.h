@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "FileReaderMessages.h"
+
 // Fills `target` with the bytes at `offset`; not 0 when that fails.
 typedef int (*varve_read_function)(void *context, void *target, size_t count, uint64_t offset);
 
@@ -19,7 +21,6 @@ struct varve_ext_inode {
     uint32_t user;
     uint32_t group;
     uint64_t byte_count;
-    uint64_t allocated_byte_count;
     uint32_t device_major;
     uint32_t device_minor;
     uint32_t flags;
@@ -35,7 +36,6 @@ struct varve_ext_inode {
 };
 
 enum {
-    VARVE_EXT_ROOT = 2,
     // Flags of inodes.
     VARVE_EXT_ENCRYPTED = 0x800,
     VARVE_EXT_INLINE = 0x10000000,

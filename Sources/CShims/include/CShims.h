@@ -87,5 +87,9 @@ int varve_set_attribute(int fd, const char *name, const void *value, size_t byte
 // Gives a descriptor that is connected to a socket of the file system, or -1.
 int varve_connect_socket(const char *path);
 int varve_open_pipe(int ends[2]);
+// Two sockets that are connected with each other.
+int varve_open_socket_pair(int ends[2]);
+// Gives EPIPE, and no signal, when nobody is at the other end.
+ssize_t varve_send(int fd, const void *bytes, size_t byte_count);
 
 #endif

@@ -36,7 +36,7 @@ struct Diff: ParsableCommand {
         let path: String
         let oldPath: String?
         let kind: String
-        let inode: UInt32
+        let inode: UInt64
     }
 
     private struct FileSummary: Encodable {

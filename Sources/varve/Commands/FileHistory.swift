@@ -10,7 +10,7 @@ struct History: ParsableCommand {
         abstract: "Show when a file appeared, changed and vanished.",
         discussion: """
             A line for each state of the file, over all snapshots of the volume, oldest first. Only \
-            what changed is read (ext2, ext3, ext4).
+            what changed is read (ext2, ext3, ext4, FAT, exFAT, NTFS).
             """)
 
     @OptionGroup var repository: RepositoryOptions
@@ -48,7 +48,7 @@ struct Find: ParsableCommand {
             Each SNAPSHOT is \(SnapshotSelector.help); or VOLUME for all of its snapshots. NAME may \
             have *, ? and [...]; one with a slash is compared with the whole path. A line for each \
             state of each file, with the snapshots that have it. Directories that did not change from \
-            one snapshot to the next are read once (ext2, ext3, ext4).
+            one snapshot to the next are read once (ext2, ext3, ext4, FAT, exFAT, NTFS).
             """)
 
     @OptionGroup var repository: RepositoryOptions
@@ -119,7 +119,7 @@ private struct VersionLine {
         let gid: UInt32?
         let size: UInt64?
         let time: String?
-        let inode: UInt32?
+        let inode: UInt64?
         let reason: String?
     }
 
@@ -131,7 +131,7 @@ private struct VersionLine {
         self.version = version
     }
 
-    private var inode: ExtFileSystem.Inode? {
+    private var inode: Inode? {
         if case .present(let inode) = version.state { inode } else { nil }
     }
 

@@ -16,15 +16,15 @@ struct FileOptions: ParsableArguments {
     var partition: Int?
 
     static let help = """
-        Files are read without mounting, and without root, from ext2, ext3 and ext4; a journal is not \
-        replayed. The disk may have a partition table.
+        Files are read without mounting, and without root, from ext2, ext3, ext4, FAT, exFAT and \
+        NTFS; a journal is not replayed. The disk may have a partition table.
         """
 
     /// Opens the snapshot and finds the file.
     func open(
         _ text: String,
         followsLast: Bool
-    ) throws -> (snapshot: OpenSnapshot, tree: FileTree, file: ExtFileSystem.Inode, path: String) {
+    ) throws -> (snapshot: OpenSnapshot, tree: FileTree, file: Inode, path: String) {
         let selector = try FileSelector(text)
         let service = try repository.open(output)
         let snapshot = try service.open(
@@ -66,7 +66,7 @@ struct List: ParsableCommand {
         let gid: UInt32
         let size: UInt64
         let time: String
-        let inode: UInt32
+        let inode: UInt64
         let links: Int
         let linkTarget: String?
     }
@@ -84,7 +84,7 @@ struct List: ParsableCommand {
         }
     }
 
-    private func show(_ inode: ExtFileSystem.Inode, _ path: [UInt8], _ tree: FileTree) throws {
+    private func show(_ inode: Inode, _ path: [UInt8], _ tree: FileTree) throws {
         if Interruption.isRequested { throw ExtractionInterrupted() }
         let name = String(decoding: path, as: UTF8.self)
         let time = Timestamp(
@@ -110,7 +110,7 @@ struct List: ParsableCommand {
                 + "\(Moment.local(time)) \(shown)\(target.map { " -> \($0)" } ?? "")\n")
     }
 
-    private static func modeText(_ inode: ExtFileSystem.Inode) -> String {
+    private static func modeText(_ inode: Inode) -> String {
         let kinds: [FileKind: String] = [
             .file: "-", .directory: "d", .symbolicLink: "l", .characterDevice: "c",
             .blockDevice: "b", .pipe: "p", .socket: "s",
@@ -151,7 +151,7 @@ struct Cat: ParsableCommand {
                 done += UInt64(count)
             }
         }
-        try tree.forEachPiece(of: found) { offset, bytes in
+        try tree.system.forEachPiece(of: found) { offset, bytes in
             try skip(to: offset)
             try PositionedIO.writeStream(STDOUT_FILENO, bytes, subject: "standard output")
             done += UInt64(bytes.byteCount)

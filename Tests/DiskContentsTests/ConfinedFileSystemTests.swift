@@ -1,0 +1,165 @@
+import DiskContents
+import Foundation
+import TestKit
+import Testing
+
+/// FAT and NTFS, read by the program that does it.
+@Suite struct ConfinedFileSystemTests {
+    /// What the package builds beside the tests.
+    static let program = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+        .appendingPathComponent("../../.build/debug/varve-file-reader").standardized.path
+
+    private static let long = (0..<300_000).map { UInt8(truncatingIfNeeded: $0 / 7) }
+
+    enum Kind: String, CaseIterable {
+        case fat12 = "mkfs.vfat -F 12 -C image 3000"
+        case fat16 = "mkfs.vfat -F 16 -C image 12000"
+        case fat32 = "mkfs.vfat -F 32 -s 1 -C image 36000"
+        case ntfs = "truncate -s 6M image && mkntfs -F -Q -q image"
+
+        var partitionType: String { self == .ntfs ? "ntfs" : "vfat" }
+    }
+
+    /// A file system with some files, made without root.
+    private static func image(_ kind: Kind) throws -> [UInt8] {
+        let folder = FileManager.default.temporaryDirectory.appendingPathComponent(
+            "varve-\(UUID().uuidString)")
+        defer { try? FileManager.default.removeItem(at: folder) }
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        try Data(long).write(to: folder.appendingPathComponent("long"))
+        let fill =
+            kind == .ntfs
+            ? "ntfscp -q image long 'Ein längerer Name.bin' && ntfscp -q image short short.txt"
+            : """
+            mmd -i image ::/A ::/A/b ::/A/b/many
+            mcopy -i image long ::/A/b/'Ein längerer Name.bin'
+            mcopy -i image short ::/short.txt
+            mcopy -i image short ::/gone.txt
+            for i in $(seq 300); do cp short "file $i"; done
+            mcopy -i image file* ::/A/b/many
+            mdel -i image ::/gone.txt ::/A/b/many/'file 7'
+            fatlabel image LABEL
+            """
+        let script = "export LC_ALL=C.UTF-8; printf short >short; \(kind.rawValue); \(fill)"
+        try #require(
+            DiskContentsTests.run("sh", "-euc", script, directory: folder.path) == 0,
+            "\(kind) cannot be made")
+        return [UInt8](try Data(contentsOf: folder.appendingPathComponent("image")))
+    }
+
+    private static func tree(_ bytes: [UInt8], _ kind: Kind) throws -> FileTree {
+        let image = MemoryImage(bytes)
+        let partition = try #require(try PartitionTable(of: image).partitions.first)
+        #expect(partition.type == kind.partitionType)
+        return FileTree(
+            try ConfinedFileSystem(
+                on: image, partition.bytes, type: partition.type, program: program))
+    }
+
+    private static func content(_ tree: FileTree, _ path: String) throws -> [UInt8] {
+        let file = try tree.find(path)
+        var content = [UInt8](repeating: 0, count: Int(file.byteCount))
+        try tree.system.forEachPiece(of: file) { offset, bytes in
+            for index in 0..<bytes.byteCount {
+                content[Int(offset) + index] = bytes.unsafeLoad(
+                    fromByteOffset: index, as: UInt8.self)
+            }
+        }
+        return content
+    }
+
+    @Test("Names, paths and content are read; what was deleted is not", arguments: Kind.allCases)
+    func kinds(_ kind: Kind) throws {
+        let tree = try Self.tree(Self.image(kind), kind)
+        let folder = kind == .ntfs ? "" : "/A/b"
+        #expect(try Self.content(tree, "\(folder)/Ein längerer Name.bin") == Self.long)
+        #expect(try Self.content(tree, "\(folder)/EIN LÄNGERER name.BIN") == Self.long)
+        #expect(try Self.content(tree, "/short.txt") == Array("short".utf8))
+        #expect(abs(try tree.find("/short.txt").modified.seconds - Int64(time(nil))) < 600)
+        #expect(throws: ContentsError.self) { try tree.find("/gone.txt") }
+        var paths: Set<String> = []
+        try tree.walk(tree.find("/")) { path, _ in
+            paths.insert(String(decoding: path, as: UTF8.self))
+        }
+        var names: Set<String> = [
+            "short.txt", String("\(folder)/Ein längerer Name.bin".dropFirst()),
+        ]
+        if kind != .ntfs {
+            names.formUnion(["A", "A/b", "A/b/many"])
+            names.formUnion((1...300).filter { $0 != 7 }.map { "A/b/many/file \($0)" })
+        }
+        #expect(paths == names)
+        // What was read is read again, from a reader that forgot all.
+        tree.system.forget()
+        #expect(try Self.content(tree, "\(folder)/Ein längerer Name.bin") == Self.long)
+    }
+
+    @Test(
+        "Damage gives errors that say so, whatever it does to the reader", arguments: Kind.allCases)
+    func damaged(_ kind: Kind) throws {
+        let whole = try Self.image(kind)
+        // Where there is anything: structures, and some content.
+        let places = stride(from: 0, to: whole.count, by: 512).filter { start in
+            whole[start..<start + 512].contains { $0 != 0 }
+        }
+        var generator = SeededGenerator(seed: 41)
+        var failures = 0
+        var readCount = 0
+        for round in 0..<40 {
+            var bytes = whole
+            for _ in 0..<(1 << (round % 10)) {
+                let place = places[Int(generator.next() % UInt64(places.count))]
+                bytes[place + Int(generator.next() % 512)] = UInt8(
+                    truncatingIfNeeded: generator.next())
+            }
+            let image = MemoryImage(bytes)
+            do {
+                let tree = FileTree(
+                    try ConfinedFileSystem(
+                        on: image, 0..<image.byteCount, type: kind.partitionType,
+                        program: Self.program))
+                var count = 0
+                try tree.walk(tree.find("/")) { _, inode in
+                    count += 1
+                    guard count < 2000 else { throw ContentsError(.damaged, "enough") }
+                    var byteCount = 0
+                    do {
+                        try tree.system.forEachPiece(of: inode) { _, bytes in
+                            byteCount += bytes.byteCount
+                            if byteCount > 8 << 20 { throw ContentsError(.damaged, "enough") }
+                        }
+                        _ = try tree.system.attributes(of: inode)
+                        readCount += 1
+                    } catch is ContentsError {
+                        failures += 1
+                    }
+                }
+            } catch is ContentsError {
+                failures += 1
+            }
+        }
+        #expect(failures > 0)
+        #expect(readCount > 0)
+    }
+
+    @Test(
+        "A reader that ends, hangs, or says what makes no sense, is an error",
+        arguments: [
+            "exit 0", "exit 3", "kill -SEGV $$", "sleep 100", "exec yes >&0", "exec cat <&0 >&0",
+        ])
+    func otherPrograms(_ script: String) throws {
+        let folder = try TemporaryDirectory()
+        let program = "\(folder.path)/reader"
+        try Data("#!/bin/sh\n\(script)\n".utf8).write(to: URL(fileURLWithPath: program))
+        try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: program)
+        let image = MemoryImage([UInt8](repeating: 0, count: 1 << 20))
+        #expect(throws: ContentsError.self) {
+            try ConfinedFileSystem(
+                on: image, 0..<image.byteCount, type: "ntfs", program: program, patience: 500)
+        }
+        #expect(throws: (any Error).self) {
+            try ConfinedFileSystem(
+                on: image, 0..<image.byteCount, type: "ntfs", program: "/nowhere/at/all")
+        }
+    }
+}
