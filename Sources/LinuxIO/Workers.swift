@@ -9,6 +9,12 @@ package enum Workers {
         min(12, max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))))
     }
 
+    /// The machine's memory.
+    package static var memoryByteCount: Int {
+        let (pages, pageSize) = (sysconf(Int32(_SC_PHYS_PAGES)), sysconf(Int32(_SC_PAGESIZE)))
+        return pages > 0 && pageSize > 0 ? Int(pages) * Int(pageSize) : 0
+    }
+
     /// Runs `body` on a thread of its own.
     package static func start(_ body: @escaping @Sendable () -> Void) throws(SystemError) {
         try ThreadEntry(body).start()

@@ -8,13 +8,18 @@ package final class SnapshotReader: Sendable {
     /// What a reader may use, and must do.
     package struct Options: Sendable {
         /// Bytes that are kept: half of them blocks, half decompressed frames.
-        package var cacheByteCount = 256 << 20
+        package var cacheByteCount = Self.standardCacheByteCount
         /// Readers that work at the same time.
         package var laneCount = 2 * Workers.standardCount
         /// Whether each block is proved by its digest.
         package var isVerifying = true
 
         package init() {}
+
+        /// A sixteenth of the machine's memory, but 256 MiB at least and 1 GiB at most.
+        package static var standardCacheByteCount: Int {
+            min(1 << 30, max(256 << 20, Workers.memoryByteCount / 16))
+        }
     }
 
     /// Bytes in a row that are all zeros, or not known to be.

@@ -34,11 +34,14 @@ package final class SnapshotTree: MountedTree {
     private let logger: Logger
     private let state = Mutex(State())
 
+    /// Several may be open at once.
+    private static let cacheByteCount = 256 << 20
+
     package init(_ service: sending SnapshotService, cacheByteCount: Int?, logger: Logger) {
         self.service = Mutex(service)
         self.logger = logger
         var options = SnapshotReader.Options()
-        if let cacheByteCount { options.cacheByteCount = cacheByteCount }
+        options.cacheByteCount = cacheByteCount ?? Self.cacheByteCount
         self.options = options
     }
 

@@ -47,7 +47,11 @@ struct Export: ParsableCommand {
     @Flag(inversion: .prefixedNo, help: "Prove each block by its digest.")
     var verify = true
 
-    @Option(help: "Bytes of blocks that are kept in memory, such as 1G (default: 256M).")
+    @Option(
+        help: """
+            Bytes of blocks that are kept in memory, such as 2G (default: a sixteenth of the \
+            memory, 256M to 1G).
+            """)
     var cache: ByteCount?
 
     @Option(

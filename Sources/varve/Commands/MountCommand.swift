@@ -38,7 +38,11 @@ struct MountCommand: ParsableCommand {
     @Flag(help: "Let other users read it too (root, or user_allow_other in /etc/fuse.conf).")
     var allowOther = false
 
-    @Option(help: "Bytes kept in memory for each open snapshot, such as 1G (default: 256M).")
+    @Option(
+        help: """
+            Bytes kept in memory for each open snapshot, such as 1G (default: 256M; with --files a \
+            sixteenth of the memory, 256M to 1G).
+            """)
     var cache: ByteCount?
 
     private struct Message: Encodable {
