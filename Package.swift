@@ -68,6 +68,7 @@ let package = Package(
 
         // The nouns, the bytes, and where the bytes are kept.
         layer("BlockModel", []),
+        layer("Retention", ["BlockModel"]),
         layer("RepositoryFormat", ["BlockModel", "Crypto", "XXHash"]),
         layer("ObjectStore", ["CShims", "LinuxIO"]),
         layer(
@@ -135,7 +136,7 @@ let package = Package(
             "SnapshotService",
             [
                 "BlockModel", "DiskContents", "Fuse", "LinuxIO", "ObjectStore", "Repository",
-                "RepositoryFormat", "RestoreEngine", "Serving", "VolumeAccess",
+                "RepositoryFormat", "RestoreEngine", "Retention", "Serving", "VolumeAccess",
                 .product(name: "Logging", package: "swift-log"),
             ]
         ),
@@ -168,8 +169,7 @@ let package = Package(
             dependencies: [
                 "BackupService", "BlockModel", "BootService", "CaptureEngine", "DiskContents",
                 "Fuse", "LinuxIO", "LiveVolumes", "ObjectStore", "Repository", "RepositoryFormat",
-                "RestoreEngine",
-                "Serving", "SnapshotService",
+                "RestoreEngine", "Retention", "Serving", "SnapshotService",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],
@@ -208,6 +208,11 @@ let package = Package(
         .testTarget(
             name: "BlockModelTests",
             dependencies: ["BlockModel", "TestKit"],
+            swiftSettings: common
+        ),
+        .testTarget(
+            name: "RetentionTests",
+            dependencies: ["BlockModel", "Retention", "TestKit"],
             swiftSettings: common
         ),
         .testTarget(

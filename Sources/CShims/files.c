@@ -178,6 +178,12 @@ size_t varve_format_local_time(int64_t seconds, char *buffer, size_t size) {
     return strftime(buffer, size, "%Y-%m-%d %H:%M:%S", &fields);
 }
 
+int64_t varve_utc_offset(int64_t seconds) {
+    time_t time = (time_t)seconds;
+    struct tm fields;
+    return localtime_r(&time, &fields) ? fields.tm_gmtoff : 0;
+}
+
 int64_t varve_seconds_of(int year, int month, int day, int hour, int minute, int second,
                          int is_utc) {
     struct tm fields;

@@ -26,6 +26,28 @@ package enum SystemClock {
         return String(decoding: buffer.prefix(count).map(UInt8.init(bitPattern:)), as: UTF8.self)
     }
 
+    /// Seconds that local time is ahead of UTC at a moment.
+    package static func secondsAheadOfUTC(atSeconds seconds: Int64) -> Int64 {
+        varve_utc_offset(seconds)
+    }
+
+    /// Makes `zone`, such as `Europe/Berlin`, the zone of local time; false when there is none of that name.
+    ///
+    /// To be called before any other thread runs.
+    package static func useZone(_ zone: String) -> Bool {
+        let isName = zone.utf8.allSatisfy {
+            (0x30...0x39).contains($0) || (0x41...0x5A).contains($0 & 0xDF) || $0 == 0x2F
+                || $0 == 0x5F || $0 == 0x2D || $0 == 0x2B
+        }
+        let path = "/usr/share/zoneinfo/\(zone)"
+        let isUTC = zone == "UTC"
+        let isKnown = unsafe access(path, R_OK) == 0
+        guard isUTC || isName && !zone.isEmpty && isKnown else { return false }
+        unsafe setenv("TZ", isUTC ? "UTC0" : ":\(path)", 1)
+        tzset()
+        return true
+    }
+
     /// Seconds since 1970 of a calendar date and time, local or in UTC.
     package static func seconds(
         ofDate date: (year: Int32, month: Int32, day: Int32),

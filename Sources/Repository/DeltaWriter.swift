@@ -79,11 +79,7 @@ package final class DeltaWriter {
         _ name: DeltaName,
         head: DeltaHead
     ) throws -> (delta: KnownDelta, byteCount: UInt64) {
-        var head = head
-        head.dataBlockCount = dataBlockCount
-        head.zeroBlockCount = zeroBlockCount
-        head.freeBlockCount = freeBlockCount
-        head.parts = parts
+        var head = completed(head)
         // All fields have fixed widths, so that the delta can name its own size and the marker's.
         let draft = try DeltaObject.encode(
             name: name, identity: repository.identity, head: head, inlineMap: map)
@@ -91,6 +87,27 @@ package final class DeltaWriter {
             volume: name.volume, generation: name.to, snapshot: head.to, delta: name.id)
         head.facts.bytesStored += UInt64(
             draft.count + (try marker.encoded(identity: repository.identity)).count)
+        return try store(name, head)
+    }
+
+    /// Writes a delta that leads to a snapshot which others lead to already.
+    func commitAnother(_ name: DeltaName, head: DeltaHead) throws -> KnownDelta {
+        try store(name, completed(head)).delta
+    }
+
+    private func completed(_ head: DeltaHead) -> DeltaHead {
+        var head = head
+        head.dataBlockCount = dataBlockCount
+        head.zeroBlockCount = zeroBlockCount
+        head.freeBlockCount = freeBlockCount
+        head.parts = parts
+        return head
+    }
+
+    private func store(
+        _ name: DeltaName,
+        _ head: DeltaHead
+    ) throws -> (delta: KnownDelta, byteCount: UInt64) {
         let bytes = try DeltaObject.encode(
             name: name, identity: repository.identity, head: head, inlineMap: map)
         try repository.store.create(name.objectName, bytes)
@@ -135,7 +152,7 @@ extension Repository {
             guard case .newest(let generation, _) = ObjectNames.parse(volumeEntry: name)?.1,
                 generation < delta.name.to,
                 generation == 0
-                    || timeline.snapshots.contains(where: { $0.generation == generation })
+                    || timeline.isReached(generation)
             else {
                 left.append(name)
                 continue

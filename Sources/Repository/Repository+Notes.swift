@@ -37,7 +37,7 @@ extension Repository {
         try store.create(name, try note.encoded(name: name, identity: identity))
     }
 
-    // MARK: Boot proofs
+    // MARK: What is said of snapshots
 
     /// What became of a snapshot when it was started, and where that is stored.
     package struct RecordedBoot: Hashable, Sendable {
@@ -46,25 +46,87 @@ extension Repository {
         fileprivate let name: String
     }
 
-    /// What became of each snapshot of the volume that was started, when it was last started.
-    ///
-    /// A note that cannot be read says nothing; `check` tells of it.
-    package func boots(of volume: VolumeName) throws -> [SnapshotID: RecordedBoot] {
-        var newest: [SnapshotID: (number: UInt64, boot: RecordedBoot)] = [:]
-        for entry in try store.list(ObjectNames.notes(of: volume)) {
-            guard let snapshot = ObjectNames.noteSnapshot(of: entry.name),
-                let note = try? noteWithoutAttachment(entry.name),
-                let proof = try? BootProof(note)
-            else { continue }
-            let number = ObjectNames.noteNumber(of: entry.name) ?? 0
-            if let other = newest[snapshot], (other.number, other.boot.time) > (number, note.time) {
+    /// What was said of a snapshot after its capture.
+    package struct Standing: Hashable, Sendable {
+        /// Those given later, which stand for those of the capture; nil when none were.
+        package fileprivate(set) var tags: [String]?
+        package fileprivate(set) var isProtected = false
+        package fileprivate(set) var isForgotten = false
+        /// When it was last started.
+        package fileprivate(set) var boot: RecordedBoot?
+        /// Notes that cannot be read, and may have said anything.
+        package fileprivate(set) var hasUnreadableNote = false
+        /// Names of the notes that say it, but those of distrust.
+        package fileprivate(set) var noteNames: [String] = []
+
+        package init() {}
+    }
+
+    /// What was said of each snapshot of the volume; of notes of a kind the newest counts.
+    package func standings(of volume: VolumeName) throws -> [SnapshotID: Standing] {
+        var standings: [SnapshotID: Standing] = [:]
+        for (snapshot, name, note) in try notes(of: volume) {
+            var standing = standings[snapshot] ?? Standing()
+            defer { standings[snapshot] = standing }
+            guard let note else {
+                standing.hasUnreadableNote = true
                 continue
             }
-            newest[snapshot] = (
-                number, RecordedBoot(proof: proof, time: note.time, name: entry.name)
-            )
+            switch note.kind {
+            case .tags: standing.tags = note.texts
+            case .protection:
+                standing.isProtected = !note.texts.isEmpty
+                if standing.isProtected { standing.isForgotten = false }
+            case .forgotten: standing.isForgotten = true
+            case .bootProof:
+                if let proof = try? BootProof(note) {
+                    standing.boot = RecordedBoot(proof: proof, time: note.time, name: name)
+                }
+            case .distrust: continue
+            case .damage: break
+            }
+            standing.noteNames.append(name)
         }
-        return newest.mapValues(\.boot)
+        return standings
+    }
+
+    /// The notes of a volume, those that count come last; nil for one that cannot be read.
+    private func notes(
+        of volume: VolumeName
+    ) throws -> [(snapshot: SnapshotID, name: String, note: Note?)] {
+        var found: [(snapshot: SnapshotID, name: String, note: Note?)] = []
+        for entry in try store.list(ObjectNames.notes(of: volume)) {
+            guard let snapshot = ObjectNames.noteSnapshot(of: entry.name) else { continue }
+            do {
+                found.append((snapshot, entry.name, try noteWithoutAttachment(entry.name)))
+            } catch let error as ObjectStoreError where error.reason == .notFound {
+                continue
+            } catch {
+                found.append((snapshot, entry.name, nil))
+            }
+        }
+        return found.sorted { a, b in
+            let numbers = (
+                ObjectNames.noteNumber(of: a.name) ?? 0, ObjectNames.noteNumber(of: b.name) ?? 0
+            )
+            guard numbers.0 == numbers.1 else { return numbers.0 < numbers.1 }
+            return (a.note?.time ?? Timestamp(seconds: 0), a.name)
+                < (b.note?.time ?? Timestamp(seconds: 0), b.name)
+        }
+    }
+
+    /// Snapshots that nobody is to be shown any more.
+    func forgotten(of volume: VolumeName) throws -> Set<SnapshotID> {
+        var forgotten: Set<SnapshotID> = []
+        for (snapshot, _, note) in try notes(of: volume) {
+            switch note?.kind {
+            case .forgotten: forgotten.insert(snapshot)
+            // Whoever protected it at the same time wins.
+            case .protection where note?.texts.isEmpty == false: forgotten.remove(snapshot)
+            default: continue
+            }
+        }
+        return forgotten
     }
 
     /// The picture of the screen that a record has, as PNG; empty when it has none.
@@ -85,5 +147,45 @@ extension Repository {
         try add(
             proof.note(time: time, picture: picture), on: snapshot, of: volume,
             identifiers: identifiers)
+    }
+
+    /// Says that a snapshot is protected from being forgotten, or that it is not any more.
+    package func setProtected(
+        _ isProtected: Bool,
+        on snapshot: SnapshotID,
+        of volume: VolumeName,
+        time: Timestamp,
+        identifiers: any IdentifierSource
+    ) throws {
+        try say(
+            Note(kind: .protection, time: time, texts: isProtected ? ["protected"] : []),
+            on: snapshot, of: volume, identifiers: identifiers)
+    }
+
+    /// Gives a snapshot other tags than it has.
+    package func setTags(
+        _ tags: [String],
+        on snapshot: SnapshotID,
+        of volume: VolumeName,
+        time: Timestamp,
+        identifiers: any IdentifierSource
+    ) throws {
+        try say(
+            Note(kind: .tags, time: time, texts: tags), on: snapshot, of: volume,
+            identifiers: identifiers)
+    }
+
+    /// Stores a note, and deletes those of its kind that it stands for.
+    private func say(
+        _ note: Note,
+        on snapshot: SnapshotID,
+        of volume: VolumeName,
+        identifiers: any IdentifierSource
+    ) throws {
+        let older = try notes(of: volume).filter {
+            $0.snapshot == snapshot && $0.note?.kind == note.kind
+        }
+        try add(note, on: snapshot, of: volume, identifiers: identifiers)
+        for (_, name, _) in older { try store.delete(name, .eventual) }
     }
 }

@@ -91,6 +91,6 @@ private struct VolumeListing {
         }
         return Timeline(
             volume: volume, deltas: known, unreadable: unreadable, markers: readMarkers,
-            unreadableMarkers: unreadableMarkers)
+            unreadableMarkers: unreadableMarkers, forgotten: try repository.forgotten(of: volume))
     }
 }

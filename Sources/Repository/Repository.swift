@@ -112,20 +112,23 @@ package final class Repository: Sendable {
             if !inlineMap.isEmpty { try body(inlineMap, head) }
             return
         }
-        for reference in head.parts {
-            let partName = ObjectNames.part(reference.id)
-            let bytes = try readObject(partName, limit: Format.sectionByteLimit)
-            let map: DeltaMap
-            do throws(FormatError) {
-                map = try PartObject.decode(bytes, reference: reference, identity: identity)
-            } catch {
-                throw RepositoryError.damaged(partName, error)
-            }
-            guard map.endBlock <= head.mapBlockLimit(blockSize) else {
-                throw RepositoryError.damaged(partName, FormatError.badValue("part"))
-            }
-            try body(map, head)
+        for reference in head.parts { try body(readPart(reference, of: head), head) }
+    }
+
+    /// A piece of the map of a delta.
+    func readPart(_ reference: PartReference, of head: DeltaHead) throws -> DeltaMap {
+        let name = ObjectNames.part(reference.id)
+        let bytes = try readObject(name, limit: Format.sectionByteLimit)
+        let map: DeltaMap
+        do throws(FormatError) {
+            map = try PartObject.decode(bytes, reference: reference, identity: identity)
+        } catch {
+            throw RepositoryError.damaged(name, error)
         }
+        guard map.endBlock <= head.mapBlockLimit(blockSize) else {
+            throw RepositoryError.damaged(name, FormatError.badValue("part"))
+        }
+        return map
     }
 
     /// Reads a whole object; one that is gone is damage, since something names it.

@@ -39,7 +39,12 @@ package struct Timeline: Sendable {
     package let markerNames: [String]
     /// Restorable snapshots, oldest first.
     package let snapshots: [Snapshot]
+    /// Snapshots that were forgotten, and whose deltas are still there: nobody is shown them.
+    package let forgotten: [Snapshot]
     package let damaged: [DamagedSnapshot]
+    /// Deltas that were being deleted when somebody stopped: they begin at forgotten snapshots that nothing
+    /// leads to any more, and nothing needs them.
+    let leftovers: [KnownDelta]
     /// Damage that costs no snapshot, such as an unreadable delta beside a whole path.
     package let problems: [String]
     /// Generations above this one were never used.
@@ -50,7 +55,8 @@ package struct Timeline: Sendable {
         deltas: [KnownDelta],
         unreadable: [(name: DeltaName, reason: String)],
         markers: [NewestMarker],
-        unreadableMarkers: [String]
+        unreadableMarkers: [String],
+        forgotten: Set<SnapshotID> = []
     ) {
         self.volume = volume
         self.deltas = deltas.sorted {
@@ -70,10 +76,21 @@ package struct Timeline: Sendable {
             found[delta.head.to] = Snapshot(
                 id: delta.head.to, generation: delta.name.to, facts: delta.head.facts)
         }
-        snapshots = found.values.sorted { ($0.generation, $0.id) < ($1.generation, $1.id) }
+        let all = found.values.sorted { ($0.generation, $0.id) < ($1.generation, $1.id) }
+        // The next capture builds on the newest, whatever was said of it.
+        let last = all.last?.generation
+        snapshots = all.filter { !forgotten.contains($0.id) || $0.generation == last }
+        self.forgotten = all.filter { forgotten.contains($0.id) && $0.generation != last }
+
+        leftovers = self.deltas.filter { delta in
+            forgotten.contains(delta.head.from) && !reached.contains(delta.head.from)
+                && (reached.contains(delta.head.to) || forgotten.contains(delta.head.to))
+        }
+        let isLeft = Set(leftovers.map(\.name))
 
         var damage = DamageList(reached: reached)
-        for delta in self.deltas where !reached.contains(delta.head.to) {
+        for delta in self.deltas
+        where !reached.contains(delta.head.to) && !isLeft.contains(delta.name) {
             damage.add(
                 delta.name.to, delta.head.to, delta.head.facts,
                 "no path of deltas leads to generation \(delta.name.from)")
@@ -81,7 +98,7 @@ package struct Timeline: Sendable {
                 delta.name.from, delta.head.from, nil,
                 "its delta is missing or damaged")
         }
-        let reachedGenerations = Set(snapshots.map(\.generation))
+        let reachedGenerations = Set(all.map(\.generation))
         var problems = unreadableMarkers.map { "\($0) is damaged" }
         for (name, reason) in unreadable {
             if reachedGenerations.contains(name.to) {
@@ -119,6 +136,11 @@ package struct Timeline: Sendable {
 
     package func snapshot(_ id: SnapshotID) -> Snapshot? { snapshots.first { $0.id == id } }
 
+    /// Whether any snapshot of that generation can be restored, forgotten or not.
+    func isReached(_ generation: Generation) -> Bool {
+        (snapshots + forgotten).contains { $0.generation == generation }
+    }
+
     /// The path to `id` through as many snapshots as there are: what the index follows.
     package func finestPath(to id: SnapshotID) -> [KnownDelta]? {
         path(to: id) { _ in
@@ -129,22 +151,26 @@ package struct Timeline: Sendable {
     }
 
     /// The path to `id` that names the fewest blocks: what a single restore follows.
-    package func cheapestPath(to id: SnapshotID) -> [KnownDelta]? {
+    package func cheapestPath(
+        to id: SnapshotID,
+        avoiding avoided: Set<SnapshotID> = []
+    ) -> [KnownDelta]? {
         // Counts come from the repository: they are bounded before they are added up.
         let limit = UInt64(1) << 44
         let cost = { (delta: KnownDelta) in
             4096 + min(delta.head.dataBlockCount, limit) + min(delta.head.zeroBlockCount, limit)
         }
-        return path(to: id, cost: cost, isBetter: <)
+        return path(to: id, avoiding: avoided, cost: cost, isBetter: <)
     }
 
     private func path(
         to id: SnapshotID,
+        avoiding avoided: Set<SnapshotID> = [],
         cost: (KnownDelta) -> UInt64,
         isBetter: (UInt64, UInt64) -> Bool
     ) -> [KnownDelta]? {
         var best: [SnapshotID: (cost: UInt64, last: KnownDelta?)] = [.nothing: (0, nil)]
-        for delta in deltas {
+        for delta in deltas where !avoided.contains(delta.head.from) {
             // A delta leads from the generation that its start was reached with, upwards; whatever
             // the repository says, no path goes in a circle.
             guard let start = best[delta.head.from],

@@ -217,3 +217,30 @@ extension Lab {
         try timeline().snapshots.map { try restore($0) }
     }
 }
+
+extension Lab {
+    /// Forgets snapshots, and does away with what that leaves.
+    @discardableResult
+    package func forget(
+        _ snapshots: [SnapshotID],
+        isThorough: Bool = false
+    ) throws -> RemovalSummary {
+        captureCount += 1
+        let hold = try repository.hold(
+            .volume(volume), .exclusive, purpose: "test", owner: .current(), now: { self.time })
+        defer { withExtendedLifetime(hold) {} }
+        let identifiers = SeededIdentifiers(seed: seed << 32 | 1 << 31 | captureCount)
+        try repository.hide(
+            snapshots, of: try timeline(), time: time, identifiers: identifiers)
+        let index = try index()
+        return try repository.removeHidden(
+            of: volume, isThorough: isThorough, identifiers: identifiers,
+            partByteLimit: partByteLimit
+        ) { delta, timeline in
+            try index.bringForward(timeline, with: repository)
+            guard try index.confirms(delta, of: repository) != false else {
+                throw RepositoryError(.failed, "\(delta.name.objectName) is not what it stands for")
+            }
+        }
+    }
+}

@@ -33,11 +33,11 @@ import Testing
 
     @Test("The latest record of a snapshot counts, with its picture, and makes no evidence doubted")
     func latest() throws {
-        #expect(try lab.repository.boots(of: lab.volume).isEmpty)
+        #expect(try lab.repository.standings(of: lab.volume).isEmpty)
         let picture = BootProof.pictureMagic + [UInt8](repeating: 7, count: 60_000)
         try record(.refused, picture: [], seconds: 100, seed: 1)
         try record(.proved, picture: picture, seconds: 90, seed: 2)
-        let boot = try #require(lab.repository.boots(of: lab.volume)[tip.id])
+        let boot = try #require(lab.repository.standings(of: lab.volume)[tip.id]?.boot)
         #expect(boot.proof.result == .proved && boot.time == Timestamp(seconds: 90))
         #expect(try lab.repository.picture(of: boot) == picture)
         #expect(try lab.repository.distrust(of: lab.volume) == nil)

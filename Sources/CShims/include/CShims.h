@@ -70,6 +70,8 @@ uint64_t varve_device_make(uint32_t major, uint32_t minor);
 
 /* `YYYY-MM-DD HH:MM:SS` in local time; returns its length, or 0. */
 size_t varve_format_local_time(int64_t seconds, char *buffer, size_t size);
+/* Seconds that local time is ahead of UTC at a moment. */
+int64_t varve_utc_offset(int64_t seconds);
 /* Seconds since 1970 of a date and time, local or in UTC. */
 int64_t varve_seconds_of(int year, int month, int day, int hour, int minute, int second,
                          int is_utc);

@@ -151,7 +151,8 @@ struct BootTestCommand: ParsableCommand {
         _ snapshot: Timeline.Snapshot,
         _ service: SnapshotService
     ) throws {
-        guard let boot = try service.repository.boots(of: timeline.volume)[snapshot.id] else {
+        guard let boot = try service.repository.standings(of: timeline.volume)[snapshot.id]?.boot
+        else {
             return output.note(
                 "\(timeline.volume)@\(snapshot.generation) was never tried; run 'varve boot-test'")
         }

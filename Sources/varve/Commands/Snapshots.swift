@@ -34,8 +34,8 @@ struct Snapshots: ParsableCommand {
         ]
         var isDamaged = false
         for timeline in timelines {
-            let boots = (try? service.repository.boots(of: timeline.volume)) ?? [:]
-            for entry in Self.entries(of: timeline, boots) {
+            let standings = try service.repository.standings(of: timeline.volume)
+            for entry in Self.entries(of: timeline, standings) {
                 if let tag, entry.tags?.contains(tag) != true { continue }
                 if output.json { JSONLine.write(entry) } else { rows.append(entry.row) }
             }
@@ -57,9 +57,11 @@ struct Snapshots: ParsableCommand {
 
     private static func entries(
         of timeline: Timeline,
-        _ boots: [SnapshotID: Repository.RecordedBoot]
+        _ standings: [SnapshotID: Repository.Standing]
     ) -> [SnapshotEntry] {
-        let sound = timeline.snapshots.map { SnapshotEntry(timeline.volume, $0, boots[$0.id]) }
+        let sound = timeline.snapshots.map {
+            SnapshotEntry(timeline.volume, $0, standings[$0.id] ?? Repository.Standing())
+        }
         let damaged = timeline.damaged.map { SnapshotEntry(timeline.volume, $0) }
         return (sound + damaged).sorted { $0.generation < $1.generation }
     }
@@ -86,6 +88,7 @@ struct SnapshotEntry: Encodable {
     let source: String?
     let imageDigest: String?
     let tags: [String]?
+    let protected: Bool
     /// What the last boot-test found, and when.
     let boot: String?
     let bootMeans: String?
@@ -94,14 +97,19 @@ struct SnapshotEntry: Encodable {
     let damaged: Bool
     let reason: String?
 
-    init(_ volume: VolumeName, _ snapshot: Timeline.Snapshot, _ boot: Repository.RecordedBoot?) {
+    init(
+        _ volume: VolumeName,
+        _ snapshot: Timeline.Snapshot,
+        _ standing: Repository.Standing
+    ) {
         self.init(
-            volume, snapshot.generation, snapshot.id, snapshot.facts, boot, damage: nil)
+            volume, snapshot.generation, snapshot.id, snapshot.facts, standing, damage: nil)
     }
 
     init(_ volume: VolumeName, _ snapshot: Timeline.DamagedSnapshot) {
         self.init(
-            volume, snapshot.generation, snapshot.id, snapshot.facts, nil, damage: snapshot.reason)
+            volume, snapshot.generation, snapshot.id, snapshot.facts, Repository.Standing(),
+            damage: snapshot.reason)
     }
 
     private init(
@@ -109,7 +117,7 @@ struct SnapshotEntry: Encodable {
         _ generation: Generation,
         _ id: SnapshotID?,
         _ facts: SnapshotFacts?,
-        _ boot: Repository.RecordedBoot?,
+        _ standing: Repository.Standing,
         damage: String?
     ) {
         self.volume = volume.rawValue
@@ -129,7 +137,9 @@ struct SnapshotEntry: Encodable {
         consistency = facts?.consistency.name
         source = facts?.source.path
         imageDigest = facts?.imageDigest.hexadecimal
-        tags = facts?.tags
+        tags = standing.tags ?? facts?.tags
+        protected = standing.isProtected
+        let boot = standing.boot
         self.boot = boot?.proof.result.rawValue
         bootMeans = boot?.proof.means.rawValue
         bootSeconds = boot.map { Double($0.proof.milliseconds) / 1000 }
@@ -147,8 +157,11 @@ struct SnapshotEntry: Encodable {
         let state =
             damaged
             ? "DAMAGED"
-            : ([consistency == "at-rest" ? "" : consistency ?? "", bootState] + (tags ?? []))
-                .filter { !$0.isEmpty }.joined(separator: " ")
+            : ([
+                consistency == "at-rest" ? "" : consistency ?? "",
+                protected ? "protected" : "", bootState,
+            ] + (tags ?? []))
+            .filter { !$0.isEmpty }.joined(separator: " ")
         return [
             volume, "\(generation)", localTime ?? "?", String(snapshotId?.prefix(12) ?? "?"),
             volumeBytes.map(Human.bytes) ?? "?", bytesChanged.map(Human.bytes) ?? "?",

@@ -1,0 +1,161 @@
+internal import BlockModel
+internal import LMDB
+internal import RepositoryFormat
+
+extension Index {
+    /// Whether a delta says what the volume's own line has of the snapshots at its ends; nil when the line
+    /// lacks one of them.
+    ///
+    /// Every page that changed between them is compared, and every page that the delta names.
+    package func confirms(_ delta: KnownDelta, of repository: Repository) throws -> Bool? {
+        guard let line = try line(withEndsOf: delta) else { return nil }
+        let blockCount = blockSize.blockCount(coveringByteCount: delta.head.toByteCount)
+        var proof = MergeProof(
+            index: self, line: line, delta: delta, blockCount: blockCount,
+            pageCount: (blockCount + UInt64(Page.blockCount) - 1) / UInt64(Page.blockCount))
+        try repository.forEachMap(of: delta.name) { map, _ in try proof.add(map) }
+        return try proof.finish()
+    }
+
+    private func line(withEndsOf delta: KnownDelta) throws -> LineNumber? {
+        try environment.read { transaction in
+            for (number, state) in try lines(transaction)
+            where state.volume == delta.name.volume && state.sideTarget == .nothing {
+                let to = try snapshotRow(number, delta.name.to, transaction)
+                guard to?.id == delta.head.to else { return nil }
+                if delta.head.from == .nothing { return number }
+                let from = try snapshotRow(number, delta.name.from, transaction)
+                return from?.id == delta.head.from ? number : nil
+            }
+            return nil
+        }
+    }
+
+    /// Whether the page has a row of one of these generations.
+    fileprivate func hasHistory(
+        _ line: LineNumber,
+        page: UInt64,
+        in generations: ClosedRange<Generation>
+    ) throws -> Bool {
+        try environment.read { transaction in
+            try transaction.withCursor(over: tables.history) { cursor in
+                try cursor.seek(
+                    atLeast: Self.historyKey(line, page, generations.lowerBound)
+                ) { key, _ in
+                    key.byteCount == 16
+                        && key.littleEndian(at: 0, as: UInt32.self).byteSwapped == line
+                        && key.littleEndian(at: 4, as: UInt32.self).byteSwapped
+                            == UInt32(truncatingIfNeeded: page)
+                        && key.littleEndian(at: 8, as: UInt64.self).byteSwapped
+                            <= generations.upperBound
+                } ?? false
+            }
+        }
+    }
+}
+
+/// Compares a delta with the pages of a line, in order.
+private struct MergeProof {
+    let index: Index
+    let line: LineNumber
+    let delta: KnownDelta
+    let blockCount: UInt64
+    let pageCount: UInt64
+    private var isConfirmed = true
+    private var nextPage: UInt64 = 0
+    private var page: UInt64?
+    private var expected: PageImage?
+
+    init(
+        index: Index,
+        line: LineNumber,
+        delta: KnownDelta,
+        blockCount: UInt64,
+        pageCount: UInt64
+    ) {
+        self.index = index
+        self.line = line
+        self.delta = delta
+        self.blockCount = blockCount
+        self.pageCount = pageCount
+    }
+
+    /// What each block of a page is: a digest, or a number that stands for zeros.
+    private struct PageImage: Equatable {
+        var digests: [Digest]
+        var numbers: [BlockNumber]
+
+        init(_ blocks: PageBlocks) {
+            digests = blocks.digests
+            // Whatever the index calls it: the digest tells.
+            numbers = blocks.numbers.map { min($0, SpecialBlock.firstDigest) }
+        }
+    }
+
+    mutating func add(_ map: DeltaMap) throws {
+        var digest = 0
+        for run in map.runs {
+            for block in run.firstBlock..<run.endBlock {
+                try open(Page.index(ofBlock: block))
+                let slot = Page.slot(ofBlock: block)
+                guard slot < expected?.numbers.count ?? 0 else {
+                    isConfirmed = false
+                    return
+                }
+                switch run.kind {
+                case .data:
+                    expected?.digests[slot] = map.digests[digest]
+                    expected?.numbers[slot] = SpecialBlock.firstDigest
+                    digest += 1
+                case .zero, .free:
+                    expected?.digests[slot] = .zero
+                    expected?.numbers[slot] =
+                        run.kind == .zero ? SpecialBlock.zero : SpecialBlock.free
+                }
+            }
+        }
+    }
+
+    mutating func finish() throws -> Bool {
+        try close()
+        try skip(to: pageCount)
+        return isConfirmed
+    }
+
+    private mutating func open(_ next: UInt64) throws {
+        guard page != next else { return }
+        try close()
+        try skip(to: next)
+        page = next
+        expected = try image(next, delta.name.from)
+    }
+
+    private mutating func close() throws {
+        guard let page else { return }
+        if try image(page, delta.name.to) != expected { isConfirmed = false }
+        nextPage = page + 1
+        self.page = nil
+    }
+
+    /// Pages that the delta does not name must not have changed.
+    private mutating func skip(to end: UInt64) throws {
+        while nextPage < end {
+            defer { nextPage += 1 }
+            guard
+                try index.hasHistory(
+                    line, page: nextPage, in: delta.name.from + 1...delta.name.to)
+            else { continue }
+            if try image(nextPage, delta.name.from) != image(nextPage, delta.name.to) {
+                isConfirmed = false
+            }
+        }
+    }
+
+    private func image(_ page: UInt64, _ generation: Generation) throws -> PageImage {
+        PageImage(
+            try index.blocks(
+                of: line, page: page, generation: generation,
+                blockCount: Page.blockCount(ofPage: page, volumeBlockCount: blockCount),
+                zeroDigest: .zero))
+    }
+}

@@ -1,0 +1,369 @@
+import ArgumentParser
+import BlockModel
+import Glibc
+import LinuxIO
+import Repository
+import RepositoryFormat
+import Retention
+import SnapshotService
+
+struct Forget: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Forget snapshots by a policy, or by name.",
+        discussion: """
+            With --keep-… options, each volume keeps what they ask for, and the rest is forgotten; a \
+            snapshot that several ask for is kept once. Of an interval the newest snapshot is kept. \
+            NUMBER may be 'unlimited'; a DURATION is such as 1y6m, 30d or 12h, before the newest \
+            snapshot. Kept whatever they say: the newest, protected ones, ones from the future, and \
+            the newest that is proved to boot, if no other such is kept.
+
+            Or the SNAPSHOTs named are forgotten, each \(SnapshotSelector.help).
+
+            A forgotten snapshot cannot be named any more. Its deltas are merged with others as soon \
+            as that pays.
+            """)
+
+    @OptionGroup var repository: RepositoryOptions
+    @OptionGroup var output: OutputOptions
+
+    @Argument(help: "Snapshots to forget, instead of a policy.")
+    var snapshots: [String] = []
+
+    @Option(help: "Only this volume; may be given several times.")
+    var volume: [String] = []
+
+    @Option(help: ArgumentHelp("Keep so many of the newest.", valueName: "number"))
+    var keepLast: KeepCount?
+    @Option(help: ArgumentHelp("For so many hours that have any, one.", valueName: "number"))
+    var keepHourly: KeepCount?
+    @Option(help: ArgumentHelp("For so many days that have any, one.", valueName: "number"))
+    var keepDaily: KeepCount?
+    @Option(help: ArgumentHelp("For so many weeks that have any, one.", valueName: "number"))
+    var keepWeekly: KeepCount?
+    @Option(help: ArgumentHelp("For so many months that have any, one.", valueName: "number"))
+    var keepMonthly: KeepCount?
+    @Option(help: ArgumentHelp("For so many years that have any, one.", valueName: "number"))
+    var keepYearly: KeepCount?
+    @Option(help: ArgumentHelp("Keep all of that time.", valueName: "duration"))
+    var keepWithin: CalendarSpan?
+    @Option(help: ArgumentHelp("Keep one for each hour of that time.", valueName: "duration"))
+    var keepWithinHourly: CalendarSpan?
+    @Option(help: ArgumentHelp("Keep one for each day of that time.", valueName: "duration"))
+    var keepWithinDaily: CalendarSpan?
+    @Option(help: ArgumentHelp("Keep one for each week of that time.", valueName: "duration"))
+    var keepWithinWeekly: CalendarSpan?
+    @Option(help: ArgumentHelp("Keep one for each month of that time.", valueName: "duration"))
+    var keepWithinMonthly: CalendarSpan?
+    @Option(help: ArgumentHelp("Keep one for each year of that time.", valueName: "duration"))
+    var keepWithinYearly: CalendarSpan?
+    @Option(
+        help: ArgumentHelp(
+            "Keep those that have all of these tags; may be given several times.",
+            valueName: "tag,tag"))
+    var keepTag: [String] = []
+
+    @Option(
+        help: "Where days begin, such as Europe/Berlin or UTC (default: as this system has it).")
+    var timeZone: String?
+
+    @Flag(name: [.customShort("n"), .long], help: "Show what would be done, and do nothing.")
+    var dryRun = false
+
+    @Flag(help: "Merge and delete the deltas of all forgotten snapshots, also where it costs much.")
+    var now = false
+
+    private struct Line: Encodable {
+        var messageType = "retention"
+        let volume: String
+        let generation: UInt64
+        let snapshotId: String
+        let time: String
+        let keep: Bool
+        let reasons: [String]
+    }
+
+    private struct Summary: Encodable {
+        var messageType = "summary"
+        let volume: String
+        let kept: Int
+        let forgotten: Int
+        let removed: Int
+        let waiting: Int
+        let deltasMerged: Int
+        let deltasDeleted: Int
+        let dryRun: Bool
+        let timeZone: String
+    }
+
+    private var policy: RetentionPolicy {
+        var policy = RetentionPolicy()
+        policy.last = keepLast?.value ?? 0
+        for (interval, count) in [
+            (.hour, keepHourly), (.day, keepDaily), (.week, keepWeekly), (.month, keepMonthly),
+            (.year, keepYearly),
+        ] as [(RetentionPolicy.Interval, KeepCount?)] {
+            if let count { policy.counts[interval] = count.value }
+        }
+        policy.within = keepWithin
+        for (interval, span) in [
+            (.hour, keepWithinHourly), (.day, keepWithinDaily), (.week, keepWithinWeekly),
+            (.month, keepWithinMonthly), (.year, keepWithinYearly),
+        ] as [(RetentionPolicy.Interval, CalendarSpan?)] {
+            if let span { policy.withinIntervals[interval] = span }
+        }
+        policy.tags = keepTag.map { Set($0.split(separator: ",").map(String.init)) }
+        return policy
+    }
+
+    func validate() throws {
+        guard snapshots.isEmpty != policy.isEmpty || now && policy.isEmpty else {
+            throw ValidationError(
+                snapshots.isEmpty
+                    ? "say what is to be kept, by one or more of the --keep-… options, or name "
+                        + "snapshots"
+                    : "name snapshots, or give a policy, not both")
+        }
+        guard !keepTag.contains(where: { $0.split(separator: ",").isEmpty }) else {
+            throw ValidationError("--keep-tag needs a tag")
+        }
+    }
+
+    func run() throws {
+        if let timeZone, !SystemClock.useZone(timeZone) {
+            throw ServiceError(
+                .usage, "this system has no time zone '\(timeZone)'; use one such as Europe/Berlin")
+        }
+        let service = try repository.open(output)
+        if !snapshots.isEmpty { return try forgetNamed(service) }
+        var problems: [String] = []
+        for name in try volumes(service) {
+            if Interruption.isRequested { throw ServiceError(.failed, "interrupted") }
+            do {
+                try forget(name, service)
+            } catch let error as RepositoryError where error.kind == .damaged {
+                problems.append("\(error)")
+            }
+        }
+        for problem in problems { Terminal.writeError("varve: \(problem)\n") }
+        guard problems.isEmpty else {
+            throw ServiceError(.damaged, "not all volumes could be gone through")
+        }
+    }
+
+    private func volumes(_ service: SnapshotService) throws -> [VolumeName] {
+        let known = try service.timelines().map(\.volume)
+        guard !volume.isEmpty else { return known }
+        return try volume.map { text in
+            guard let name = VolumeName(text), known.contains(name) else {
+                throw ServiceError(.failed, "the repository has no volume '\(text)'")
+            }
+            return name
+        }
+    }
+
+    /// What the policy says of a volume, shown and done.
+    private func forget(_ volume: VolumeName, _ service: SnapshotService) throws {
+        let holds = dryRun ? [] : try service.holdForForgetting(volume)
+        defer { withExtendedLifetime(holds) {} }
+        guard let timeline = try service.timelines(volume).first else { return }
+        // With --now alone, what was forgotten before is done away with.
+        let verdicts = policy.isEmpty ? [] : try service.retention(policy, of: timeline)
+        for verdict in verdicts { show(verdict, volume) }
+        let victims = verdicts.filter { !$0.isKept }.map(\.snapshot.id)
+        try finish(victims, of: timeline, service)
+    }
+
+    private func show(_ verdict: RetentionVerdict, _ volume: VolumeName) {
+        let snapshot = verdict.snapshot
+        guard !output.json else {
+            return JSONLine.write(
+                Line(
+                    volume: volume.rawValue, generation: snapshot.generation,
+                    snapshotId: snapshot.id.hexadecimal, time: snapshot.facts.time.rfc3339,
+                    keep: verdict.isKept, reasons: verdict.reasons))
+        }
+        let name = Human.padded("\(volume)@\(snapshot.generation)", 14)
+        output.say(
+            "\(verdict.isKept ? "keep  " : "forget")  \(name)  "
+                + "\(Moment.local(snapshot.facts.time))  "
+                + verdict.reasons.joined(separator: ", "))
+    }
+
+    private func forgetNamed(_ service: SnapshotService) throws {
+        var chosen: [VolumeName: [SnapshotID]] = [:]
+        for text in snapshots {
+            let (timeline, snapshot) = try service.find(SnapshotSelector(text))
+            let title = "\(timeline.volume)@\(snapshot.generation)"
+            let standing = try service.repository.standings(of: timeline.volume)[snapshot.id]
+            guard standing?.isProtected != true else {
+                throw ServiceError(
+                    .failed, "\(title) is protected; 'varve unprotect \(title)' allows it")
+            }
+            guard snapshot.id != timeline.tip?.id else {
+                throw ServiceError(
+                    .failed,
+                    "\(title) is the newest of its volume, which the next backup builds on, and "
+                        + "cannot be forgotten")
+            }
+            if !chosen[timeline.volume, default: []].contains(snapshot.id) {
+                chosen[timeline.volume, default: []].append(snapshot.id)
+                output.say("forget  \(title)  \(Moment.local(snapshot.facts.time))")
+            }
+        }
+        for (volume, victims) in chosen.sorted(by: { $0.key < $1.key }) {
+            let holds = dryRun ? [] : try service.holdForForgetting(volume)
+            defer { withExtendedLifetime(holds) {} }
+            guard let timeline = try service.timelines(volume).first else { continue }
+            try finish(victims.filter { timeline.snapshot($0) != nil }, of: timeline, service)
+        }
+    }
+
+    private func finish(
+        _ victims: [SnapshotID],
+        of timeline: Timeline,
+        _ service: SnapshotService
+    ) throws {
+        let kept = timeline.snapshots.count - victims.count
+        let summary =
+            dryRun
+            ? RemovalSummary()
+            : try service.forget(victims, of: timeline, isThorough: now)
+        let zone = timeZone ?? "local time"
+        if output.json {
+            JSONLine.write(
+                Summary(
+                    volume: timeline.volume.rawValue, kept: kept, forgotten: victims.count,
+                    removed: summary.removedCount, waiting: summary.waitingCount,
+                    deltasMerged: summary.mergedCount, deltasDeleted: summary.deletedCount,
+                    dryRun: dryRun, timeZone: zone))
+        }
+        guard !dryRun else {
+            return output.say(
+                "\(timeline.volume): would keep \(kept) and forget \(victims.count) (\(zone))")
+        }
+        output.say(
+            "\(timeline.volume): kept \(kept), forgot \(victims.count) (\(zone)); removed the "
+                + "deltas of \(summary.removedCount), \(summary.waitingCount) wait until it pays")
+    }
+}
+
+/// A count of `--keep-…`.
+struct KeepCount: ExpressibleByArgument {
+    let value: Int
+
+    init?(argument: String) {
+        guard argument != "unlimited" else {
+            value = RetentionPolicy.unlimited
+            return
+        }
+        guard let number = Int(argument), number >= 0 else { return nil }
+        value = number
+    }
+}
+
+extension CalendarSpan: ExpressibleByArgument {
+    public init?(argument: String) { self.init(argument) }
+}
+
+struct Protect: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Keep snapshots from being forgotten.",
+        discussion: "A SNAPSHOT is \(SnapshotSelector.help).")
+
+    @OptionGroup var options: ProtectionOptions
+
+    func run() throws { try options.run(isProtected: true) }
+}
+
+struct Unprotect: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Take back that snapshots are protected.",
+        discussion: "A SNAPSHOT is \(SnapshotSelector.help).")
+
+    @OptionGroup var options: ProtectionOptions
+
+    func run() throws { try options.run(isProtected: false) }
+}
+
+struct ProtectionOptions: ParsableArguments {
+    @OptionGroup var repository: RepositoryOptions
+    @OptionGroup var output: OutputOptions
+
+    @Argument(help: "The snapshots.")
+    var snapshots: [String]
+
+    private struct Message: Encodable {
+        var messageType = "protection"
+        let snapshot: String
+        let protected: Bool
+    }
+
+    func run(isProtected: Bool) throws {
+        let service = try repository.open(output)
+        for text in snapshots {
+            let title = try service.protect(SnapshotSelector(text), isProtected)
+            if output.json { JSONLine.write(Message(snapshot: title, protected: isProtected)) }
+            output.say("\(title) is \(isProtected ? "" : "not ")protected")
+        }
+    }
+}
+
+struct Tag: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Change the tags of snapshots.",
+        discussion: "A SNAPSHOT is \(SnapshotSelector.help).")
+
+    @OptionGroup var repository: RepositoryOptions
+    @OptionGroup var output: OutputOptions
+
+    @Argument(help: "The snapshots.")
+    var snapshots: [String]
+
+    @Option(help: ArgumentHelp("Tags to add; may be given several times.", valueName: "tag,tag"))
+    var add: [String] = []
+
+    @Option(help: ArgumentHelp("Tags to remove.", valueName: "tag,tag"))
+    var remove: [String] = []
+
+    @Option(help: ArgumentHelp("Tags that stand for all that there are.", valueName: "tag,tag"))
+    var set: [String] = []
+
+    private struct Message: Encodable {
+        var messageType = "tags"
+        let snapshot: String
+        let tags: [String]
+    }
+
+    private static func split(_ lists: [String]) -> [String] {
+        lists.flatMap { $0.split(separator: ",").map(String.init) }
+    }
+
+    func validate() throws {
+        guard !(add + remove + set).isEmpty else {
+            throw ValidationError("say which tags to --add, --remove or --set")
+        }
+        guard set.isEmpty || (add + remove).isEmpty else {
+            throw ValidationError("--set stands alone")
+        }
+        guard Self.split(add + set).allSatisfy({ (1...256).contains($0.utf8.count) }) else {
+            throw ValidationError("a tag has 1 to 256 bytes")
+        }
+    }
+
+    func run() throws {
+        let service = try repository.open(output)
+        for text in snapshots {
+            let (title, tags) = try service.changeTags(of: SnapshotSelector(text)) { old in
+                let gone = Self.split(remove)
+                var tags = set.isEmpty ? old.filter { !gone.contains($0) } : []
+                for tag in Self.split(set + add) where !tags.contains(tag) { tags.append(tag) }
+                guard tags.count <= 64 else {
+                    throw ServiceError(.usage, "a snapshot cannot have more than 64 tags")
+                }
+                return tags
+            }
+            if output.json { JSONLine.write(Message(snapshot: title, tags: tags)) }
+            output.say("\(title): \(tags.isEmpty ? "no tags" : tags.joined(separator: ", "))")
+        }
+    }
+}

@@ -1,0 +1,185 @@
+import BlockModel
+import Repository
+import RepositoryFormat
+import SimulationSupport
+import TestKit
+import Testing
+
+/// Snapshots are forgotten in every order, and what is kept stays what it was.
+@Suite struct ForgettingTests {
+    private static func makeLab(_ store: MemoryStore) throws -> Lab {
+        let lab = try Lab(store)
+        lab.packByteTarget = 30_000
+        lab.partByteLimit = 500
+        lab.workerCount = 1
+        return lab
+    }
+
+    private static func deltaCount(_ store: MemoryStore) -> Int {
+        store.objects.keys.count { $0.hasPrefix("volumes/") && !$0.contains("newest") }
+    }
+
+    @Test(
+        "Whatever is forgotten, what is kept restores bit for bit",
+        arguments: 0..<12 as Range<UInt64>)
+    func random(seed: UInt64) throws {
+        var generator = SeededGenerator(seed: seed + 900)
+        let store = MemoryStore()
+        let lab = try Self.makeLab(store)
+        if seed % 3 == 0 { lab.partByteLimit = Format.partByteLimit }
+        var model = ImageModel(byteCount: 60_000, seed: seed)
+        var images: [SnapshotID: [UInt8]] = [:]
+        var mergedCount = 0
+        for round in 0..<30 {
+            for _ in 0..<Int.random(in: 1...4, using: &generator) { model.change() }
+            try lab.capture(model.bytes)
+            images[try #require(try lab.timeline().tip).id] = model.bytes
+            guard round % 3 == 2 else { continue }
+            let shown = try lab.timeline().snapshots.dropLast()
+            let victims = shown.filter { _ in Int.random(in: 0..<3, using: &generator) == 0 }
+            let isThorough = Int.random(in: 0..<3, using: &generator) == 0
+            let summary = try lab.forget(victims.map(\.id), isThorough: isThorough)
+            mergedCount += summary.mergedCount
+            for victim in victims { images[victim.id] = nil }
+            let timeline = try lab.timeline()
+            #expect(timeline.isSound)
+            #expect(Set(timeline.snapshots.map(\.id)) == Set(images.keys))
+            #expect(timeline.forgotten.count == summary.waitingCount)
+            if isThorough {
+                #expect(timeline.forgotten.isEmpty)
+                #expect(Self.deltaCount(store) == timeline.snapshots.count)
+                #expect(store.objects.keys.count { $0.hasPrefix("notes/") } == 0)
+            }
+            if Bool.random(using: &generator) { lab.deleteIndex() }
+            for snapshot in timeline.snapshots {
+                #expect(try lab.restore(snapshot) == images[snapshot.id], "seed \(seed) \(round)")
+            }
+        }
+        #expect(mergedCount > 0)
+        #expect(try lab.check().findings == [])
+    }
+
+    @Test(
+        "Hours that are forgotten one by one leave few deltas, and a base is seldom written again")
+    func hours() throws {
+        let store = MemoryStore()
+        let lab = try Lab(store)
+        var generator = SeededGenerator(seed: 8)
+        var image = generator.bytes(800 * 4096)
+        var baseWrites = 0
+        for hour in 0..<150 {
+            for _ in 0..<4 {
+                image[Int.random(in: 0..<image.count, using: &generator)] ^= 0x55
+            }
+            try lab.capture(image)
+            let shown = try lab.timeline().snapshots
+            guard shown.count > 10 else { continue }
+            let before = Set(try lab.timeline().deltas.map(\.name))
+            try lab.forget([shown[0].id])
+            let timeline = try lab.timeline()
+            baseWrites += timeline.deltas.count {
+                $0.name.from == 0 && !before.contains($0.name)
+            }
+            #expect(timeline.snapshots.count == 10, "hour \(hour)")
+            // A quarter of what is hidden may wait behind the base.
+            #expect(timeline.deltas.count < 10 + 12, "hour \(hour): \(timeline.deltas.count)")
+        }
+        #expect(baseWrites < 5)
+        #expect(try lab.restore(try #require(try lab.timeline().tip)) == image)
+    }
+
+    @Test(
+        "After a stop at any step of forgetting, nothing kept is lost, and it can be gone on with",
+        arguments: CrashEffect.allCases)
+    func stop(effect: CrashEffect) throws {
+        let prepared = MemoryStore()
+        var images: [[UInt8]] = []
+        do {
+            let lab = try Self.makeLab(prepared)
+            var model = ImageModel(byteCount: 50_000, seed: 5)
+            for _ in 0..<9 {
+                for _ in 0..<3 { model.change() }
+                try lab.capture(model.bytes)
+                images.append(model.bytes)
+            }
+        }
+        let kept = [2, 3, 6, 8]
+        func victims(_ timeline: Timeline) -> [SnapshotID] {
+            timeline.snapshots.filter { !kept.contains(Int($0.generation) - 1) }.map(\.id)
+        }
+        func copy() throws -> (MemoryStore, Lab) {
+            let store = MemoryStore()
+            store.objects = prepared.objects
+            return (store, try Self.makeLab(store))
+        }
+        let stepCount: Int
+        do {
+            let (store, lab) = try copy()
+            let start = store.stepCount
+            let summary = try lab.forget(victims(try lab.timeline()), isThorough: true)
+            #expect(summary.removedCount == 5)
+            stepCount = store.stepCount - start
+        }
+        #expect(stepCount > 30)
+        for step in 0..<stepCount {
+            var (store, lab) = try copy()
+            lab.seed = 2
+            // The index may be there already, or be made on the way.
+            if step % 3 == 0 { _ = try lab.restoreAll() }
+            let all = victims(try lab.timeline())
+            store.crash(afterSteps: step, effect)
+            _ = try? lab.forget(all, isThorough: true)
+            #expect(store.hasCrashed, "step \(step)")
+            store.restart()
+            lab.closeIndex()
+            if step % 2 == 0 { lab = try Self.makeLab(store) }
+            lab.seed = 3
+            let timeline = try lab.timeline()
+            #expect(timeline.isSound, "step \(step) \(effect): \(timeline.damaged)")
+            for snapshot in timeline.snapshots {
+                #expect(
+                    try lab.restore(snapshot) == images[Int(snapshot.generation) - 1],
+                    "step \(step) \(effect)")
+            }
+            #expect(
+                Set(timeline.snapshots.map { Int($0.generation) - 1 }).isSuperset(of: kept),
+                "step \(step) \(effect)")
+            try lab.forget(victims(timeline), isThorough: true)
+            let last = try lab.timeline()
+            #expect(last.snapshots.map { Int($0.generation) - 1 } == kept, "step \(step)")
+            #expect(last.forgotten.isEmpty)
+            #expect(Self.deltaCount(store) == kept.count, "step \(step) \(effect)")
+            #expect(try lab.restoreAll() == kept.map { images[$0] }, "step \(step) \(effect)")
+            #expect(try lab.check().findings == [], "step \(step) \(effect)")
+            try lab.capture(images[0])
+            #expect(try lab.restore(try #require(try lab.timeline().tip)) == images[0])
+            store = MemoryStore()
+        }
+    }
+
+    @Test("The newest is never forgotten, and nothing is deleted where there is damage")
+    func refusals() throws {
+        let store = MemoryStore()
+        let lab = try Self.makeLab(store)
+        var model = ImageModel(byteCount: 50_000, seed: 9)
+        for _ in 0..<4 {
+            model.change()
+            try lab.capture(model.bytes)
+        }
+        let snapshots = try lab.timeline().snapshots
+        #expect(throws: RepositoryError.self) { try lab.forget([snapshots[3].id]) }
+        let whole = store.objects
+        let lost = try #require(
+            whole.keys.first { $0.contains("/000000000002-000000000003") })
+        store.objects[lost] = nil
+        lab.deleteIndex()
+        let before = Set(store.objects.keys)
+        #expect(throws: RepositoryError.self) {
+            try lab.forget([snapshots[0].id], isThorough: true)
+        }
+        #expect(Set(store.objects.keys).isSuperset(of: before))
+        store.objects[lost] = whole[lost]
+        try lab.forget([], isThorough: true)
+        #expect(try lab.timeline().snapshots.map(\.generation) == [2, 3, 4])
+    }
+}
