@@ -306,8 +306,8 @@ let package = Package(
         .executableTarget(
             name: "varve-benchmark",
             dependencies: [
-                "BackupService", "BlockModel", "CaptureEngine", "LinuxIO", "Repository",
-                "RepositoryFormat", "SnapshotService", "Zstandard",
+                "BackupService", "BlockModel", "CaptureEngine", "Crypto", "LinuxIO", "Repository",
+                "RepositoryFormat", "Retention", "SnapshotService", "Zstandard",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],

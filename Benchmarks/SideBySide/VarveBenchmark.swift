@@ -6,7 +6,7 @@ import LinuxIO
 enum RowName: String, CaseIterable, ExpressibleByArgument {
     case base, unchanged, restore
     case inPlace = "in-place"
-    case hours, sparse, history
+    case hours, sparse, history, year
 }
 
 /// Measures varve side by side with the programs that it is held against.
@@ -29,7 +29,7 @@ struct VarveBenchmark: ParsableCommand {
     @Option(help: "Hours of change (default 24).")
     var hours: Int?
 
-    @Option(help: "Generations of the long history (default 8760).")
+    @Option(help: "Generations of the long history, and hours of the year (default 8760).")
     var generations: Int?
 
     @Option(help: "Pairs that a median is taken of (default 5).")
@@ -82,6 +82,7 @@ struct VarveBenchmark: ParsableCommand {
             case .hours: try bench.measureHours()
             case .sparse: try bench.measureSparse()
             case .history: try bench.measureHistory()
+            case .year: try bench.measureYear()
             }
         }
         bench.reportMemory()

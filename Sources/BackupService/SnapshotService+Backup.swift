@@ -194,7 +194,7 @@ extension SnapshotService {
     ) throws -> BackupSummary {
         let start = Moment.monotonicNanoseconds()
         let view = frozen.views[path]
-        let time = view.map { Timestamp(seconds: $0.began) } ?? Moment.now()
+        let time = view.map { Timestamp(seconds: $0.began) } ?? clock()
         try repository.requireWritable()
         let source =
             if let view {

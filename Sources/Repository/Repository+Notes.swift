@@ -94,15 +94,21 @@ extension Repository {
     private func notes(
         of volume: VolumeName
     ) throws -> [(snapshot: SnapshotID, name: String, note: Note?)] {
+        try notes(try store.list(ObjectNames.notes(of: volume)).map(\.name))
+    }
+
+    private func notes(
+        _ names: [String]
+    ) throws -> [(snapshot: SnapshotID, name: String, note: Note?)] {
         var found: [(snapshot: SnapshotID, name: String, note: Note?)] = []
-        for entry in try store.list(ObjectNames.notes(of: volume)) {
-            guard let snapshot = ObjectNames.noteSnapshot(of: entry.name) else { continue }
+        for name in names {
+            guard let snapshot = ObjectNames.noteSnapshot(of: name) else { continue }
             do {
-                found.append((snapshot, entry.name, try noteWithoutAttachment(entry.name)))
+                found.append((snapshot, name, try noteWithoutAttachment(name)))
             } catch let error as ObjectStoreError where error.reason == .notFound {
                 continue
             } catch {
-                found.append((snapshot, entry.name, nil))
+                found.append((snapshot, name, nil))
             }
         }
         return found.sorted { a, b in
@@ -115,10 +121,10 @@ extension Repository {
         }
     }
 
-    /// Snapshots that nobody is to be shown any more.
-    func forgotten(of volume: VolumeName) throws -> Set<SnapshotID> {
+    /// Snapshots that nobody is to be shown any more, by the notes of a volume.
+    func forgotten(amongNotes names: [String]) throws -> Set<SnapshotID> {
         var forgotten: Set<SnapshotID> = []
-        for (snapshot, _, note) in try notes(of: volume) {
+        for (snapshot, _, note) in try notes(names) {
             switch note?.kind {
             case .forgotten: forgotten.insert(snapshot)
             // Whoever protected it at the same time wins.

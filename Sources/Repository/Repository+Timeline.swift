@@ -15,15 +15,43 @@ extension Repository {
         _ only: VolumeName? = nil,
         cache: (any DeltaHeadCache)? = nil
     ) throws -> [Timeline] {
-        let prefix = only.map(ObjectNames.volume) ?? ObjectNames.volumes
+        var timelines: [Timeline] = []
+        for listing in try listings(only) {
+            var listing = listing
+            var timeline = try listing.timeline(in: self, cache: cache)
+            // Somebody who forgets snapshots deletes deltas while the listing goes on: what looks like
+            // damage is damage only if it looks the same again.
+            for _ in 0..<Self.listingLimit where !timeline.isSound {
+                guard let again = try listings(listing.volume).first, again != listing else {
+                    break
+                }
+                listing = again
+                timeline = try listing.timeline(in: self, cache: cache)
+            }
+            timelines.append(timeline)
+        }
+        return timelines
+    }
+
+    private static let listingLimit = 10
+
+    /// What the volumes have, in order of name; what is said of them is older than what is listed, for
+    /// a note goes after the deltas that it is about.
+    private func listings(_ only: VolumeName?) throws -> [VolumeListing] {
+        var notes: [VolumeName: [String]] = [:]
+        for entry in try store.list(only.map(ObjectNames.notes) ?? ObjectNames.notes) {
+            guard let volume = ObjectNames.noteVolume(of: entry.name) else { continue }
+            notes[volume, default: []].append(entry.name)
+        }
+        let forgotten = try notes.mapValues { try self.forgotten(amongNotes: $0) }
         var listings: [VolumeName: VolumeListing] = [:]
-        for entry in try store.list(prefix) {
+        for entry in try store.list(only.map(ObjectNames.volume) ?? ObjectNames.volumes) {
             guard let (volume, kind) = ObjectNames.parse(volumeEntry: entry.name) else { continue }
-            listings[volume, default: VolumeListing(volume: volume)].add(kind, entry)
+            listings[
+                volume, default: VolumeListing(volume: volume, forgotten: forgotten[volume] ?? [])
+            ].add(kind, entry)
         }
-        return try listings.values.sorted { $0.volume < $1.volume }.map {
-            try $0.timeline(in: self, cache: cache)
-        }
+        return listings.values.sorted { $0.volume < $1.volume }
     }
 
     /// The timeline of one volume; empty when the repository has none of it.
@@ -38,12 +66,22 @@ extension Repository {
 }
 
 /// What a listing shows of one volume, before anything is read.
-private struct VolumeListing {
+private struct VolumeListing: Equatable {
     let volume: VolumeName
+    private let forgotten: Set<SnapshotID>
     private var deltas: [(name: DeltaName, byteCount: UInt64)] = []
     private var markers: [String] = []
 
-    init(volume: VolumeName) { self.volume = volume }
+    init(volume: VolumeName, forgotten: Set<SnapshotID>) {
+        self.volume = volume
+        self.forgotten = forgotten
+    }
+
+    static func == (left: Self, right: Self) -> Bool {
+        left.volume == right.volume && left.forgotten == right.forgotten
+            && left.markers == right.markers
+            && left.deltas.elementsEqual(right.deltas, by: { $0.name == $1.name })
+    }
 
     mutating func add(_ kind: ObjectNames.VolumeEntry, _ entry: ObjectEntry) {
         switch kind {
@@ -91,6 +129,6 @@ private struct VolumeListing {
         }
         return Timeline(
             volume: volume, deltas: known, unreadable: unreadable, markers: readMarkers,
-            unreadableMarkers: unreadableMarkers, forgotten: try repository.forgotten(of: volume))
+            unreadableMarkers: unreadableMarkers, forgotten: forgotten)
     }
 }

@@ -87,6 +87,12 @@ package enum ObjectNames {
         return generation(Array(fields[fields.count - 2])[...])
     }
 
+    /// The volume in the name of a note; nil for another name.
+    package static func noteVolume(of name: String) -> VolumeName? {
+        let parts = name.split(separator: "/")
+        return parts.count == 3 ? VolumeName(String(parts[1])) : nil
+    }
+
     /// The snapshot in the name of a note; nil for another name.
     package static func noteSnapshot(of name: String) -> SnapshotID? {
         guard let last = name.utf8.split(separator: UInt8(ascii: "/")).last,

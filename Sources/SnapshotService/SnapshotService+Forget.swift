@@ -34,7 +34,7 @@ extension SnapshotService {
         let decision = RetentionDecision(
             policy, candidates,
             calendar: ZoneCalendar { SystemClock.secondsAheadOfUTC(atSeconds: $0) },
-            now: Moment.now())
+            now: clock())
         return timeline.snapshots.map {
             RetentionVerdict(snapshot: $0, reasons: decision.reasons[$0.id] ?? [])
         }
@@ -65,7 +65,7 @@ extension SnapshotService {
     ) throws -> RemovalSummary {
         let identifiers = RandomIdentifiers()
         try repository.hide(
-            snapshots, of: timeline, time: Moment.now(), identifiers: identifiers)
+            snapshots, of: timeline, time: clock(), identifiers: identifiers)
         return try repository.removeHidden(
             of: timeline.volume, isThorough: isThorough, identifiers: identifiers
         ) { delta, timeline in
@@ -87,7 +87,7 @@ extension SnapshotService {
         defer { withExtendedLifetime(hold) {} }
         let (timeline, snapshot) = try find(selector)
         try repository.setProtected(
-            isProtected, on: snapshot.id, of: timeline.volume, time: Moment.now(),
+            isProtected, on: snapshot.id, of: timeline.volume, time: clock(),
             identifiers: RandomIdentifiers())
         return "\(timeline.volume)@\(snapshot.generation)"
     }
@@ -105,7 +105,7 @@ extension SnapshotService {
         let new = try change(old)
         if new != old {
             try repository.setTags(
-                new, on: snapshot.id, of: timeline.volume, time: Moment.now(),
+                new, on: snapshot.id, of: timeline.volume, time: clock(),
                 identifiers: RandomIdentifiers())
         }
         return ("\(timeline.volume)@\(snapshot.generation)", new)

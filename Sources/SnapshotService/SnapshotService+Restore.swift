@@ -39,6 +39,35 @@ extension SnapshotService {
         try selector.resolve(in: timelines(selector.volume))
     }
 
+    /// Finds a snapshot, and makes the index ready to read it.
+    ///
+    /// Whoever forgets snapshots meanwhile may merge deltas that were listed here, and delete them: then the
+    /// volume is listed again.
+    func locate(_ selector: SnapshotSelector) throws -> Located {
+        var attempt = 0
+        while true {
+            let (timeline, snapshot) = try find(selector)
+            let index = try currentIndex()
+            do {
+                let line = try index.locate(snapshot, in: timeline, with: repository)
+                return Located(timeline: timeline, snapshot: snapshot, index: index, line: line)
+            } catch let error as RepositoryError {
+                attempt += 1
+                guard error.kind == .damaged, attempt < 5 else { throw error }
+                let now = try timelines(timeline.volume).first?.deltas.map(\.name) ?? []
+                guard !Set(timeline.deltas.map(\.name)).isSubset(of: now) else { throw error }
+            }
+        }
+    }
+
+    /// A snapshot, and where the index has it.
+    struct Located {
+        let timeline: Timeline
+        let snapshot: Timeline.Snapshot
+        let index: Index
+        let line: Line
+    }
+
     /// Restores a snapshot to `path`; `-` is standard output.
     package func restore(
         _ selector: SnapshotSelector,
@@ -50,10 +79,10 @@ extension SnapshotService {
         let start = Moment.monotonicNanoseconds()
         let hold = try holdForReading(purpose: "restore")
         defer { withExtendedLifetime(hold) {} }
-        let (timeline, snapshot) = try find(selector)
         // Everything that can be refused is refused before the target is opened.
-        let index = try currentIndex()
-        let line = try index.locate(snapshot, in: timeline, with: repository)
+        let located = try locate(selector)
+        let (timeline, snapshot) = (located.timeline, located.snapshot)
+        let (index, line) = (located.index, located.line)
         let target: RestoreTarget
         if path == "-" {
             target = .stream
@@ -94,13 +123,11 @@ extension SnapshotService {
     ) throws -> (older: Timeline.Snapshot, newer: Timeline.Snapshot) {
         let hold = try holdForReading(purpose: "diff")
         defer { withExtendedLifetime(hold) {} }
-        let (timelineA, a) = try find(older)
-        let (timelineB, b) = try find(newer)
-        let index = try currentIndex()
-        let lineA = try index.locate(a, in: timelineA, with: repository)
-        let lineB = try index.locate(b, in: timelineB, with: repository)
-        try index.forEachDifference(
-            lineA, a.generation, a.facts.byteCount, lineB, b.generation, b.facts.byteCount
+        let (locatedA, locatedB) = (try locate(older), try locate(newer))
+        let (a, b) = (locatedA.snapshot, locatedB.snapshot)
+        try locatedB.index.forEachDifference(
+            locatedA.line, a.generation, a.facts.byteCount,
+            locatedB.line, b.generation, b.facts.byteCount
         ) { try body(ChangedExtent(byteOffset: $0, byteCount: $1, isZero: $2)) }
         return (a, b)
     }

@@ -50,24 +50,12 @@ extension SnapshotService {
         options: SnapshotReader.Options
     ) throws -> OpenSnapshot {
         let hold = try holdForReading(purpose: purpose)
-        let (timeline, snapshot) = try find(selector)
-        return try open(snapshot, of: timeline, hold: hold, options: options)
-    }
-
-    /// Opens a snapshot of a timeline for reading at random, under a hold that was taken before the
-    /// timeline was listed.
-    func open(
-        _ snapshot: Timeline.Snapshot,
-        of timeline: Timeline,
-        hold: Hold?,
-        options: SnapshotReader.Options
-    ) throws -> OpenSnapshot {
-        let index = try currentIndex()
-        let line = try index.locate(snapshot, in: timeline, with: repository)
+        let located = try locate(selector)
+        let (index, snapshot) = (located.index, located.snapshot)
         return OpenSnapshot(
-            volume: timeline.volume, snapshot: snapshot,
+            volume: located.timeline.volume, snapshot: snapshot,
             reader: try SnapshotReader(
-                repository: repository, index: index, line: line, snapshot: snapshot,
+                repository: repository, index: index, line: located.line, snapshot: snapshot,
                 options: options),
             index: index, hold: hold)
     }

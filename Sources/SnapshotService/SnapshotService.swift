@@ -10,6 +10,8 @@ package final class SnapshotService {
     package let repository: Repository
     package let indexDirectory: String
     package let logger: Logger
+    /// The time, of snapshots and for retention.
+    package var clock: () -> Timestamp = Moment.now
     private let owner = HoldOwner.current()
     private var openIndex: Index?
 

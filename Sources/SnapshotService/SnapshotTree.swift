@@ -174,14 +174,14 @@ package final class SnapshotTree: MountedTree {
     }
 
     package func open(_ path: String) throws -> Int64? {
-        guard case .snapshot(let snapshot, let timeline) = try item(path) else { return nil }
+        guard case .snapshot(let snapshot, _) = try item(path) else { return nil }
         // One that two open at once is opened once.
         return try service.withLock { service in
             let known = state.withLock { $0.readers[snapshot.id]?.reader }
             let reader =
                 try known
                 ?? service.open(
-                    snapshot, of: timeline, hold: service.holdForReading(purpose: "mount"),
+                    SnapshotSelector(snapshot.id.hexadecimal), purpose: "mount",
                     options: options)
             return state.withLock { state in
                 state.readers[snapshot.id, default: (reader, 0)].count += 1

@@ -21,12 +21,17 @@ final class Child {
         return Directory.parent(of: bundle) + "/varve"
     }()
 
-    init(_ arguments: [String], in place: Place, input: Foundation.FileHandle? = nil) throws {
-        process.executableURL = URL(fileURLWithPath: Self.binary)
+    init(
+        _ arguments: [String],
+        in place: Place,
+        program: String = binary,
+        input: Foundation.FileHandle? = nil
+    ) throws {
+        process.executableURL = URL(fileURLWithPath: program)
         process.arguments = arguments
         process.environment = [
             "VARVE_REPOSITORY": place.repository, "VARVE_CACHE_DIR": place.cache,
-            "VARVE_STATE_DIR": place.cache + "/states",
+            "VARVE_STATE_DIR": place.cache + "/states", "VARVE": Self.binary,
             "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
         ]
         process.standardInput = input ?? Foundation.FileHandle.nullDevice
@@ -46,6 +51,11 @@ final class Child {
 
     /// Kills the process outright, unless it has ended.
     func kill() { Glibc.kill(process.processIdentifier, SIGKILL) }
+
+    /// Runs lines of a shell, to which `$VARVE` is the binary.
+    static func shell(_ script: String, in place: Place) throws -> Result {
+        try Child(["-uc", script], in: place, program: "/bin/bash").wait()
+    }
 
     @discardableResult
     static func run(_ arguments: [String], in place: Place) throws -> Result {

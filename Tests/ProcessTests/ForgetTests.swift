@@ -99,3 +99,52 @@ import Testing
         #expect(try generations() == Array(3...12))
     }
 }
+
+/// Others work on the repository while snapshots are forgotten.
+@Suite(.serialized) struct ForgetBesideOthersTests {
+    @Test(
+        "Restores, checks and listings beside a forget that is killed and begun again never see damage",
+        .timeLimit(.minutes(5)))
+    func beside() throws {
+        let scratch = ScratchDirectory()
+        let place = Place(scratch, path: scratch.path)
+        #expect(try Child.run(["init"], in: place).status == 0)
+        let image = place.path + "/image"
+        for number in 1...40 {
+            var bytes = Data(repeating: 7, count: 2_000_000)
+            bytes[number * 20_000] = 8
+            try bytes.write(to: URL(fileURLWithPath: image))
+            #expect(try Child.run(["backup", image, "--volume", "d", "-q"], in: place).status == 0)
+        }
+        let script = """
+            cd \(place.path)
+            forgetting() {
+                for i in $(seq 2 39); do
+                    "$VARVE" forget d@$i --now -q & p=$!
+                    [ $((i % 4)) != 0 ] || { sleep 0.0$((i % 7)); kill -9 $p 2>/dev/null; }
+                    wait $p 2>/dev/null
+                done
+                touch done
+            }
+            forgetting 2>/dev/null & f=$!
+            n=0
+            while [ ! -e done ]; do
+                # Without the index of the last time, every other time.
+                n=$((n + 1)); [ $((n % 2)) = 0 ] || rm -rf cache2
+                export VARVE_CACHE_DIR=$PWD/cache2
+                "$VARVE" restore d@latest - 2>errors | cmp - image || { cat errors; exit 3; }
+                "$VARVE" check >report 2>&1 || { cat report; exit 4; }
+                "$VARVE" snapshots -q >list 2>&1 || { cat list; exit 5; }
+            done
+            wait $f
+            unset VARVE_CACHE_DIR; export VARVE_CACHE_DIR=\(place.cache)
+            "$VARVE" forget --keep-last 1 --now -q
+            "$VARVE" check --read-data >report 2>&1 || { cat report; exit 6; }
+            "$VARVE" restore d@latest - -q | cmp - image || exit 7
+            [ "$(ls repository/volumes/d | wc -l)" = 2 ] || exit 8
+            [ "$n" -gt 3 ] || exit 9
+            """
+        let result = try Child.shell(script, in: place)
+        #expect(result.status == 0, "\(result.status): \(result.output) \(result.errors)")
+    }
+}

@@ -104,8 +104,7 @@ package struct RepositoryCheck {
         damage = unreadable
         report.packCount = scratch.knownPacks.count + damage.count
         try checkNames()
-        let timelines = try repository.timelines()
-        for timeline in timelines { try check(timeline) }
+        let timelines = try repository.timelines().map { try checkAsListed($0) }
         try collectMissing()
         if coverage != .none {
             try readData(coverage, workerCount, &generator, progress)
@@ -154,10 +153,32 @@ package struct RepositoryCheck {
             _ = try BootProof(note)
             guard note.attachment.isEmpty || note.attachment.starts(with: BootProof.pictureMagic)
             else { return report.add(name, "the picture of a boot proof is no PNG") }
+        } catch let error as ObjectStoreError where error.reason == .notFound {
+            // Somebody deleted it after the listing.
         } catch {
             report.add(name, "\(error)")
         }
     }
+
+    /// Checks a volume, and gives the listing that was checked.
+    ///
+    /// When somebody who forgot snapshots deleted deltas meanwhile, it is listed and checked again.
+    private mutating func checkAsListed(_ timeline: Timeline) throws -> Timeline {
+        var timeline = timeline
+        for _ in 0..<Self.attemptLimit {
+            let before = report
+            try check(timeline)
+            guard report.findings.count > before.findings.count else { break }
+            let now = try repository.timeline(of: timeline.volume)
+            let names = Set(now.deltas.map(\.name))
+            if Set(timeline.deltas.map(\.name)).isSubset(of: names) { break }
+            report = before
+            timeline = now
+        }
+        return timeline
+    }
+
+    private static let attemptLimit = 5
 
     private mutating func check(_ timeline: Timeline) throws {
         report.volumeCount += 1

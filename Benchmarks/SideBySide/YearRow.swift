@@ -1,0 +1,180 @@
+import BackupService
+import BlockModel
+import CaptureEngine
+import Crypto
+import LinuxIO
+import Logging
+import Repository
+import RepositoryFormat
+import Retention
+import SnapshotService
+
+/// A year of hours under a policy: forgetting must cost as little at the end as at the start.
+extension Workbench {
+    private static let yearVolumeByteCount: UInt64 = 16 << 20
+    static let forgetSecondsLimit = 1.0
+
+    func measureYear() throws {
+        let repository = try newRepository("year")
+        let path = scratch + "/year.img"
+        try makeYearVolume(path)
+        var year = try Year(repository, path, options)
+        var digests: [UInt64: Digest] = [:]
+        for hour in 1...options.generations {
+            let generation = try year.capture()
+            digests[generation] = try Self.digest(of: path)
+            try year.forget()
+            if hour % 500 == 0 {
+                let recent = Statistics.median(Array(year.forgetSeconds.suffix(100)))
+                report.progress(
+                    "year: \(hour) of \(options.generations) hours, forgetting takes "
+                        + Format.seconds(recent))
+            }
+        }
+        report(year)
+        var restored = 0
+        for snapshot in try year.snapshots() {
+            let target = scratch + "/year.out"
+            try Storage.remove(target)
+            _ = try varve(
+                repository.command(
+                    "restore", "--quiet", "disk@\(snapshot.generation)", target), "restore")
+            guard try Self.digest(of: target) == digests[snapshot.generation] else {
+                throw BenchmarkError("year: snapshot \(snapshot.generation) is not what it was")
+            }
+            restored += 1
+            try Storage.remove(target)
+        }
+        report.add(
+            ResultRow(
+                row: "year", work: "kept snapshots, restored bit for bit", varve: "\(restored)"))
+        let objects = try Storage.fileCount(of: repository.path)
+        let packs = try Storage.fileCount(of: repository.path + "/packs")
+        report.add(
+            ResultRow(
+                row: "year", work: "objects beside packs after \(options.generations) hours",
+                varve: "\(objects - packs)", note: "\(packs) packs, which nothing prunes yet"))
+        try Storage.remove(path)
+        try repository.remove()
+    }
+
+    private func makeYearVolume(_ path: String) throws {
+        var generator = SeededGenerator(seed: options.seed ^ 0x91)
+        try DiskImage.createEmpty(path, byteCount: Self.yearVolumeByteCount)
+        let editor = try ImageEditor(path)
+        for page in 0..<(Int(Self.yearVolumeByteCount) / 8192) {
+            let bytes = SyntheticText.databasePage(number: page, byteCount: 8192, &generator)
+            try editor.write(bytes, at: UInt64(page * 8192))
+        }
+        try editor.synchronize()
+    }
+
+    private static func digest(of path: String) throws -> Digest {
+        let file = try FileHandle(path, .read)
+        let buffer = try AlignedBuffer(byteCount: Int(yearVolumeByteCount))
+        let count = try buffer.withMutableBytes {
+            try PositionedIO.read(file.descriptor, into: &$0, at: 0, subject: path)
+        }
+        let hash = SHA256()
+        hash.update(buffer.bytes.extracting(0..<count))
+        return Digest(hash.finish())
+    }
+
+    private func report(_ year: Year) {
+        let part = min(200, year.forgetSeconds.count / 2)
+        let first = Statistics.median(Array(year.forgetSeconds.dropFirst(50).prefix(part)))
+        let last = Statistics.median(Array(year.forgetSeconds.suffix(part)))
+        report.add(
+            ResultRow(
+                row: "year", work: "one forget, median of the last \(part)",
+                varve: Format.seconds(last), reference: "of the first: \(Format.seconds(first))",
+                ratio: last / first, note: "48 hours, 30 days, 12 months; made in one process"))
+        let longest = year.forgetSeconds.max() ?? 0
+        report.add(
+            ResultRow(
+                row: "year", work: "the longest forget, merging included",
+                varve: Format.seconds(longest),
+                reference: "\(Format.seconds(Self.forgetSecondsLimit))",
+                ratio: longest / Self.forgetSecondsLimit,
+                note: "\(year.mergedCount) merges in all"),
+            atMost: 1)
+        let captures = year.captureSeconds
+        report.add(
+            ResultRow(
+                row: "year", work: "one capture, median of the last \(part)",
+                varve: Format.seconds(Statistics.median(Array(captures.suffix(part)))),
+                reference: "of the first: "
+                    + Format.seconds(
+                        Statistics.median(Array(captures.dropFirst(50).prefix(part))))))
+    }
+}
+
+/// A repository in which an hour passes with every capture.
+private struct Year {
+    private let service: SnapshotService
+    private let volume: VolumeName
+    private let path: String
+    private let editor: ImageEditor
+    private var generator: SeededGenerator
+    private let time: Time
+    private let policy: RetentionPolicy
+    private(set) var forgetSeconds: [Double] = []
+    private(set) var captureSeconds: [Double] = []
+    private(set) var mergedCount = 0
+
+    /// The clock that only the benchmark turns.
+    private final class Time {
+        var seconds: Int64 = 1_767_225_600
+    }
+
+    init(_ repository: VarveRepository, _ path: String, _ options: BenchmarkOptions) throws {
+        var logger = Logger(label: "varve-benchmark")
+        logger.logLevel = .error
+        service = try SnapshotService(
+            location: repository.path, environment: ["VARVE_CACHE_DIR": repository.cache],
+            logger: logger)
+        guard let volume = VolumeName("disk") else { throw BenchmarkError("no volume name") }
+        self.volume = volume
+        self.path = path
+        editor = try ImageEditor(path)
+        generator = SeededGenerator(seed: options.seed ^ 0x92)
+        let time = Time()
+        self.time = time
+        service.clock = { Timestamp(seconds: time.seconds) }
+        var policy = RetentionPolicy()
+        policy.counts = [.hour: 48, .day: 30, .month: 12]
+        self.policy = policy
+    }
+
+    func snapshots() throws -> [Timeline.Snapshot] {
+        try service.timelines(volume).first?.snapshots ?? []
+    }
+
+    /// Changes a page or two, and captures; gives the generation.
+    mutating func capture() throws -> UInt64 {
+        for _ in 0...generator.below(2) {
+            let page = UInt64(generator.hot(below: 4096))
+            try editor.write(SyntheticText.record(&generator), at: page * 4096 + 512)
+        }
+        try editor.synchronize()
+        time.seconds += 3600
+        let start = SystemClock.monotonicNanoseconds()
+        let summary = try service.backUp(
+            path, volume: volume, options: BackupOptions(), progress: CaptureProgress()
+        ) { _ in }
+        captureSeconds.append(Double(SystemClock.monotonicNanoseconds() - start) / 1e9)
+        return summary.generation
+    }
+
+    mutating func forget() throws {
+        let start = SystemClock.monotonicNanoseconds()
+        let holds = try service.holdForForgetting(volume)
+        defer { withExtendedLifetime(holds) {} }
+        guard let timeline = try service.timelines(volume).first else { return }
+        let victims = try service.retention(policy, of: timeline).filter { !$0.isKept }
+        let summary = try service.forget(
+            victims.map(\.snapshot.id), of: timeline, isThorough: false)
+        mergedCount += summary.mergedCount
+        forgetSeconds.append(Double(SystemClock.monotonicNanoseconds() - start) / 1e9)
+    }
+}
