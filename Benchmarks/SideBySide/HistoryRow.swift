@@ -15,7 +15,7 @@ extension Workbench {
         let count = options.generations
         let repository = try newRepository("history")
         let path = scratch + "/history.img"
-        try makeVolume(path)
+        try makeDatabase(path, byteCount: Self.volumeByteCount, seed: options.seed ^ 0x81)
         let captures = try capture(path, count: count, in: repository)
         reportCaptures(captures)
 
@@ -56,11 +56,12 @@ extension Workbench {
         var changedBlocks: UInt64 = 0
     }
 
-    private func makeVolume(_ path: String) throws {
-        var generator = SeededGenerator(seed: options.seed ^ 0x81)
-        try DiskImage.createEmpty(path, byteCount: Self.volumeByteCount)
+    /// A volume of pages as databases have them.
+    func makeDatabase(_ path: String, byteCount: UInt64, seed: UInt64) throws {
+        var generator = SeededGenerator(seed: seed)
+        try DiskImage.createEmpty(path, byteCount: byteCount)
         let editor = try ImageEditor(path)
-        for page in 0..<(Int(Self.volumeByteCount) / 8192) {
+        for page in 0..<(Int(byteCount) / 8192) {
             let bytes = SyntheticText.databasePage(number: page, byteCount: 8192, &generator)
             try editor.write(bytes, at: UInt64(page * 8192))
         }

@@ -17,7 +17,7 @@ extension Workbench {
     func measureYear() throws {
         let repository = try newRepository("year")
         let path = scratch + "/year.img"
-        try makeYearVolume(path)
+        try makeDatabase(path, byteCount: Self.yearVolumeByteCount, seed: options.seed ^ 0x91)
         var year = try Year(repository, path, options)
         var digests: [UInt64: Digest] = [:]
         for hour in 1...options.generations {
@@ -56,17 +56,6 @@ extension Workbench {
                 varve: "\(objects - packs)", note: "\(packs) packs, which nothing prunes yet"))
         try Storage.remove(path)
         try repository.remove()
-    }
-
-    private func makeYearVolume(_ path: String) throws {
-        var generator = SeededGenerator(seed: options.seed ^ 0x91)
-        try DiskImage.createEmpty(path, byteCount: Self.yearVolumeByteCount)
-        let editor = try ImageEditor(path)
-        for page in 0..<(Int(Self.yearVolumeByteCount) / 8192) {
-            let bytes = SyntheticText.databasePage(number: page, byteCount: 8192, &generator)
-            try editor.write(bytes, at: UInt64(page * 8192))
-        }
-        try editor.synchronize()
     }
 
     private static func digest(of path: String) throws -> Digest {

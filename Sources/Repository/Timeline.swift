@@ -143,34 +143,36 @@ package struct Timeline: Sendable {
 
     /// The path to `id` through as many snapshots as there are: what the index follows.
     package func finestPath(to id: SnapshotID) -> [KnownDelta]? {
-        path(to: id) { _ in
-            1 << 40
-        } isBetter: {
-            $0 > $1
-        }
+        Self.path(
+            to: id,
+            by: ways { _ in
+                1 << 40
+            } isBetter: {
+                $0 > $1
+            })
     }
 
     /// The path to `id` that names the fewest blocks: what a single restore follows.
-    package func cheapestPath(
-        to id: SnapshotID,
-        avoiding avoided: Set<SnapshotID> = []
-    ) -> [KnownDelta]? {
+    package func cheapestPath(to id: SnapshotID) -> [KnownDelta]? {
+        Self.path(to: id, by: cheapestWays())
+    }
+
+    /// The last delta of the cheapest path to each snapshot.
+    func cheapestWays() -> [SnapshotID: KnownDelta] {
         // Counts come from the repository: they are bounded before they are added up.
         let limit = UInt64(1) << 44
         let cost = { (delta: KnownDelta) in
             4096 + min(delta.head.dataBlockCount, limit) + min(delta.head.zeroBlockCount, limit)
         }
-        return path(to: id, avoiding: avoided, cost: cost, isBetter: <)
+        return ways(cost: cost, isBetter: <)
     }
 
-    private func path(
-        to id: SnapshotID,
-        avoiding avoided: Set<SnapshotID> = [],
+    private func ways(
         cost: (KnownDelta) -> UInt64,
         isBetter: (UInt64, UInt64) -> Bool
-    ) -> [KnownDelta]? {
+    ) -> [SnapshotID: KnownDelta] {
         var best: [SnapshotID: (cost: UInt64, last: KnownDelta?)] = [.nothing: (0, nil)]
-        for delta in deltas where !avoided.contains(delta.head.from) {
+        for delta in deltas {
             // A delta leads from the generation that its start was reached with, upwards; whatever
             // the repository says, no path goes in a circle.
             guard let start = best[delta.head.from],
@@ -182,10 +184,17 @@ package struct Timeline: Sendable {
             if let known = best[delta.head.to], !isBetter(total, known.cost) { continue }
             best[delta.head.to] = (total, delta)
         }
-        guard best[id] != nil else { return nil }
+        return best.compactMapValues(\.last)
+    }
+
+    private static func path(
+        to id: SnapshotID,
+        by ways: [SnapshotID: KnownDelta]
+    ) -> [KnownDelta]? {
+        guard ways[id] != nil || id == .nothing else { return nil }
         var path: [KnownDelta] = []
         var current = id
-        while let delta = best[current]?.last {
+        while let delta = ways[current] {
             path.append(delta)
             current = delta.head.from
         }

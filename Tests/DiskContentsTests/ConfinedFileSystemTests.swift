@@ -56,25 +56,13 @@ import Testing
                 on: image, partition.bytes, type: partition.type, program: program))
     }
 
-    private static func content(_ tree: FileTree, _ path: String) throws -> [UInt8] {
-        let file = try tree.find(path)
-        var content = [UInt8](repeating: 0, count: Int(file.byteCount))
-        try tree.system.forEachPiece(of: file) { offset, bytes in
-            for index in 0..<bytes.byteCount {
-                content[Int(offset) + index] = bytes.unsafeLoad(
-                    fromByteOffset: index, as: UInt8.self)
-            }
-        }
-        return content
-    }
-
     @Test("Names, paths and content are read; what was deleted is not", arguments: Kind.allCases)
     func kinds(_ kind: Kind) throws {
         let tree = try Self.tree(Self.image(kind), kind)
         let folder = kind == .ntfs ? "" : "/A/b"
-        #expect(try Self.content(tree, "\(folder)/Ein längerer Name.bin") == Self.long)
-        #expect(try Self.content(tree, "\(folder)/EIN LÄNGERER name.BIN") == Self.long)
-        #expect(try Self.content(tree, "/short.txt") == Array("short".utf8))
+        #expect(try DiskContentsTests.content(tree, "\(folder)/Ein längerer Name.bin") == Self.long)
+        #expect(try DiskContentsTests.content(tree, "\(folder)/EIN LÄNGERER name.BIN") == Self.long)
+        #expect(try DiskContentsTests.content(tree, "/short.txt") == Array("short".utf8))
         #expect(abs(try tree.find("/short.txt").modified.seconds - Int64(time(nil))) < 600)
         #expect(throws: ContentsError.self) { try tree.find("/gone.txt") }
         var paths: Set<String> = []
@@ -91,7 +79,7 @@ import Testing
         #expect(paths == names)
         // What was read is read again, from a reader that forgot all.
         tree.system.forget()
-        #expect(try Self.content(tree, "\(folder)/Ein längerer Name.bin") == Self.long)
+        #expect(try DiskContentsTests.content(tree, "\(folder)/Ein längerer Name.bin") == Self.long)
     }
 
     @Test(

@@ -76,7 +76,7 @@ final class MemoryImage: ImageBytes {
         return FileTree(try ExtFileSystem(on: image, 0..<image.byteCount))
     }
 
-    private static func content(_ tree: FileTree, _ path: String) throws -> [UInt8] {
+    static func content(_ tree: FileTree, _ path: String) throws -> [UInt8] {
         let file = try tree.find(path, followsLast: true)
         var content = [UInt8](repeating: 0, count: Int(file.byteCount))
         try tree.system.forEachPiece(of: file) { offset, bytes in

@@ -157,6 +157,39 @@ import Testing
         }
     }
 
+    @Test("A marker of the newest that a crash left behind is no damage when its snapshot goes")
+    func oldMarker() throws {
+        let store = MemoryStore()
+        let lab = try Self.makeLab(store)
+        var model = ImageModel(byteCount: 50_000, seed: 10)
+        var marker: (key: String, value: [UInt8])?
+        for _ in 0..<4 {
+            model.change()
+            try lab.capture(model.bytes)
+            marker = marker ?? store.objects.first { $0.key.contains("newest.000000000001") }
+        }
+        let (name, bytes) = try #require(marker)
+        store.objects[name] = bytes
+        let first = try lab.timeline().snapshots[0].id
+        try lab.forget([first], isThorough: true)
+        let timeline = try lab.timeline()
+        #expect(timeline.isSound)
+        #expect(timeline.snapshots.map(\.generation) == [2, 3, 4])
+        #expect(store.objects[name] == nil)
+
+        // A capture that ended before it could write its own.
+        let newest = try #require(store.objects.first { $0.key.contains("newest.000000000004") })
+        model.change()
+        try lab.capture(model.bytes)
+        let last = try #require(store.objects.first { $0.key.contains("newest.000000000005") })
+        store.objects[last.key] = nil
+        store.objects[newest.key] = newest.value
+        try lab.forget(try lab.timeline().snapshots.dropLast().map(\.id), isThorough: true)
+        #expect(try lab.timeline().isSound)
+        #expect(try lab.timeline().snapshots.map(\.generation) == [5])
+        #expect(store.objects[last.key] != nil && store.objects[newest.key] == nil)
+    }
+
     @Test("The newest is never forgotten, and nothing is deleted where there is damage")
     func refusals() throws {
         let store = MemoryStore()

@@ -73,7 +73,7 @@ struct ForgetPlan {
         }
         var reached = reachable(timeline, avoiding: removed)
         var segments: [[KnownDelta]] = []
-        let best = ways(timeline)
+        let best = timeline.cheapestWays()
         for snapshot in everything
         where !removed.contains(snapshot.id) && !reached.contains(snapshot.id) {
             // Backwards to the last snapshot that stays.
@@ -93,22 +93,6 @@ struct ForgetPlan {
             }
         }
         return segments
-    }
-
-    /// The last delta of the cheapest way to each snapshot.
-    private static func ways(_ timeline: Timeline) -> [SnapshotID: KnownDelta] {
-        var best: [SnapshotID: (cost: UInt64, last: KnownDelta?)] = [.nothing: (0, nil)]
-        for delta in timeline.deltas {
-            guard let start = best[delta.head.from],
-                (start.last?.name.to ?? 0) == delta.name.from,
-                best[delta.head.to].map({ $0.last?.name.to == delta.name.to }) ?? true
-            else { continue }
-            let (total, isTooMuch) = start.cost.addingReportingOverflow(weight(of: delta))
-            if isTooMuch { continue }
-            if let known = best[delta.head.to], known.cost <= total { continue }
-            best[delta.head.to] = (total, delta)
-        }
-        return best.compactMapValues(\.last)
     }
 
     /// About the bytes of a delta: counts come from the repository, and are bounded before they are used.

@@ -70,6 +70,8 @@ extension Repository {
                     "volume '\(volume)' has damage, and nothing of it is deleted until that is "
                         + "mended; run 'varve check'")
             }
+            // The marker names the newest, which stays, before any other goes.
+            _ = try prepareMarkers(timeline)
             let plan = ForgetPlan(timeline, isThorough: isThorough)
             summary.waitingCount = timeline.forgotten.count - plan.removed.count
             guard !plan.removed.isEmpty || !timeline.leftovers.isEmpty else {
@@ -96,6 +98,13 @@ extension Repository {
                 .failed,
                 "the listing of volume '\(volume)' does not show that its snapshots can do without "
                     + "the forgotten ones; nothing was deleted: run 'varve check'")
+        }
+        // A marker that a crash left tells of a snapshot that is to go.
+        for name in timeline.markerNames {
+            guard case .newest(let generation, _) = ObjectNames.parse(volumeEntry: name)?.1,
+                generation > 0, let newest = timeline.newest, generation < newest.generation
+            else { continue }
+            try store.delete(name, .durable)
         }
         let left = Set(timeline.leftovers.map(\.name))
         let starting = timeline.deltas.filter {
