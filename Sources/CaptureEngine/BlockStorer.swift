@@ -105,10 +105,9 @@ final class BlockStorer {
         guard let known = try context.index.find(block.digest) else {
             return try context.mindsLoss && context.index.hasNumber(block.digest) ? .lost : .new
         }
-        // What another process stored is proved before it is relied upon, and so is a patch where
-        // packs were lost: what it is a patch of may be gone.
-        let isCertain = context.mindsLoss ? known.isOwnAndPlain : known.isOwn
-        guard isCertain || isReadable(known.number, block.digest) else { return .lost }
+        // What another process stored is proved before it is relied upon, and so is a patch: what it is
+        // a patch of may be pruned or lost.
+        guard known.isOwnAndPlain || isReadable(known.number, block.digest) else { return .lost }
         packs.unclaim(block.digest)
         return .known
     }

@@ -99,6 +99,8 @@ package struct Capture {
             for hold in holds { try? hold.renew(now: now()) }
         }
         let line = try prepare()
+        // No prune that lives stands beside the holds of this capture.
+        if !request.isDryRun { try repository.dropPruneLists() }
         let markers = request.isDryRun ? [] : try repository.prepareMarkers(timeline)
         let context = try CaptureContext(
             repository: repository, index: index, line: line, attempt: identifiers.next().low | 1,
@@ -262,6 +264,13 @@ package struct Capture {
             from: tip?.id ?? .nothing, fromGeneration: tip?.generation ?? 0,
             fromByteCount: tip?.facts.byteCount ?? 0, toGeneration: name.to, facts: facts)
         let (delta, findings) = try collector.commit(name, head: head, memory: memory)
+        do {
+            // Whoever took the holds meanwhile may have deleted what the delta needs.
+            for hold in holds { try hold.verify() }
+        } catch {
+            try repository.store.delete(delta.name.objectName, .durable)
+            throw error
+        }
         _ = try repository.markNewest(delta, timeline, markers: markers)
         try index.applyCommitted(
             delta, line: context.line.number, findings: findings, repository: repository)

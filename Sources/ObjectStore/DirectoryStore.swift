@@ -103,6 +103,39 @@ package final class DirectoryStore: ObjectStore {
         return FileOperation.isLocked(handle.descriptor)
     }
 
+    // MARK: Reserve
+
+    private static let reserveName = "reserve"
+    private static let reserveByteCount = 16 << 20
+    /// So much stays free beside it.
+    private static let freeByteCount = 64 << 20
+
+    package func fillReserve() {
+        let path = path(of: Self.reserveName)
+        guard (try? FileStatus(path: path)) == .some(nil),
+            freeByteCount().map({ $0 >= Self.reserveByteCount + Self.freeByteCount }) == true,
+            let file = try? FileHandle(path, .create, mode: 0o600)
+        else { return }
+        guard posix_fallocate(file.descriptor, 0, off_t(Self.reserveByteCount)) == 0 else {
+            _ = unsafe unlink(path)
+            return
+        }
+    }
+
+    package func releaseReserve() -> Bool {
+        guard freeByteCount().map({ $0 < Self.reserveByteCount }) != false else { return false }
+        return unsafe unlink(path(of: Self.reserveName)) == 0
+    }
+
+    /// Bytes that anybody may still store there.
+    private func freeByteCount() -> Int? {
+        var status = statvfs()
+        guard unsafe statvfs(location, &status) == 0 else { return nil }
+        let (count, isTooMuch) = Int(clamping: status.f_bavail).multipliedReportingOverflow(
+            by: Int(clamping: status.f_frsize))
+        return isTooMuch ? .max : count
+    }
+
     private func requireAllowed(
         _ name: String,
         _ operation: ObjectStoreError.Operation
@@ -159,7 +192,11 @@ package final class DirectoryStore: ObjectStore {
             let full = directory.isEmpty ? name : directory + "/" + name
             switch status.kind {
             case .directory: try collect(full, into: &entries, depth: depth + 1)
-            case .regular: entries.append(ObjectEntry(name: full, byteCount: status.byteCount))
+            case .regular:
+                entries.append(
+                    ObjectEntry(
+                        name: full, byteCount: status.byteCount,
+                        storedSeconds: status.modifiedSeconds))
             default: break
             }
         }

@@ -31,6 +31,13 @@ package protocol ObjectStore: Sendable {
     /// Whether the owner of a locked object lives; nil when this store cannot tell.
     func isLocked(_ name: String) -> Bool?
 
+    /// Sets space aside that ``releaseReserve()`` gives back; does nothing where there is too little, or
+    /// where no store of this kind runs full.
+    func fillReserve()
+
+    /// Gives back the space that was set aside if less than that is free; whether it did.
+    func releaseReserve() -> Bool
+
     /// How people know the store: a path or an address.
     var location: String { get }
 }
@@ -47,10 +54,13 @@ package enum DeletionDurability: Hashable, Sendable {
 package struct ObjectEntry: Hashable, Sendable {
     package let name: String
     package let byteCount: UInt64
+    /// When it was stored, in seconds since 1970 by the store's clock; nil where nobody knows.
+    package let storedSeconds: Int64?
 
-    package init(name: String, byteCount: UInt64) {
+    package init(name: String, byteCount: UInt64, storedSeconds: Int64? = nil) {
         self.name = name
         self.byteCount = byteCount
+        self.storedSeconds = storedSeconds
     }
 }
 
@@ -65,6 +75,10 @@ package protocol ObjectWriter: AnyObject, Sendable {
 package protocol ObjectLock: AnyObject, Sendable {}
 
 extension ObjectStore {
+    package func fillReserve() {}
+
+    package func releaseReserve() -> Bool { false }
+
     /// Deletes one object, durably; an object that is not there is no error.
     package func delete(_ name: String) throws(ObjectStoreError) {
         try delete(name, .durable)

@@ -103,6 +103,19 @@ package final class Hold: Sendable {
         }
     }
 
+    /// Refuses to go on when this process was not there, as in a machine that slept, for longer than
+    /// others wait for its hold; and when somebody removed it.
+    package func verify(now: Timestamp) throws {
+        let expires = state.withLock { $0.record.expires }
+        guard now < expires else {
+            throw RepositoryError(
+                .locked,
+                "this process was stopped for so long that its hold on the repository ran out; run "
+                    + "the command again")
+        }
+        try verify()
+    }
+
     /// Refuses to go on when somebody removed the hold: what it protected may be gone.
     package func verify() throws {
         do throws(ObjectStoreError) {
@@ -111,8 +124,8 @@ package final class Hold: Sendable {
             guard error.reason == .notFound else { throw error }
             throw RepositoryError(
                 .locked,
-                "the hold of this process on the repository was removed while it ran; nothing was "
-                    + "committed: run the command again")
+                "the hold of this process on the repository was removed while it ran, and it stopped; "
+                    + "run the command again")
         }
     }
 

@@ -164,7 +164,7 @@ package final class Repository: Sendable {
     /// Bytes of all objects, by the first component of their names.
     package func storedByteCounts() throws -> [String: UInt64] {
         var counts: [String: UInt64] = [:]
-        for entry in try store.list("") {
+        for entry in try store.list("") where entry.name != ObjectNames.reserve {
             let group = entry.name.split(separator: "/").first.map(String.init) ?? entry.name
             counts[group, default: 0] += entry.byteCount
         }

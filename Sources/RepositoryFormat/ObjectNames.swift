@@ -9,6 +9,8 @@ package enum ObjectNames {
     package static let notes = "notes/"
     package static let locks = "locks/"
     package static let pruning = "pruning/"
+    /// A file that is no object: space set aside.
+    package static let reserve = "reserve"
 
     package static func pack(_ id: ObjectID) -> String {
         packs + id.hexadecimal.prefix(2) + "/" + id.hexadecimal
@@ -114,6 +116,8 @@ package enum ObjectNames {
     package static func hold(scope: HoldScope, kind: HoldKind, id: ObjectID) -> String {
         locks + scope.directory + "/" + kind.rawValue + "." + id.hexadecimal
     }
+
+    package static func pruneList(_ id: ObjectID) -> String { pruning + id.hexadecimal }
 
     /// Twelve digits keep listings in order, and leave a number to follow.
     private static let generationDigitCount = 12

@@ -42,7 +42,9 @@ extension SnapshotService {
 
     /// Takes what forgetting on a volume needs: nobody else captures or forgets there meanwhile.
     package func holdForForgetting(_ volume: VolumeName) throws -> [Hold] {
-        [
+        // What is going to be written is small, and frees more; a prune fills the reserve again.
+        useReserveIfFull()
+        return [
             try hold(.repository, .shared, purpose: "forget"),
             try hold(.volume(volume), .exclusive, purpose: "forget \(volume)"),
         ]
@@ -67,17 +69,22 @@ extension SnapshotService {
         try repository.hide(
             snapshots, of: timeline, time: clock(), identifiers: identifiers)
         return try repository.removeHidden(
-            of: timeline.volume, isThorough: isThorough, identifiers: identifiers
-        ) { delta, timeline in
-            // The index knows each snapshot by another way than the maps that were merged.
-            let index = try currentIndex()
-            try index.bringForward(timeline, with: repository)
-            guard try index.confirms(delta, of: repository) != false else {
-                throw RepositoryError(
-                    .failed,
-                    "\(delta.name.objectName), merged of others, is not what the index has; nothing "
-                        + "was deleted: run 'varve index rebuild' and 'varve check'")
-            }
+            of: timeline.volume, isThorough: isThorough, identifiers: identifiers,
+            prove: prove
+        ) { delta in
+            try index().takeOutOfAccount(delta, of: repository)
+        }
+    }
+
+    private func prove(_ delta: KnownDelta, of timeline: Timeline) throws {
+        // The index knows each snapshot by another way than the maps that were merged.
+        let index = try currentIndex()
+        try index.bringForward(timeline, with: repository)
+        guard try index.confirms(delta, of: repository) != false else {
+            throw RepositoryError(
+                .failed,
+                "\(delta.name.objectName), merged of others, is not what the index has; nothing "
+                    + "was deleted: run 'varve index rebuild' and 'varve check'")
         }
     }
 

@@ -35,8 +35,10 @@ package final class SnapshotService {
                 .failed,
                 "\(location) is not empty and no repository; choose an empty directory")
         }
-        return try Repository(
+        let repository = try Repository(
             creatingIn: store, blockSize: blockSize, created: Moment.now(), generator: &generator)
+        store.fillReserve()
+        return repository
     }
 
     /// The index, opened when first needed.
@@ -73,6 +75,13 @@ package final class SnapshotService {
     package func hold(_ scope: HoldScope, _ kind: HoldKind, purpose: String) throws -> Hold {
         try repository.hold(
             scope, kind, purpose: purpose, owner: owner, now: Moment.now)
+    }
+
+    /// Gives up what the repository sets aside, if that is what is left of its disk.
+    func useReserveIfFull() {
+        if repository.store.releaseReserve() {
+            logger.info("the repository is nearly full: its reserve is used")
+        }
     }
 
     package func holdForReading(purpose: String) throws -> Hold? {

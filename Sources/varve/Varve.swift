@@ -19,7 +19,7 @@ struct Varve: ParsableCommand {
             Init.self, Backup.self, Snapshots.self, RestoreCommand.self, Diff.self, Check.self,
             List.self, Cat.self, Extract.self, Find.self, History.self, MountCommand.self,
             Export.self, BootCommand.self, BootTestCommand.self,
-            Forget.self, Protect.self, Unprotect.self, Tag.self,
+            Forget.self, PruneCommand.self, Protect.self, Unprotect.self, Tag.self,
             Track.self, TrialCommand.self, Layer.self, Stats.self, IndexCommand.self, Unlock.self,
             Version.self,
             Completion.self,

@@ -51,9 +51,8 @@ struct ObjectStoreConformanceTests {
         #expect(throws: missing) { try home.store.read("packs/aa/x", at: 0, byteCount: 1) }
         try writer.finish()
         #expect(
-            try home.store.list("") == [
-                ObjectEntry(name: "packs/aa/x", byteCount: UInt64(byteCount))
-            ])
+            try home.store.list("").map { [$0.name, "\($0.byteCount)"] }
+                == [["packs/aa/x", "\(byteCount)"]])
     }
 
     @Test(
@@ -216,7 +215,7 @@ struct ObjectStoreConformanceTests {
         #expect(throws: ObjectStoreError(.notFound, during: .read, of: "packs/aa/x")) {
             try home.store.byteCount(of: "packs/aa/x")
         }
-        #expect(try home.store.list("") == [ObjectEntry(name: "packs/aa/y", byteCount: 1)])
+        #expect(try home.store.list("").map(\.name) == ["packs/aa/y"])
         try home.store.create("packs/aa/x", [3, 3])
         #expect(try home.store.read("packs/aa/x", limit: 10) == [3, 3])
     }

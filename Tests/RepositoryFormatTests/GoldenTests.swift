@@ -111,6 +111,14 @@ struct GoldenTests {
                 == Sample.hold)
     }
 
+    @Test("A prune list is stored as these bytes")
+    func pruneList() throws {
+        let golden = try Golden.bytes("prune-list")
+        let encoded = try Sample.pruneList.encoded(
+            name: Sample.pruneListName, identity: Sample.identity)
+        #expect(encoded.hexadecimal == golden.hexadecimal)
+    }
+
     @Test("A snapshot's id is this digest of its facts")
     func snapshotID() throws {
         #expect(try Sample.facts.snapshotID.hexadecimal == Golden.bytes("snapshot-id").hexadecimal)

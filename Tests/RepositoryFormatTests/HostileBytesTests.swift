@@ -184,6 +184,17 @@ struct Decoder: Sendable, CustomTestStringConvertible {
                 try HoldRecord(decoding: $0, name: Sample.holdName, identity: Sample.identity)
                     .encoded(name: Sample.holdName, identity: Sample.identity)
             }),
+        Decoder(
+            testDescription: "prune list", sectionCount: 1,
+            valid: {
+                try Sample.pruneList.encoded(
+                    name: Sample.pruneListName, identity: Sample.identity)
+            },
+            reencode: {
+                try PruneList(
+                    decoding: $0, name: Sample.pruneListName, identity: Sample.identity
+                ).encoded(name: Sample.pruneListName, identity: Sample.identity)
+            }),
     ]
 
     private static func reencodeDelta(_ head: DeltaHead, _ map: DeltaMap) throws -> [UInt8] {

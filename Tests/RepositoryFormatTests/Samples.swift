@@ -107,6 +107,11 @@ enum Sample {
     static let holdName = ObjectNames.hold(
         scope: .volume(volume), kind: .exclusive, id: objectID)
 
+    static let pruneList = PruneList(
+        time: Timestamp(seconds: 1_795_356_000),
+        packs: [objectID, ObjectID(high: 1, low: 0xFEDC_BA98_7654_3210)])
+    static let pruneListName = ObjectNames.pruneList(objectID)
+
     /// A whole pack: a stored frame of one block, a compressed one of three, a patch.
     static var pack: (bytes: [UInt8], table: PackTable, footer: PackFooter) {
         get throws {

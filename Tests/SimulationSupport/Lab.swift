@@ -51,6 +51,11 @@ package final class Lab {
     package var seed: UInt64 = 0
     private var openIndex: Index?
     private var captureCount: UInt64 = 0
+    /// What the last prune intended.
+    package private(set) var lastPlan: PrunePlan?
+    package private(set) var lastAccountReport = AccountReport()
+    /// How often a prune waited.
+    package private(set) var graceCount = 0
 
     /// Creates a repository in `store`, or opens the one that is there.
     package init(_ store: any ObjectStore, blockSize: Int = 4096) throws {
@@ -124,6 +129,8 @@ package final class Lab {
         let source = try VolumeSource(path: path, allowsUse: false)
         let hold = try repository.hold(
             .volume(volume), .exclusive, purpose: "test", owner: .current(), now: { self.time })
+        let shared = try repository.hold(
+            .repository, .shared, purpose: "test", owner: .current(), now: { self.time })
         var request = CaptureRequest(
             volume: volume,
             source: SourceIdentity(
@@ -137,7 +144,7 @@ package final class Lab {
         request.evidence = evidence
         let capture = Capture(
             repository: repository, index: try index(), timeline: try timeline(), source: source,
-            request: request, holds: [hold])
+            request: request, holds: [shared, hold])
         return try capture.run(
             identifiers: SeededIdentifiers(seed: seed << 32 | captureCount),
             elapsedNanoseconds: { 1 }, now: { self.time }, progress: CaptureProgress(),
@@ -235,12 +242,34 @@ extension Lab {
         let index = try index()
         return try repository.removeHidden(
             of: volume, isThorough: isThorough, identifiers: identifiers,
-            partByteLimit: partByteLimit
-        ) { delta, timeline in
-            try index.bringForward(timeline, with: repository)
-            guard try index.confirms(delta, of: repository) != false else {
-                throw RepositoryError(.failed, "\(delta.name.objectName) is not what it stands for")
-            }
-        }
+            partByteLimit: partByteLimit,
+            prove: { delta, timeline in
+                try index.bringForward(timeline, with: repository)
+                guard try index.confirms(delta, of: repository) != false else {
+                    throw RepositoryError(
+                        .failed, "\(delta.name.objectName) is not what it stands for")
+                }
+            },
+            willDelete: { try index.takeOutOfAccount($0, of: repository) })
+    }
+
+    /// Gives back what nothing needs.
+    @discardableResult
+    package func prune(_ options: PruneOptions = PruneOptions()) throws -> PruneSummary {
+        captureCount += 1
+        let hold = try repository.hold(
+            .repository, .exclusive, purpose: "test", owner: .current(), now: { self.time })
+        let prune = Prune(
+            repository: repository, index: try index(), options: options,
+            identifiers: SeededIdentifiers(seed: seed << 32 | 1 << 30 | captureCount),
+            now: { self.time })
+        prune.packByteTarget = packByteTarget
+        prune.batchByteCount = UInt64(packByteTarget)
+        prune.waitForGrace = { self.graceCount += 1 }
+        lastPlan = nil
+        let plan = try prune.plan()
+        lastPlan = plan
+        lastAccountReport = prune.accountReport
+        return try prune.run(plan, hold: hold, progress: { _ in })
     }
 }

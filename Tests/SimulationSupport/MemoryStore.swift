@@ -23,6 +23,9 @@ package final class MemoryStore: ObjectStore {
         var effect = CrashEffect.lost
         var hasCrashed = false
         var freeByteCount: Int?
+        var storedSeconds: [String: Int64] = [:]
+        var currentSeconds: Int64?
+        var onCreate: (@Sendable (String) -> Void)?
     }
 
     private let state = Mutex(State())
@@ -59,6 +62,20 @@ package final class MemoryStore: ObjectStore {
             state.undoableDeletions.removeAll()
         }
     }
+
+    /// Called with the name of each object that was stored.
+    package var onCreate: (@Sendable (String) -> Void)? {
+        get { state.withLock { $0.onCreate } }
+        set { state.withLock { $0.onCreate = newValue } }
+    }
+
+    /// The store's clock from now on; nobody knows when anything was stored before.
+    package func setStoredSeconds(_ seconds: Int64) {
+        state.withLock { $0.currentSeconds = seconds }
+    }
+
+    /// Owners of locked objects are gone, or were never seen.
+    package func releaseLocks() { state.withLock { $0.locked.removeAll() } }
 
     /// Bytes that can still be stored; nil for no limit.
     package func limit(freeByteCount: Int?) {
@@ -97,7 +114,9 @@ package final class MemoryStore: ObjectStore {
         try refuseAfterCrash(.list, prefix)
         return state.withLock { state in
             state.objects.filter { $0.key.hasPrefix(prefix) }.map {
-                ObjectEntry(name: $0.key, byteCount: UInt64($0.value.count))
+                ObjectEntry(
+                    name: $0.key, byteCount: UInt64($0.value.count),
+                    storedSeconds: state.storedSeconds[$0.key])
             }
         }.sorted { $0.name < $1.name }
     }
@@ -136,11 +155,13 @@ package final class MemoryStore: ObjectStore {
         if exists { throw ObjectStoreError(.alreadyExists, during: .create, of: name) }
         try step(.create, name) { state in
             state.objects[name] = bytes
+            state.storedSeconds[name] = state.currentSeconds
             let directory = Self.directory(of: name)
             state.undoableDeletions = state.undoableDeletions.filter {
                 Self.directory(of: $0.key) != directory
             }
         }
+        onCreate?(name)
     }
 
     private static func directory(of name: String) -> Substring {

@@ -11,6 +11,8 @@ final class PackProof {
         let reason: String
         /// Digests that nothing gives, neither this frame as far as it can be decoded nor another.
         var lost: [Digest] = []
+        /// Whether nothing but what a patch is a patch of is at fault.
+        var isBelowPatch = false
     }
 
     private let repository: Repository
@@ -53,6 +55,7 @@ final class PackProof {
                     let cause = RepositoryError.cause(of: error)
                     if ofFrame == nil {
                         ofFrame = Damage(pack: pack.id, frame: frame.byteOffset, reason: cause)
+                        ofFrame?.isBelowPatch = error is DamageBelowPatch
                     }
                     if isLost { ofFrame?.lost.append(digest) }
                 }

@@ -126,7 +126,7 @@ package struct RepositoryCheck {
     /// Refuses names that nothing gave, and small objects that do not decode.
     private mutating func checkNames() throws {
         for entry in try repository.store.list("") {
-            if entry.name == ObjectNames.configuration { continue }
+            if [ObjectNames.configuration, ObjectNames.reserve].contains(entry.name) { continue }
             if entry.name.hasPrefix(ObjectNames.packs) {
                 if ObjectNames.packID(of: entry.name) == nil {
                     report.add(entry.name, "not the name of a pack")
@@ -248,6 +248,8 @@ package struct RepositoryCheck {
                 && (item.frame == nil
                     ? lost.needed.isEmpty
                     : item.lost.allSatisfy { !lost.needed.contains($0) })
+            // A prune takes what only patches that nobody needs are patches of.
+            if isHarmless, item.isBelowPatch { continue }
             let subject = ObjectNames.pack(item.pack)
             var reason = item.reason
             for prefix in ["\(subject) is damaged: ", "\(subject) "] where reason.hasPrefix(prefix)

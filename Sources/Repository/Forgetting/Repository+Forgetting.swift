@@ -51,6 +51,7 @@ extension Repository {
     ///   - identifiers: gives new ids.
     ///   - partByteLimit: largest part of a merged map.
     ///   - prove: throws unless a merged delta says what those that it stands for say.
+    ///   - willDelete: hears of every delta before it is deleted.
     /// - Returns: what was done.
     /// - Throws: ``RepositoryError`` of kind `damaged` when the volume is: nothing is deleted there then.
     package func removeHidden(
@@ -58,7 +59,8 @@ extension Repository {
         isThorough: Bool,
         identifiers: any IdentifierSource,
         partByteLimit: Int = Format.partByteLimit,
-        prove: (KnownDelta, Timeline) throws -> Void
+        prove: (KnownDelta, Timeline) throws -> Void,
+        willDelete: (KnownDelta) throws -> Void
     ) throws -> RemovalSummary {
         try requireWritable()
         var summary = RemovalSummary()
@@ -85,13 +87,17 @@ extension Repository {
                 try prove(delta, timeline)
                 summary.mergedCount += 1
             }
-            summary.deletedCount += try delete(plan.removed, of: volume)
+            summary.deletedCount += try delete(plan.removed, of: volume, willDelete)
             summary.removedCount += plan.removed.count
         }
     }
 
     /// Deletes the deltas of the removed snapshots; gives how many.
-    private func delete(_ removed: Set<SnapshotID>, of volume: VolumeName) throws -> Int {
+    private func delete(
+        _ removed: Set<SnapshotID>,
+        of volume: VolumeName,
+        _ willDelete: (KnownDelta) throws -> Void
+    ) throws -> Int {
         let timeline = try timeline(of: volume)
         guard timeline.isSound, ForgetPlan.isSafe(timeline, removing: removed) else {
             throw RepositoryError(
@@ -114,6 +120,7 @@ extension Repository {
             removed.contains($0.head.to) && !removed.contains($0.head.from)
                 && !left.contains($0.name)
         }
+        for delta in starting + ending { try willDelete(delta) }
         for deltas in [starting, ending] {
             // The last one first, so that what is left can be reached; they are all in one directory.
             for (position, delta) in deltas.reversed().enumerated() {

@@ -106,21 +106,29 @@ extension Index {
         _ transaction: borrowing Transaction
     ) throws -> [Place] {
         guard let first = try entry(of: number, transaction)?.place else { return [] }
-        var places = [first]
+        let places = [first] + (try furtherPlaces(of: number, transaction))
+        return places.compactMap { place in pack(place.pack).map { (place, $0.isRotten(place)) } }
+            .sorted { ($0.1 ? 1 : 0, $0.0.depth) < ($1.1 ? 1 : 0, $1.0.depth) }
+            .map(\.0)
+    }
+
+    /// The places of a number behind the first, in packs that may be gone.
+    func furtherPlaces(
+        of number: BlockNumber,
+        _ transaction: borrowing Transaction
+    ) throws -> [Place] {
         try transaction.withCursor(over: tables.places) { cursor in
-            let key = Key().appending(number)
             let lowest = Key().appending(UInt64(0)).appending(UInt64(0))
+            var places: [Place] = []
             var more = try lowest.withBytes { lowest in
-                try cursor.seek(key, atLeast: lowest) { Place(at: 0, in: $0) }
+                try cursor.seek(Key().appending(number), atLeast: lowest) { Place(at: 0, in: $0) }
             }
             while let place = more {
                 places.append(place)
                 more = try cursor.nextDuplicate { _, value in Place(at: 0, in: value) }
             }
+            return places
         }
-        return places.compactMap { place in pack(place.pack).map { (place, $0.isRotten(place)) } }
-            .sorted { ($0.1 ? 1 : 0, $0.0.depth) < ($1.1 ? 1 : 0, $1.0.depth) }
-            .map(\.0)
     }
 
     // MARK: Adding
@@ -218,14 +226,20 @@ extension Index {
         of number: BlockNumber,
         _ transaction: borrowing Transaction
     ) throws {
+        try transaction.put(
+            Self.row(of: place).rawSpan, in: tables.places, for: Key().appending(number))
+    }
+
+    /// The row of a further place.
+    static func row(of place: Place) -> [UInt8] {
         var bytes = [UInt8](repeating: 0, count: Place.byteCount)
         var span = bytes.mutableSpan
         var raw = unsafe span.mutableBytes
         place.store(at: 0, in: &raw)
-        try transaction.put(bytes.rawSpan, in: tables.places, for: Key().appending(number))
+        return bytes
     }
 
-    private func replacePlace(
+    func replacePlace(
         of number: BlockNumber,
         by place: Place,
         _ transaction: borrowing Transaction

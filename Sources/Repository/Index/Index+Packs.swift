@@ -25,12 +25,18 @@ extension Index {
         try loadPacks()
         var known: [ObjectID: PackRecord] = [:]
         for record in knownPacks { known[record.id] = record }
-        var batch = try PackBatch(self)
+        var new: [(id: ObjectID, byteCount: UInt64)] = []
         for (id, byteCount) in try repository.listPacks() {
-            if let record = known.removeValue(forKey: id) {
-                if record.byteCount == byteCount { continue }
-                try drop(record)
+            if known[id]?.byteCount == byteCount {
+                known[id] = nil
+            } else {
+                new.append((id, byteCount))
             }
+        }
+        // What is gone goes first: what takes its place then comes first where blocks are looked for.
+        for record in known.values { try drop(record) }
+        var batch = try PackBatch(self)
+        for (id, byteCount) in new {
             do {
                 let table = try repository.readPackTable(id, byteCount: byteCount)
                 try batch.add(id, byteCount: byteCount, table: table, isOwn: false)
@@ -39,7 +45,6 @@ extension Index {
             }
         }
         try batch.flush()
-        for record in known.values { try drop(record) }
     }
 
     /// Adds packs that this process has just made durable.

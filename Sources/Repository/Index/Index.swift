@@ -11,7 +11,7 @@ package import XXHash
 /// It is bound to the repository's id; one that belongs elsewhere, or that LMDB refuses, is thrown
 /// away. Nothing in it is the only copy of anything.
 package final class Index: Sendable {
-    static let formatVersion: UInt32 = 3
+    static let formatVersion: UInt32 = 4
 
     let environment: Environment
     let tables: IndexTables
@@ -153,6 +153,7 @@ package final class Index: Sendable {
             ] {
                 try transaction.clear(table)
             }
+            try clearAccount(transaction)
             // What was found rotten stays known: nothing but reading it again would show it.
             if try transaction.entryCount(of: tables.rot) == 0 {
                 try transaction.remove(Self.lossKey, from: tables.meta)

@@ -202,8 +202,12 @@ struct IndexTables {
     let staged: Table
     let heads: Table
     let rot: Table
+    let uses: Table
+    let prefixes: Table
+    let tallies: Table
+    let counted: Table
 
-    static let count = 13
+    static let count = 17
 
     init(_ transaction: borrowing Transaction) throws {
         meta = try transaction.table("meta")
@@ -219,5 +223,9 @@ struct IndexTables {
         staged = try transaction.table("staged")
         heads = try transaction.table("heads")
         rot = try transaction.table("rot")
+        uses = try transaction.table("uses")
+        prefixes = try transaction.table("prefixes", options: .fixedDuplicates)
+        tallies = try transaction.table("tallies")
+        counted = try transaction.table("counted")
     }
 }

@@ -72,6 +72,11 @@ struct Forget: ParsableCommand {
     @Flag(help: "Merge and delete the deltas of all forgotten snapshots, also where it costs much.")
     var now = false
 
+    @Flag(help: "Give back the space that this frees, as 'varve prune' does.")
+    var prune = false
+
+    @OptionGroup(title: "With --prune") var pruning: PruningOptions
+
     private struct Line: Encodable {
         var messageType = "retention"
         let volume: String
@@ -134,7 +139,15 @@ struct Forget: ParsableCommand {
                 .usage, "this system has no time zone '\(timeZone)'; use one such as Europe/Berlin")
         }
         let service = try repository.open(output)
-        if !snapshots.isEmpty { return try forgetNamed(service) }
+        if !snapshots.isEmpty {
+            try forgetNamed(service)
+        } else {
+            try forgetByPolicy(service)
+        }
+        if prune { try pruning.run(service, output, isDryRun: dryRun) }
+    }
+
+    private func forgetByPolicy(_ service: SnapshotService) throws {
         var problems: [String] = []
         for name in try volumes(service) {
             if Interruption.isRequested { throw ServiceError(.failed, "interrupted") }

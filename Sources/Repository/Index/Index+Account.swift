@@ -1,0 +1,722 @@
+package import BlockModel
+internal import LMDB
+package import RepositoryFormat
+
+/// What of a pack is live, as the account has it.
+package struct PackTally: Hashable, Sendable {
+    /// The pack's number in this index.
+    let number: UInt32
+    package let id: ObjectID
+    package let byteCount: UInt64
+    /// Blocks with different digests.
+    package var blockCount: UInt64
+    package var liveBlockCount: UInt64 = 0
+    /// Bytes of the pack that its live blocks account for.
+    package var liveByteCount: UInt64 = 0
+
+    /// Bytes that nothing needs.
+    package var unusedByteCount: UInt64 {
+        if liveBlockCount == 0 { return byteCount }
+        return liveBlockCount >= blockCount ? 0 : byteCount - min(byteCount, liveByteCount)
+    }
+
+    init(of pack: PackRecord, blockCount: Int) {
+        number = pack.number
+        id = pack.id
+        byteCount = pack.byteCount
+        self.blockCount = UInt64(blockCount)
+    }
+
+    func encoded() -> [UInt8] {
+        var writer = ByteWriter()
+        for value in [blockCount, liveBlockCount, liveByteCount] { writer.append(value) }
+        return writer.bytes
+    }
+
+    init?(of pack: PackRecord, decoding bytes: RawSpan) {
+        guard bytes.byteCount == 24 else { return nil }
+        self.init(of: pack, blockCount: 0)
+        blockCount = bytes.littleEndian(at: 0, as: UInt64.self)
+        liveBlockCount = bytes.littleEndian(at: 8, as: UInt64.self)
+        liveByteCount = bytes.littleEndian(at: 16, as: UInt64.self)
+    }
+}
+
+/// How the account was brought forward.
+package struct AccountReport: Hashable, Sendable {
+    /// Why it was made anew; nil when it was not.
+    package var reason: String?
+    /// Packs of which the old account had something else; nil when there was none to compare with.
+    package var differenceCount: Int?
+    package var addedDeltaCount = 0
+    package var addedPackCount = 0
+
+    package init() {}
+
+    init(reason: String) { self.reason = reason }
+}
+
+/// Which blocks are live: counted by the deltas and the patches that need them.
+///
+/// The page of documentation `Pruning` has the tables, and says when they are made anew.
+extension Index {
+    private static let accountKey = Key("account")
+    /// There while a delta is counted by several transactions.
+    private static let countingKey = Key("counting")
+    /// An account that old is made anew.
+    private static let accountSeconds: Int64 = 30 * 86_400
+    /// Pages of counts that one transaction changes at most.
+    private static let pagesPerTransaction = 4000
+
+    /// Thrown where the account does not fit together.
+    private struct AccountMismatch: Error {}
+
+    /// Makes the account what the repository has: all packs that the index knows, and `deltas`, which are
+    /// all of the repository.
+    ///
+    /// - Parameters:
+    ///   - deltas: all of the repository.
+    ///   - repository: where their maps are.
+    ///   - now: the time.
+    ///   - isRecount: whether the account is made anew in any case.
+    /// - Returns: what was done.
+    /// - Throws: ``RepositoryError`` of kind `damaged` when a map or a table cannot be read.
+    package func bringAccountForward(
+        _ deltas: [KnownDelta],
+        of repository: Repository,
+        now: Timestamp,
+        isRecount: Bool
+    ) throws -> AccountReport {
+        let lock = try UpdateLock(directory: directory)
+        defer { withExtendedLifetime(lock) {} }
+        try loadPacks()
+        var report = AccountReport()
+        report.reason = try misfit(deltas, now: now)
+        if report.reason != nil { try beginAccount(now: now) }
+        do {
+            try count(deltas, of: repository, &report)
+        } catch is AccountMismatch {
+            report = AccountReport(reason: "it did not fit together")
+            try beginAccount(now: now)
+            try count(deltas, of: repository, &report)
+        }
+        if isRecount, report.reason == nil {
+            let kept = try packTallies()
+            report = AccountReport(reason: "asked for")
+            try beginAccount(now: now)
+            try count(deltas, of: repository, &report)
+            let new = Set(try packTallies())
+            report.differenceCount = kept.count { !new.contains($0) }
+        }
+        guard try environment.read({ try countOfUnknown($0) }) == 0 else {
+            throw RepositoryError(
+                .damaged,
+                "blocks that snapshots need are patches that cannot be read, so that it is not known "
+                    + "what else is needed; nothing is deleted: run 'varve check --read-data'")
+        }
+        return report
+    }
+
+    /// Takes a delta out of the account, because it is going to be deleted; nothing when it is not in it.
+    package func takeOutOfAccount(_ delta: KnownDelta, of repository: Repository) throws {
+        guard try environment.read({ try $0.contains(Self.key(of: delta), in: tables.counted) })
+        else { return }
+        let lock = try UpdateLock(directory: directory)
+        defer { withExtendedLifetime(lock) {} }
+        do {
+            try count(delta, by: -1, of: repository)
+        } catch is AccountMismatch {
+            try environment.write { try $0.remove(Self.accountKey, from: tables.meta) }
+        }
+    }
+
+    /// The packs that the account has.
+    package func packTallies() throws -> [PackTally] {
+        try environment.read { transaction in
+            try transaction.withCursor(over: tables.tallies) { cursor in
+                var tallies: [PackTally] = []
+                var more = try cursor.first(tally)
+                while let found = more {
+                    if let tally = found { tallies.append(tally) }
+                    more = try cursor.next(tally)
+                }
+                return tallies
+            }
+        }
+    }
+
+    /// The tally in a row; nil for one of a pack that is gone.
+    private func tally(_ key: RawSpan, _ value: RawSpan) -> PackTally? {
+        let number = key.littleEndian(at: 0, as: UInt32.self).byteSwapped
+        return pack(number).flatMap { PackTally(of: $0, decoding: value) }
+    }
+
+    private static func key(of delta: KnownDelta) -> Key {
+        Key().appending(delta.name.id.high).appending(delta.name.id.low)
+    }
+
+    // MARK: Fitting the repository
+
+    /// Why the account has to be made anew; nil when it has not.
+    private func misfit(_ deltas: [KnownDelta], now: Timestamp) throws -> String? {
+        try environment.read { transaction in
+            let made = try transaction.value(in: tables.meta, for: Self.accountKey) {
+                Int64(bitPattern: $0.littleEndian(at: 0, as: UInt64.self))
+            }
+            guard let made else { return "there was none" }
+            guard (0..<Self.accountSeconds).contains(now.seconds - made) else {
+                return "it was last made \(Timestamp(seconds: made).rfc3339)"
+            }
+            if try transaction.contains(Self.countingKey, in: tables.meta) {
+                return "a delta was counted in part"
+            }
+            let ids = Set(deltas.map(\.name.id))
+            let areCounted = try transaction.withCursor(over: tables.counted) { cursor in
+                var more = try cursor.first { key, _ in Self.objectID(key) }
+                while let id = more {
+                    guard ids.contains(id) else { return false }
+                    more = try cursor.next { key, _ in Self.objectID(key) }
+                }
+                return true
+            }
+            guard areCounted else { return "a delta was deleted by another index" }
+            let areThere = try transaction.withCursor(over: tables.tallies) { cursor in
+                var more = try cursor.first(tally)
+                while let found = more {
+                    if found == nil { return false }
+                    more = try cursor.next(tally)
+                }
+                return true
+            }
+            return areThere ? nil : "a pack was deleted by another index"
+        }
+    }
+
+    private static func objectID(_ key: RawSpan) -> ObjectID {
+        ObjectID(
+            high: key.littleEndian(at: 0, as: UInt64.self).byteSwapped,
+            low: key.littleEndian(at: 8, as: UInt64.self).byteSwapped)
+    }
+
+    private func beginAccount(now: Timestamp) throws {
+        try environment.write { transaction in
+            try clearAccount(transaction)
+            var writer = ByteWriter()
+            writer.append(now.seconds)
+            try transaction.put(writer.bytes.rawSpan, in: tables.meta, for: Self.accountKey)
+        }
+    }
+
+    func clearAccount(_ transaction: borrowing Transaction) throws {
+        for table in [tables.uses, tables.prefixes, tables.tallies, tables.counted] {
+            try transaction.clear(table)
+        }
+        try transaction.remove(Self.accountKey, from: tables.meta)
+        try transaction.remove(Self.countingKey, from: tables.meta)
+    }
+
+    private func count(
+        _ deltas: [KnownDelta],
+        of repository: Repository,
+        _ report: inout AccountReport
+    ) throws {
+        let tallied = Set(try packTallies().map(\.number))
+        let reader = try BlockReader(repository: repository, index: self)
+        for pack in knownPacks.sorted(by: { $0.number < $1.number })
+        where !tallied.contains(pack.number) {
+            try takeIn(pack, of: repository, reader)
+            report.addedPackCount += 1
+        }
+        let uncounted = try environment.read { transaction in
+            try deltas.filter { try !transaction.contains(Self.key(of: $0), in: tables.counted) }
+        }
+        for delta in uncounted { try count(delta, by: 1, of: repository) }
+        report.addedDeltaCount = uncounted.count
+    }
+
+    // MARK: Deltas
+
+    /// Counts what a delta names, once more or once less.
+    private func count(_ delta: KnownDelta, by sign: Int, of repository: Repository) throws {
+        let key = Self.key(of: delta)
+        let isShort = delta.head.parts.isEmpty
+        if !isShort {
+            try environment.write {
+                try $0.put([1].rawSpan, in: tables.meta, for: Self.countingKey)
+            }
+        }
+        func finish(_ transaction: borrowing Transaction) throws {
+            if sign > 0 {
+                try transaction.put([1].rawSpan, in: tables.counted, for: key)
+            } else {
+                try transaction.remove(key, from: tables.counted)
+            }
+            if !isShort { try transaction.remove(Self.countingKey, from: tables.meta) }
+        }
+        var isFinished = false
+        try repository.forEachMap(of: delta.name) { map, _ in
+            var numbers: [BlockNumber] = []
+            try environment.write { transaction in
+                numbers = try self.numbers(of: map.digests, transaction)
+                guard isShort else { return }
+                numbers.sort()
+                var update = try AccountUpdate(self, transaction)
+                try update.change(numbers[...], by: sign, transaction)
+                try update.flush(transaction)
+                try finish(transaction)
+                isFinished = true
+            }
+            if isShort { return }
+            numbers.sort()
+            var rest = numbers[...]
+            while !rest.isEmpty {
+                let end = Self.endOfPages(Self.pagesPerTransaction, in: rest)
+                try environment.write { transaction in
+                    var update = try AccountUpdate(self, transaction)
+                    try update.change(rest[..<end], by: sign, transaction)
+                    try update.flush(transaction)
+                }
+                rest = rest[end...]
+            }
+        }
+        // A delta may name nothing at all.
+        if !isFinished { try environment.write { try finish($0) } }
+    }
+
+    /// Where the sorted `numbers` leave the first `limit` pages of counts.
+    private static func endOfPages(_ limit: Int, in numbers: ArraySlice<BlockNumber>) -> Int {
+        var pages = 0
+        var last: UInt64?
+        for position in numbers.indices {
+            let page = numbers[position] / AccountUpdate.countsPerPage
+            if page == last { continue }
+            last = page
+            pages += 1
+            if pages > limit { return position }
+        }
+        return numbers.endIndex
+    }
+
+    /// The numbers of `digests`, in their order; what the index never heard of gets one.
+    func numbers(
+        of digests: [Digest],
+        _ transaction: borrowing Transaction
+    ) throws -> [BlockNumber] {
+        var numbers = [BlockNumber](repeating: 0, count: digests.count)
+        var unknown: [Int] = []
+        let order = digests.indices.sorted { digests[$0] < digests[$1] }
+        try transaction.withCursor(over: tables.digests) { cursor in
+            for position in order {
+                if let number = try number(of: digests[position], cursor, transaction) {
+                    numbers[position] = number
+                } else {
+                    unknown.append(position)
+                }
+            }
+        }
+        guard !unknown.isEmpty else { return numbers }
+        var adder = try Adder(self, transaction)
+        var added: [Digest: BlockNumber] = [:]
+        for position in unknown {
+            let digest = digests[position]
+            let number = try added[digest] ?? adder.add(digest, .missing, transaction)
+            added[digest] = number
+            numbers[position] = number
+        }
+        try adder.flush(transaction)
+        return numbers
+    }
+
+    // MARK: Packs
+
+    /// Enters a pack, all of whose blocks the index has.
+    private func takeIn(
+        _ pack: PackRecord,
+        of repository: Repository,
+        _ reader: BlockReader
+    ) throws {
+        let table = try repository.readPackTable(pack.id, byteCount: pack.byteCount)
+        var patches: [(digest: Digest, prefixes: [Digest]?)] = []
+        var position = 0
+        for frame in table.frames {
+            if frame.header.kind.isPatch {
+                let place = Place(pack: pack.number, frame: frame, slot: 0)
+                patches.append((table.digests[position], try prefixes(of: place, reader)))
+            }
+            position += frame.header.blockCount
+        }
+        try environment.write { transaction in
+            let digests = Array(Set(table.digests)).sorted()
+            let numbers = try self.numbers(of: digests, transaction)
+            let heads = try self.numbers(of: patches.map(\.digest), transaction)
+            var update = try AccountUpdate(self, transaction)
+            try update.rearrange(numbers, transaction) { update in
+                update.takeIn(PackTally(of: pack, blockCount: numbers.count))
+                for (patch, head) in zip(patches, heads) {
+                    let prefixes =
+                        try patch.prefixes.map { try self.numbers(of: $0, transaction) }
+                        ?? [Self.unknownPrefix]
+                    for prefix in prefixes {
+                        try transaction.put(
+                            Self.prefixRow(pack.number, prefix).rawSpan, in: tables.prefixes,
+                            for: Key().appending(head))
+                    }
+                }
+            }
+            try update.flush(transaction)
+        }
+    }
+
+    /// Stands for what a patch is a patch of whose frame cannot be read.
+    private static let unknownPrefix = SpecialBlock.free
+
+    private func prefixes(of place: Place, _ reader: BlockReader) throws -> [Digest]? {
+        do {
+            return try reader.prefixes(of: place)
+        } catch let error as RepositoryError where error.kind == .damaged {
+            return nil
+        }
+    }
+
+    /// How many live patches cannot be read.
+    private func countOfUnknown(_ transaction: borrowing Transaction) throws -> UInt16 {
+        var update = try AccountUpdate(self, transaction)
+        return try update.count(of: Self.unknownPrefix, transaction)
+    }
+
+    /// Drops packs that are about to be deleted: from the account, and as places of their blocks.
+    package func retire(_ packs: [(tally: PackTally, table: PackTable)]) throws {
+        let lock = try UpdateLock(directory: directory)
+        defer { withExtendedLifetime(lock) {} }
+        let retired = Set(packs.map(\.tally.number))
+        do {
+            try environment.write { transaction in
+                var update = try AccountUpdate(self, transaction)
+                var numbers: Set<BlockNumber> = []
+                for (_, table) in packs {
+                    numbers.formUnion(try self.numbers(of: table.digests, transaction))
+                }
+                try update.rearrange(numbers.sorted(), transaction) { update in
+                    for number in numbers {
+                        try removePrefixes(of: number, in: retired, transaction)
+                        try removePlaces(of: number, in: retired, transaction)
+                    }
+                    for (tally, _) in packs {
+                        update.drop(tally.number)
+                        try transaction.remove(
+                            Key().appending(tally.number), from: tables.tallies)
+                        try putPack(
+                            PackRecord(
+                                number: tally.number, id: tally.id, byteCount: 0, isOwn: false),
+                            transaction)
+                    }
+                }
+                try update.flush(transaction)
+            }
+        } catch is AccountMismatch {
+            throw RepositoryError(
+                .failed,
+                "the account of live blocks does not fit together, and nothing more was deleted; run "
+                    + "'varve prune --recount'")
+        }
+        for number in retired { forgetPack(number) }
+    }
+
+    /// Forgets the places of a block in packs that go.
+    private func removePlaces(
+        of number: BlockNumber,
+        in retired: Set<UInt32>,
+        _ transaction: borrowing Transaction
+    ) throws {
+        let key = Key().appending(number)
+        var rest: [Place] = []
+        for place in try furtherPlaces(of: number, transaction) {
+            if retired.contains(place.pack) {
+                try transaction.remove(Self.row(of: place).rawSpan, for: key, from: tables.places)
+            } else if pack(place.pack) != nil {
+                rest.append(place)
+            }
+        }
+        guard let first = try entry(of: number, transaction)?.place, retired.contains(first.pack)
+        else { return }
+        let next = rest.min { $0.depth < $1.depth }
+        if let next {
+            try transaction.remove(Self.row(of: next).rawSpan, for: key, from: tables.places)
+        }
+        try replacePlace(of: number, by: next ?? .missing, transaction)
+    }
+
+    /// Forgets what patches in packs that go are patches of.
+    private func removePrefixes(
+        of number: BlockNumber,
+        in retired: Set<UInt32>,
+        _ transaction: borrowing Transaction
+    ) throws {
+        for (pack, prefix) in try prefixes(of: number, transaction) where retired.contains(pack) {
+            try transaction.remove(
+                Self.prefixRow(pack, prefix).rawSpan, for: Key().appending(number),
+                from: tables.prefixes)
+        }
+    }
+
+    // MARK: For repacking
+
+    /// What is to become of a block of a pack that goes.
+    struct AccountedBlock {
+        let number: BlockNumber
+        let isLive: Bool
+        /// Its places in packs that stay.
+        let elsewhere: [Place]
+    }
+
+    /// The blocks of `digests`, in their order; `leaving` are the packs that go.
+    func accounted(
+        _ digests: [Digest],
+        leaving: Set<UInt32>
+    ) throws -> [AccountedBlock] {
+        try environment.write { transaction in
+            var update = try AccountUpdate(self, transaction)
+            return try numbers(of: digests, transaction).map { number in
+                AccountedBlock(
+                    number: number, isLive: try update.count(of: number, transaction) > 0,
+                    elsewhere: try places(of: number, transaction).filter {
+                        !leaving.contains($0.pack) && pack($0.pack)?.isRotten($0) == false
+                    })
+            }
+        }
+    }
+
+    /// Changes to the account within one transaction.
+    private struct AccountUpdate {
+        static let countsPerPage: UInt64 = 2040
+
+        private let index: Index
+        private var hasFurtherPlaces: Bool
+        private var pages: [UInt64: [UInt16]] = [:]
+        private var changedPages: Set<UInt64> = []
+        private var tallies: [UInt32: PackTally?] = [:]
+        /// Blocks whose count is still to be changed, because something that needs them lives or died.
+        private var pending: [(number: BlockNumber, change: Int)] = []
+
+        init(_ index: Index, _ transaction: borrowing Transaction) throws {
+            self.index = index
+            hasFurtherPlaces = try transaction.entryCount(of: index.tables.places) > 0
+        }
+
+        mutating func count(
+            of number: BlockNumber,
+            _ transaction: borrowing Transaction
+        ) throws -> UInt16 {
+            let page = number / Self.countsPerPage
+            if pages[page] == nil {
+                var counts = [UInt16](repeating: 0, count: Int(Self.countsPerPage))
+                try transaction.value(in: index.tables.uses, for: Key().appending(page)) { bytes in
+                    for slot in 0..<min(counts.count, bytes.byteCount / 2) {
+                        counts[slot] = bytes.littleEndian(at: 2 * slot, as: UInt16.self)
+                    }
+                }
+                pages[page] = counts
+            }
+            return pages[page]?[Int(number % Self.countsPerPage)] ?? 0
+        }
+
+        /// Counts each of the sorted `numbers` by `change`.
+        mutating func change(
+            _ numbers: ArraySlice<BlockNumber>,
+            by change: Int,
+            _ transaction: borrowing Transaction
+        ) throws {
+            var position = numbers.startIndex
+            while position < numbers.endIndex {
+                let number = numbers[position]
+                var end = position + 1
+                while end < numbers.endIndex, numbers[end] == number { end += 1 }
+                pending.append((number, change * (end - position)))
+                try settle(transaction)
+                position = end
+            }
+        }
+
+        private mutating func settle(_ transaction: borrowing Transaction) throws {
+            while let (number, change) = pending.popLast() {
+                let old = Int(try count(of: number, transaction))
+                if old == Int(UInt16.max) { continue }
+                let new = old + change
+                guard new >= 0 else { throw AccountMismatch() }
+                let page = number / Self.countsPerPage
+                pages[page]?[Int(number % Self.countsPerPage)] = UInt16(clamping: new)
+                changedPages.insert(page)
+                if (old == 0) != (new == 0) {
+                    try turn(number, by: new == 0 ? -1 : 1, transaction)
+                }
+            }
+        }
+
+        /// Tells the packs of a block, and what it is a patch of, that it lives or died.
+        private mutating func turn(
+            _ number: BlockNumber,
+            by sign: Int,
+            _ transaction: borrowing Transaction
+        ) throws {
+            let places = try talliedPlaces(of: number, transaction)
+            for place in places { try tell(place, by: sign, transaction) }
+            for prefix in try needs(of: number, at: places, transaction) {
+                pending.append((prefix, sign))
+            }
+        }
+
+        /// Where the block is: one place in each pack that has a tally.
+        private mutating func talliedPlaces(
+            of number: BlockNumber,
+            _ transaction: borrowing Transaction
+        ) throws -> [Place] {
+            guard let first = try index.entry(of: number, transaction)?.place else { return [] }
+            guard hasFurtherPlaces else {
+                return try tally(of: first.pack, transaction) == nil ? [] : [first]
+            }
+            var places: [UInt32: Place] = [:]
+            for place in try [first] + index.furtherPlaces(of: number, transaction)
+            where try tally(of: place.pack, transaction) != nil {
+                if let known = places[place.pack],
+                    (known.byteOffset, known.slot) <= (place.byteOffset, place.slot)
+                {
+                    continue
+                }
+                places[place.pack] = place
+            }
+            return Array(places.values)
+        }
+
+        /// What the block is a patch of where it is patched least; nothing where it is stored in full.
+        ///
+        /// A shallow place needs shallower ones, so that no two blocks keep each other alive.
+        private func needs(
+            of number: BlockNumber,
+            at places: [Place],
+            _ transaction: borrowing Transaction
+        ) throws -> [BlockNumber] {
+            guard let depth = places.map(\.depth).min(), depth > 0 else { return [] }
+            let packs = Set(places.filter { $0.depth == depth }.map(\.pack))
+            return try index.prefixes(of: number, transaction)
+                .filter { packs.contains($0.pack) }.map(\.prefix)
+        }
+
+        /// Runs `body`, which changes where the blocks `numbers` are, and counts anew what they need.
+        mutating func rearrange(
+            _ numbers: [BlockNumber],
+            _ transaction: borrowing Transaction,
+            _ body: (inout AccountUpdate) throws -> Void
+        ) throws {
+            var live: [BlockNumber] = []
+            for number in numbers where try count(of: number, transaction) > 0 {
+                live.append(number)
+            }
+            for number in live {
+                let places = try talliedPlaces(of: number, transaction)
+                for place in places { try tell(place, by: -1, transaction) }
+                for prefix in try needs(of: number, at: places, transaction) {
+                    pending.append((prefix, -1))
+                }
+            }
+            try body(&self)
+            hasFurtherPlaces = try transaction.entryCount(of: index.tables.places) > 0
+            // These are taken up first: what is needed as before does not die in between.
+            for number in live {
+                let places = try talliedPlaces(of: number, transaction)
+                for place in places { try tell(place, by: 1, transaction) }
+                for prefix in try needs(of: number, at: places, transaction) {
+                    pending.append((prefix, 1))
+                }
+            }
+            try settle(transaction)
+        }
+
+        private mutating func tally(
+            of pack: UInt32,
+            _ transaction: borrowing Transaction
+        ) throws -> PackTally? {
+            if let known = tallies[pack] { return known }
+            let record = index.pack(pack)
+            let found = try transaction.value(
+                in: index.tables.tallies, for: Key().appending(pack)
+            ) { value in record.flatMap { PackTally(of: $0, decoding: value) } }
+            tallies[pack] = .some(found ?? nil)
+            return found ?? nil
+        }
+
+        private mutating func tell(
+            _ place: Place,
+            by sign: Int,
+            _ transaction: borrowing Transaction
+        ) throws {
+            guard var tally = try tally(of: place.pack, transaction) else { return }
+            let share = UInt64(
+                place.frameByteCount / max(1, Int(place.frameBlockCount)) + Digest.byteCount
+                    + FrameEntry.byteCount)
+            if sign > 0 {
+                tally.liveBlockCount += 1
+                tally.liveByteCount += share
+            } else {
+                guard tally.liveBlockCount > 0, tally.liveByteCount >= share else {
+                    throw AccountMismatch()
+                }
+                tally.liveBlockCount -= 1
+                tally.liveByteCount -= share
+            }
+            tallies[place.pack] = tally
+        }
+
+        /// Enters a pack of which nothing lives yet.
+        mutating func takeIn(_ tally: PackTally) { tallies[tally.number] = tally }
+
+        /// Leaves a pack out from now on.
+        mutating func drop(_ pack: UInt32) { tallies[pack] = .some(nil) }
+
+        func flush(_ transaction: borrowing Transaction) throws {
+            for page in changedPages.sorted() {
+                var writer = ByteWriter(reserving: 2 * Int(Self.countsPerPage))
+                for count in pages[page] ?? [] { writer.append(count) }
+                try transaction.put(
+                    writer.bytes.rawSpan, in: index.tables.uses, for: Key().appending(page))
+            }
+            for (pack, tally) in tallies {
+                guard let tally else { continue }
+                try transaction.put(
+                    tally.encoded().rawSpan, in: index.tables.tallies, for: Key().appending(pack))
+            }
+        }
+    }
+
+    // MARK: Rows
+
+    private static func prefixRow(_ pack: UInt32, _ prefix: BlockNumber) -> [UInt8] {
+        var writer = ByteWriter()
+        writer.append(pack)
+        writer.append(prefix)
+        return writer.bytes
+    }
+
+    private func prefixes(
+        of number: BlockNumber,
+        _ transaction: borrowing Transaction
+    ) throws -> [(pack: UInt32, prefix: BlockNumber)] {
+        try transaction.withCursor(over: tables.prefixes) { cursor in
+            let lowest = [UInt8](repeating: 0, count: 12)
+            var found: [(pack: UInt32, prefix: BlockNumber)] = []
+            var more = try cursor.seek(
+                Key().appending(number), atLeast: lowest.rawSpan, Self.prefix)
+            while let row = more {
+                found.append(row)
+                more = try cursor.nextDuplicate { _, value in try Self.prefix(value) }
+            }
+            return found
+        }
+    }
+
+    private static func prefix(_ row: RawSpan) throws -> (pack: UInt32, prefix: BlockNumber) {
+        guard row.byteCount == 12 else { throw broken("a prefix has a row of a wrong length") }
+        return (
+            row.littleEndian(at: 0, as: UInt32.self), row.littleEndian(at: 4, as: UInt64.self)
+        )
+    }
+}

@@ -1,0 +1,337 @@
+package import BlockModel
+internal import LinuxIO
+internal import ObjectStore
+internal import RepositoryFormat
+
+/// What a prune did.
+package struct PruneSummary: Hashable, Sendable {
+    package var deletedPackCount = 0
+    package var deletedByteCount: UInt64 = 0
+    package var repackedPackCount = 0
+    /// Bytes of packs that were written.
+    package var writtenByteCount: UInt64 = 0
+    /// Packs that stay as they are, because live blocks in them cannot be read.
+    package var damagedPacks: [ObjectID] = []
+    /// Whether what was to be written again did not fit.
+    package var isOutOfSpace = false
+    /// Parts of maps that no delta had.
+    package var deletedPartCount = 0
+
+    package init() {}
+
+    /// Bytes that are free now and were not before; negative where more was written than deleted.
+    package var freedByteCount: Int64 {
+        Int64(clamping: deletedByteCount) - Int64(clamping: writtenByteCount)
+    }
+}
+
+/// The user asked to stop; what was done until then is done.
+package struct PruneInterrupted: Error, CustomStringConvertible {
+    package var description: String { "interrupted; the next prune goes on from there" }
+}
+
+/// One prune: account → plan → delete what is dead → write again what is left of the mostly dead.
+///
+/// The page of documentation `Pruning` has the order of things and why it is safe.
+package final class Prune {
+    private let repository: Repository
+    private let index: Index
+    private let options: PruneOptions
+    private let identifiers: any IdentifierSource
+    private let now: () -> Timestamp
+    /// Largest of the packs that are written.
+    package var packByteTarget = Format.packByteTarget
+    /// Live bytes that are written again before the packs that they come from are deleted.
+    package var batchByteCount: UInt64 = 256 << 20
+    /// Waits for captures that believe in a hold which was taken from them.
+    package var waitForGrace: () -> Void = {
+        for _ in 0..<600 where !Interruption.isRequested { SystemClock.sleep(milliseconds: 100) }
+    }
+    /// How the account was brought forward last.
+    package private(set) var accountReport = AccountReport()
+
+    /// Prepares a prune of the repository, whose packs the index knows.
+    package init(
+        repository: Repository,
+        index: Index,
+        options: PruneOptions,
+        identifiers: any IdentifierSource,
+        now: @escaping () -> Timestamp
+    ) {
+        self.repository = repository
+        self.index = index
+        self.options = options
+        self.identifiers = identifiers
+        self.now = now
+    }
+
+    // MARK: Planning
+
+    /// What there is to do.
+    ///
+    /// - Throws: ``RepositoryError`` of kind `damaged` when anything is: what that needs is not known.
+    package func plan() throws -> PrunePlan {
+        for entry in try repository.store.list(ObjectNames.volumes)
+        where ObjectNames.parse(volumeEntry: entry.name) == nil {
+            throw RepositoryError(
+                .damaged,
+                "\(entry.name) is no name that a volume's objects have, and nothing is deleted until "
+                    + "it is put right; run 'varve check'")
+        }
+        let timelines = try repository.timelines(cache: index)
+        for timeline in timelines where !timeline.isSound {
+            throw RepositoryError(
+                .damaged,
+                "volume '\(timeline.volume)' has damage, and what it needs is not known: nothing is "
+                    + "deleted until that is mended; run 'varve check'")
+        }
+        accountReport = try index.bringAccountForward(
+            timelines.flatMap(\.deltas), of: repository, now: now(),
+            isRecount: options.isRecount && accountReport.reason == nil)
+        let isUnfinished = try unfinished(timelines)
+        return PrunePlan(try index.packTallies(), options, mayBeUnfinished: isUnfinished)
+    }
+
+    /// Tells which packs, of those that nothing needs, an interrupted backup may have left.
+    private func unfinished(_ timelines: [Timeline]) throws -> (PackTally) -> Bool {
+        var stored: [ObjectID: Int64] = [:]
+        for entry in try repository.store.list(ObjectNames.packs) {
+            if let id = ObjectNames.packID(of: entry.name) { stored[id] = entry.storedSeconds }
+        }
+        let newest = try repository.store.list(ObjectNames.volumes).compactMap { entry in
+            if case .delta = ObjectNames.parse(volumeEntry: entry.name)?.1 {
+                return entry.storedSeconds
+            }
+            return nil
+        }.max()
+        let hasUnfinishedBase = timelines.contains { $0.deltas.isEmpty }
+        let oldest = now().seconds - options.minimumAgeSeconds
+        return { tally in
+            guard let time = stored[tally.id], time > oldest else { return false }
+            return hasUnfinishedBase || newest.map { time > $0 } ?? true
+        }
+    }
+
+    // MARK: Acting
+
+    /// Does what `plan` says.
+    ///
+    /// - Parameters:
+    ///   - plan: what ``plan()`` gave under `hold`.
+    ///   - hold: the exclusive one on the repository.
+    ///   - progress: gets the bytes of packs that are done with.
+    /// - Returns: what was done.
+    /// - Throws: ``RepositoryError``; what was done until then is done.
+    package func run(
+        _ plan: PrunePlan,
+        hold: Hold,
+        progress: (UInt64) -> Void
+    ) throws -> PruneSummary {
+        try repository.requireWritable()
+        var summary = PruneSummary()
+        var plan = plan
+        var run = PruneRun(prune: self, hold: hold)
+        // One that is left is of no harm to anybody: captures and prunes drop it.
+        defer { try? run.end() }
+        try run.publish((plan.dead + plan.repacked).map(\.id), time: now(), identifiers)
+        if try removeExpiredHolds() {
+            waitForGrace()
+            try index.synchronizePacks(with: repository)
+            plan = try self.plan().limited(to: plan)
+        }
+        var done: UInt64 = 0
+        for packs in plan.dead.split(byBytes: .max, count: Self.packsTogether) {
+            try run.delete(try packs.map { ($0, try table(of: $0)) }, now())
+            summary.deletedPackCount += packs.count
+            summary.deletedByteCount += packs.reduce(0) { $0 + $1.byteCount }
+            done += packs.reduce(0) { $0 + $1.byteCount }
+            progress(done)
+        }
+        for packs in plan.repacked.split(byBytes: batchByteCount, count: Self.packsTogether) {
+            do {
+                try repack(packs, &run, &summary)
+            } catch let error as ObjectStoreError where error.reason == .noSpace {
+                summary.isOutOfSpace = true
+                break
+            }
+            done += packs.reduce(0) { $0 + $1.byteCount }
+            progress(done)
+        }
+        try deleteLostParts(&summary)
+        return summary
+    }
+
+    private static let packsTogether = 64
+
+    private func table(of tally: PackTally) throws -> PackTable {
+        try repository.readPackTable(tally.id, byteCount: tally.byteCount)
+    }
+
+    private func repack(
+        _ packs: [PackTally],
+        _ run: inout PruneRun,
+        _ summary: inout PruneSummary
+    ) throws {
+        let repacker = try Repacker(
+            repository: repository, index: index, targetByteCount: packByteTarget,
+            identifiers: identifiers)
+        let leaving = Set(packs.map(\.number))
+        var whole: [(tally: PackTally, table: PackTable)] = []
+        for tally in packs {
+            let table = try table(of: tally)
+            let isWhole = try repacker.copy(tally, table, leaving: leaving) {
+                if Interruption.isRequested { throw PruneInterrupted() }
+                try run.renew(now())
+            }
+            if isWhole {
+                whole.append((tally, table))
+            } else {
+                summary.damagedPacks.append(tally.id)
+            }
+        }
+        try repacker.finish()
+        summary.writtenByteCount += repacker.storedByteCount
+        // The new packs are in the account before the old ones leave it.
+        _ = try index.bringAccountForward(
+            try repository.timelines(cache: index).flatMap(\.deltas), of: repository, now: now(),
+            isRecount: false)
+        try requireElsewhere(whole, leaving: Set(whole.map(\.tally.number)))
+        try run.delete(whole, now())
+        summary.repackedPackCount += whole.count
+        summary.deletedByteCount += whole.reduce(0) { $0 + $1.tally.byteCount }
+    }
+
+    /// Makes sure, once more, that what is deleted is held elsewhere as far as it is live.
+    private func requireElsewhere(
+        _ packs: [(tally: PackTally, table: PackTable)],
+        leaving: Set<UInt32>
+    ) throws {
+        for (tally, table) in packs {
+            let blocks = try index.accounted(table.digests, leaving: leaving)
+            guard blocks.allSatisfy({ !$0.isLive || !$0.elsewhere.isEmpty }) else {
+                throw RepositoryError(
+                    .failed,
+                    "\(ObjectNames.pack(tally.id)) holds blocks that no other pack has, and it was not "
+                        + "deleted; run 'varve index rebuild' and prune again")
+            }
+        }
+    }
+
+    /// Removes what other hosts that are gone have held; whether there was any.
+    ///
+    /// One of them that comes back finds its hold missing before it commits.
+    private func removeExpiredHolds() throws -> Bool {
+        var isAny = false
+        for other in try repository.allHolds(now: now()) where other.state != .live {
+            try repository.remove(other)
+            if other.record?.host != HoldOwner.current().host { isAny = true }
+        }
+        return isAny
+    }
+
+    /// Deletes parts that no delta names: of captures and merges that were killed.
+    private func deleteLostParts(_ summary: inout PruneSummary) throws {
+        let parts = try repository.store.list(ObjectNames.parts)
+        guard !parts.isEmpty else { return }
+        let timelines = try repository.timelines(cache: index)
+        guard timelines.allSatisfy(\.isSound) else { return }
+        let named = Set(
+            timelines.flatMap(\.deltas).flatMap(\.head.parts).map { ObjectNames.part($0.id) })
+        for part in parts where !named.contains(part.name) {
+            try repository.store.delete(part.name, .eventual)
+            summary.deletedPartCount += 1
+            summary.deletedByteCount += part.byteCount
+        }
+    }
+
+    /// What a run has published, and what it needs to delete.
+    private struct PruneRun {
+        let prune: Prune
+        let hold: Hold
+        private var lists: [String] = []
+
+        init(prune: Prune, hold: Hold) {
+            self.prune = prune
+            self.hold = hold
+        }
+
+        private var store: any ObjectStore { prune.repository.store }
+
+        /// Says which packs are going to be deleted; what earlier prunes said is of no use any more.
+        mutating func publish(
+            _ packs: [ObjectID],
+            time: Timestamp,
+            _ identifiers: any IdentifierSource
+        ) throws {
+            try prune.repository.dropPruneLists()
+            var rest = packs[...]
+            repeat {
+                let some = rest.prefix(PruneList.packLimit)
+                let name = ObjectNames.pruneList(identifiers.next())
+                let list = PruneList(time: time, packs: Array(some))
+                try store.create(
+                    name, list.encoded(name: name, identity: prune.repository.identity))
+                lists.append(name)
+                rest = rest.dropFirst(some.count)
+            } while !rest.isEmpty
+        }
+
+        func renew(_ now: Timestamp) throws { try hold.renew(now: now) }
+
+        func delete(
+            _ packs: [(tally: PackTally, table: PackTable)],
+            _ now: Timestamp
+        ) throws {
+            if Interruption.isRequested { throw PruneInterrupted() }
+            try hold.renew(now: now)
+            try prune.index.retire(packs)
+            for (tally, _) in packs {
+                try hold.verify(now: prune.now())
+                for list in lists { _ = try store.byteCount(of: list) }
+                // A pack that a crash brings back is found dead again.
+                try store.delete(ObjectNames.pack(tally.id), .eventual)
+            }
+        }
+
+        func end() throws {
+            for list in lists { try store.delete(list, .eventual) }
+        }
+    }
+}
+
+extension PrunePlan {
+    /// What of this another plan has too.
+    fileprivate func limited(to other: PrunePlan) -> PrunePlan {
+        var plan = self
+        let known = Set((other.dead + other.repacked).map(\.id))
+        plan.keep { known.contains($0.id) }
+        return plan
+    }
+}
+
+extension Array where Element == PackTally {
+    /// In groups of so many bytes that are left, and so many packs.
+    fileprivate func split(byBytes limit: UInt64, count countLimit: Int) -> [[PackTally]] {
+        var groups: [[PackTally]] = []
+        var byteCount: UInt64 = 0
+        for tally in self {
+            if groups.isEmpty || byteCount >= limit || groups[groups.count - 1].count >= countLimit
+            {
+                groups.append([])
+                byteCount = 0
+            }
+            groups[groups.count - 1].append(tally)
+            byteCount += tally.byteCount - Swift.min(tally.byteCount, tally.unusedByteCount)
+        }
+        return groups
+    }
+}
+
+extension Repository {
+    /// Deletes what prunes that were killed have published.
+    ///
+    /// The caller has a hold on the repository, beside which no prune runs.
+    package func dropPruneLists() throws {
+        for list in try store.list(ObjectNames.pruning) { try store.delete(list.name, .eventual) }
+    }
+}

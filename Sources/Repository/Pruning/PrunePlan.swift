@@ -1,0 +1,102 @@
+/// What a prune may leave, and must.
+package struct PruneOptions: Hashable, Sendable {
+    /// How much of a repository nothing may need.
+    package enum UnusedLimit: Hashable, Sendable {
+        /// So many percent of what is left.
+        case percent(Double)
+        case bytes(UInt64)
+        /// Nothing is written again.
+        case unlimited
+    }
+
+    package var maxUnused = UnusedLimit.percent(5)
+    /// At most so many bytes of packs are written again; nil for no limit.
+    package var maxRepackByteCount: UInt64?
+    /// What an interrupted backup stored is left alone while it is younger.
+    package var minimumAgeSeconds: Int64 = 7 * 86_400
+    /// Whether the account of live blocks is made anew.
+    package var isRecount = false
+
+    package init() {}
+}
+
+/// Which packs are deleted and which are written again, worked out from their tallies alone.
+package struct PrunePlan: Hashable, Sendable {
+    /// Packs that no snapshot needs.
+    package private(set) var dead: [PackTally] = []
+    /// Packs whose live blocks are written again; those with the most to free first.
+    package private(set) var repacked: [PackTally] = []
+    /// Packs that an interrupted backup may have left to the next one.
+    package private(set) var unfinished: [PackTally] = []
+    /// Bytes of all packs.
+    package private(set) var byteCount: UInt64 = 0
+    /// Bytes of packs that nothing needs, before anything is done.
+    package private(set) var unusedByteCount: UInt64 = 0
+    /// The same, of what is left afterwards.
+    package private(set) var remainingUnusedByteCount: UInt64 = 0
+
+    /// Bytes that go with the dead packs, exactly.
+    package var deadByteCount: UInt64 { dead.reduce(0) { $0 + $1.byteCount } }
+    /// Bytes that repacking frees, by the shares that blocks have in their frames.
+    package var repackFreedByteCount: UInt64 { repacked.reduce(0) { $0 + $1.unusedByteCount } }
+    package var repackByteCount: UInt64 { repacked.reduce(0) { $0 + $1.byteCount } }
+    package var isEmpty: Bool { dead.isEmpty && repacked.isEmpty }
+
+    /// - Parameters:
+    ///   - tallies: all packs.
+    ///   - options: what may be left.
+    ///   - mayBeUnfinished: whether a pack of which nothing is needed may be what an interrupted backup
+    ///     left.
+    package init(
+        _ tallies: [PackTally],
+        _ options: PruneOptions,
+        mayBeUnfinished: (PackTally) -> Bool
+    ) {
+        var partly: [PackTally] = []
+        for tally in tallies {
+            byteCount += tally.byteCount
+            if tally.liveBlockCount > 0 {
+                unusedByteCount += tally.unusedByteCount
+                if tally.unusedByteCount > 0 { partly.append(tally) }
+            } else if mayBeUnfinished(tally) {
+                unfinished.append(tally)
+            } else {
+                unusedByteCount += tally.byteCount
+                dead.append(tally)
+            }
+        }
+        remainingUnusedByteCount = unusedByteCount - deadByteCount
+        var total = byteCount - deadByteCount
+        // The largest share first: the least is written for what is freed.
+        partly.sort {
+            let (a, b) = (
+                $0.unusedByteCount.multipliedFullWidth(by: $1.byteCount),
+                $1.unusedByteCount.multipliedFullWidth(by: $0.byteCount)
+            )
+            return (a.high, a.low, $0.number) > (b.high, b.low, $1.number)
+        }
+        var written: UInt64 = 0
+        for tally in partly {
+            guard remainingUnusedByteCount > Self.limit(options.maxUnused, of: total) else { break }
+            written += tally.byteCount - tally.unusedByteCount
+            if let limit = options.maxRepackByteCount, written > limit { break }
+            repacked.append(tally)
+            remainingUnusedByteCount -= tally.unusedByteCount
+            total -= tally.unusedByteCount
+        }
+    }
+
+    /// Leaves out the packs that are not to go.
+    mutating func keep(_ isWanted: (PackTally) -> Bool) {
+        dead.removeAll { !isWanted($0) }
+        repacked.removeAll { !isWanted($0) }
+    }
+
+    private static func limit(_ limit: PruneOptions.UnusedLimit, of total: UInt64) -> UInt64 {
+        switch limit {
+        case .percent(let percent): UInt64(min(Double(total) * max(0, percent) / 100, 0x1p62))
+        case .bytes(let count): count
+        case .unlimited: .max
+        }
+    }
+}

@@ -1,0 +1,213 @@
+import ArgumentParser
+import BlockModel
+import Repository
+import Retention
+import SnapshotService
+
+struct PruneCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "prune",
+        abstract: "Give back the space of what no snapshot needs any more.",
+        discussion: """
+            Packs of which nothing is needed are deleted; of those that are needed in part, the rest \
+            is written again where more than --max-unused would be left. What is going to be done is \
+            shown first, with its bytes; -n shows that only. No other command may use the repository \
+            meanwhile. Stopped at any moment, the next prune goes on from there.
+            """)
+
+    @OptionGroup var repository: RepositoryOptions
+    @OptionGroup var output: OutputOptions
+    @OptionGroup var pruning: PruningOptions
+
+    @Flag(name: [.customShort("n"), .long], help: "Show what would be done, and do nothing.")
+    var dryRun = false
+
+    func run() throws {
+        try pruning.run(try repository.open(output), output, isDryRun: dryRun)
+    }
+}
+
+/// How space is given back.
+struct PruningOptions: ParsableArguments {
+    @Option(
+        help: ArgumentHelp(
+            "Leave at most so much that nothing needs: a share of what is left, a size, or "
+                + "'unlimited' to write nothing again.", valueName: "5%|size|unlimited"))
+    var maxUnused = UnusedLimit(value: .percent(5))
+
+    @Option(
+        help: ArgumentHelp("Write at most so much again, such as 10G.", valueName: "size"))
+    var maxRepackSize: ByteCount?
+
+    @Option(
+        help: ArgumentHelp(
+            "Leave alone for so long what an interrupted backup stored, such as 12h or 7d.",
+            valueName: "duration"))
+    var minAge = ShortDuration(seconds: 7 * 86_400)
+
+    @Flag(
+        help: "Count anew what is needed, from all deltas, and say whether the account was right.")
+    var recount = false
+
+    private var options: PruneOptions {
+        var options = PruneOptions()
+        options.maxUnused = maxUnused.value
+        options.maxRepackByteCount = maxRepackSize?.value
+        options.minimumAgeSeconds = minAge.seconds
+        options.isRecount = recount
+        return options
+    }
+
+    private struct Plan: Encodable {
+        var messageType = "plan"
+        let totalBytes: UInt64
+        let unusedBytes: UInt64
+        let packsToDelete: Int
+        let bytesToDelete: UInt64
+        let packsToRepack: Int
+        let bytesToRepack: UInt64
+        let bytesFreedByRepack: UInt64
+        let unusedBytesLeft: UInt64
+        let packsUnfinished: Int
+        let recounted: Bool
+        let recountReason: String?
+        let packsCountedWrong: Int?
+    }
+
+    private struct Summary: Encodable {
+        var messageType = "summary"
+        let packsDeleted: Int
+        let packsRepacked: Int
+        let bytesDeleted: UInt64
+        let bytesWritten: UInt64
+        let bytesFreed: Int64
+        let packsDamaged: [String]
+        let outOfSpace: Bool
+        let dryRun: Bool
+    }
+
+    func run(_ service: SnapshotService, _ output: OutputOptions, isDryRun: Bool) throws {
+        let line = ProgressLine("pruned", output)
+        let summary = try service.prune(
+            options, isDryRun: isDryRun,
+            planned: { show($0, $1, output) },
+            progress: { line.update(done: $0, total: $1) })
+        line.clear()
+        let done = summary ?? PruneSummary()
+        if output.json {
+            JSONLine.write(
+                Summary(
+                    packsDeleted: done.deletedPackCount, packsRepacked: done.repackedPackCount,
+                    bytesDeleted: done.deletedByteCount, bytesWritten: done.writtenByteCount,
+                    bytesFreed: done.freedByteCount,
+                    packsDamaged: done.damagedPacks.map(\.hexadecimal),
+                    outOfSpace: done.isOutOfSpace, dryRun: isDryRun))
+        }
+        guard !isDryRun else { return output.say("nothing was changed") }
+        let freed = done.freedByteCount
+        output.say(
+            freed < 0
+                ? "\(Human.bytes(freed.magnitude)) more are used, which the next prune gives back"
+                : "\(Human.bytes(freed.magnitude)) freed: "
+                    + "\(Human.count(done.deletedPackCount, "pack")) deleted, "
+                    + "\(done.repackedPackCount) written again "
+                    + "(\(Human.bytes(done.writtenByteCount)))")
+        guard done.damagedPacks.isEmpty else {
+            throw ServiceError(
+                .damaged,
+                "\(Human.count(done.damagedPacks.count, "pack")) hold blocks that cannot be read, and "
+                    + "stay as they are; run 'varve check --read-data'")
+        }
+        guard !done.isOutOfSpace else {
+            throw ServiceError(
+                .partial,
+                "there was no space to write the rest again; free some and prune again, or use "
+                    + "--max-unused unlimited")
+        }
+    }
+
+    private func show(_ plan: PrunePlan, _ account: AccountReport, _ output: OutputOptions) {
+        guard !output.json else {
+            return JSONLine.write(
+                Plan(
+                    totalBytes: plan.byteCount, unusedBytes: plan.unusedByteCount,
+                    packsToDelete: plan.dead.count, bytesToDelete: plan.deadByteCount,
+                    packsToRepack: plan.repacked.count, bytesToRepack: plan.repackByteCount,
+                    bytesFreedByRepack: plan.repackFreedByteCount,
+                    unusedBytesLeft: plan.remainingUnusedByteCount,
+                    packsUnfinished: plan.unfinished.count,
+                    recounted: account.reason != nil, recountReason: account.reason,
+                    packsCountedWrong: account.differenceCount))
+        }
+        if let count = account.differenceCount {
+            output.say(
+                count == 0
+                    ? "counted anew: the account of what is needed was right"
+                    : "counted anew: the account of what is needed was wrong for "
+                        + Human.count(count, "pack"))
+        } else if let reason = account.reason, output.verbose {
+            output.say("what is needed was counted anew: \(reason)")
+        }
+        output.say(
+            "\(Human.bytes(plan.byteCount)) in packs, of which nothing needs "
+                + "\(Human.bytes(plan.unusedByteCount))")
+        output.say(
+            "delete        \(Human.count(plan.dead.count, "pack")), \(plan.deadByteCount) bytes")
+        output.say(
+            "write again   \(Human.count(plan.repacked.count, "pack")), \(plan.repackByteCount) "
+                + "bytes, of which \(plan.repackFreedByteCount) go")
+        output.say("unused then   \(plan.remainingUnusedByteCount) bytes")
+        if !plan.unfinished.isEmpty {
+            let count = plan.unfinished.reduce(0) { $0 + $1.byteCount }
+            output.say(
+                "left alone    \(Human.count(plan.unfinished.count, "pack")), \(count) bytes: of a "
+                    + "backup that did not end (--min-age)")
+        }
+    }
+}
+
+/// How much that nothing needs may be left.
+struct UnusedLimit: ExpressibleByArgument {
+    let value: PruneOptions.UnusedLimit
+
+    init(value: PruneOptions.UnusedLimit) { self.value = value }
+
+    init?(argument: String) {
+        if argument == "unlimited" {
+            value = .unlimited
+        } else if argument.hasSuffix("%") {
+            guard let percent = Double(argument.dropLast()), (0...100).contains(percent) else {
+                return nil
+            }
+            value = .percent(percent)
+        } else {
+            guard let count = ByteCount(argument: argument) else { return nil }
+            value = .bytes(count.value)
+        }
+    }
+
+    var defaultValueDescription: String { "5%" }
+}
+
+/// A time such as 90s, 15m, 12h, 7d or 2w.
+struct ShortDuration: ExpressibleByArgument {
+    let seconds: Int64
+
+    init(seconds: Int64) { self.seconds = seconds }
+
+    init?(argument: String) {
+        let units: [Character: Int64] = ["s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800]
+        if argument == "0" {
+            seconds = 0
+            return
+        }
+        guard let unit = argument.last.flatMap({ units[$0] }),
+            let number = Int64(argument.dropLast()), (0...1_000_000).contains(number)
+        else { return nil }
+        seconds = number * unit
+    }
+
+    var defaultValueDescription: String {
+        seconds % 86_400 == 0 ? "\(seconds / 86_400)d" : "\(seconds)s"
+    }
+}
