@@ -55,6 +55,7 @@ let package = Package(
             "CDeviceMapper", pkgConfig: "devmapper", debianPackage: "libdevmapper-dev"),
         system("CCrypto", pkgConfig: "libcrypto", debianPackage: "libssl-dev"),
         .target(name: "CFuse", linkerSettings: [.linkedLibrary("fuse3")]),
+        .target(name: "CTOML"),
         .target(name: "CShims", linkerSettings: [.linkedLibrary("uring")]),
 
         // Bindings: one thin, safe wrapper each.
@@ -65,6 +66,7 @@ let package = Package(
         layer("DeviceMapper", ["CDeviceMapper"]),
         layer("LinuxIO", ["CShims"]),
         layer("Fuse", ["CFuse"]),
+        layer("TOML", ["CTOML"]),
 
         // The nouns, the bytes, and where the bytes are kept.
         layer("BlockModel", []),
@@ -115,6 +117,9 @@ let package = Package(
             ["BlockModel", "LinuxIO", "Repository", "RepositoryFormat"]
         ),
 
+        // What the administrator wants: no I/O.
+        layer("Configuration", ["BlockModel", "Retention", "TOML"]),
+
         // What lies on a disk: partitions, file systems, files.
         .target(
             name: "CDiskContents",
@@ -149,6 +154,17 @@ let package = Package(
             ]
         ),
 
+        // Jobs: what the configuration wants, done, recorded and watched.
+        layer(
+            "JobService",
+            [
+                "BackupService", "BlockModel", "CShims", "CaptureEngine", "Configuration",
+                "LinuxIO", "LiveVolumes", "ObjectStore", "Repository", "RepositoryFormat",
+                "Retention", "SnapshotService",
+                .product(name: "Logging", package: "swift-log"),
+            ]
+        ),
+
         // Snapshots as machines that run.
         layer("BootService", ["BlockModel", "LinuxIO", "RepositoryFormat"]),
 
@@ -167,8 +183,8 @@ let package = Package(
         .executableTarget(
             name: "varve",
             dependencies: [
-                "BackupService", "BlockModel", "BootService", "CaptureEngine", "DiskContents",
-                "Fuse", "LinuxIO", "LiveVolumes", "ObjectStore", "Repository", "RepositoryFormat",
+                "BackupService", "BlockModel", "BootService", "CaptureEngine", "Configuration",
+                "DiskContents", "Fuse", "JobService", "LinuxIO", "LiveVolumes", "ObjectStore", "Repository", "RepositoryFormat",
                 "RestoreEngine", "Retention", "Serving", "SnapshotService",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
@@ -213,6 +229,16 @@ let package = Package(
         .testTarget(
             name: "RetentionTests",
             dependencies: ["BlockModel", "Retention", "TestKit"],
+            swiftSettings: common
+        ),
+        .testTarget(
+            name: "ConfigurationTests",
+            dependencies: ["BlockModel", "Configuration", "Retention", "TOML"],
+            swiftSettings: common
+        ),
+        .testTarget(
+            name: "JobServiceTests",
+            dependencies: ["Configuration", "JobService", "LinuxIO", "TestKit"],
             swiftSettings: common
         ),
         .testTarget(
@@ -314,5 +340,6 @@ let package = Package(
             path: "Benchmarks/SideBySide",
             swiftSettings: common
         ),
-    ]
+    ],
+    cxxLanguageStandard: .cxx17
 )

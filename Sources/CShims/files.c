@@ -1,5 +1,6 @@
 #define _GNU_SOURCE
 #include "include/CShims.h"
+#include <linux/ioprio.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
@@ -103,6 +104,11 @@ int varve_lock_is_held(int fd) {
 int varve_open_direct(const char *path) { return varve_open(path, O_RDONLY | O_DIRECT, 0); }
 
 int varve_allocate(int fd, uint64_t bytes) { return fallocate(fd, 0, 0, (off_t)bytes); }
+
+int varve_set_idle_io(void) {
+    // This process, by its number; the class in the bits from 13 on.
+    return (int)syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, IOPRIO_PRIO_VALUE(IOPRIO_CLASS_IDLE, 0));
+}
 
 static int attach(int flags, struct loop_config *config, int is_kept_from_others, int *number);
 

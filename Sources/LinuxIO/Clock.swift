@@ -35,17 +35,20 @@ package enum SystemClock {
     ///
     /// To be called before any other thread runs.
     package static func useZone(_ zone: String) -> Bool {
+        guard knowsZone(zone) else { return false }
+        unsafe setenv("TZ", zone == "UTC" ? "UTC0" : ":/usr/share/zoneinfo/\(zone)", 1)
+        tzset()
+        return true
+    }
+
+    /// Whether the system has a time zone of that name.
+    package static func knowsZone(_ zone: String) -> Bool {
         let isName = zone.utf8.allSatisfy {
             (0x30...0x39).contains($0) || (0x41...0x5A).contains($0 & 0xDF) || $0 == 0x2F
                 || $0 == 0x5F || $0 == 0x2D || $0 == 0x2B
         }
-        let path = "/usr/share/zoneinfo/\(zone)"
-        let isUTC = zone == "UTC"
-        let isKnown = unsafe access(path, R_OK) == 0
-        guard isUTC || isName && !zone.isEmpty && isKnown else { return false }
-        unsafe setenv("TZ", isUTC ? "UTC0" : ":\(path)", 1)
-        tzset()
-        return true
+        let isKnown = unsafe access("/usr/share/zoneinfo/\(zone)", R_OK) == 0
+        return zone == "UTC" || isName && !zone.isEmpty && isKnown
     }
 
     /// Seconds since 1970 of a calendar date and time, local or in UTC.

@@ -33,13 +33,18 @@ package enum FileOperation {
         }
     }
 
-    /// Replaces the file at `path`, or makes it, for its owner only: durably, whole or not at all.
-    package static func replace(_ path: String, with bytes: RawSpan) throws(SystemError) {
+    /// Replaces the file at `path`, or makes it, for its owner only unless told: durably, whole or not at all.
+    package static func replace(
+        _ path: String,
+        with bytes: RawSpan,
+        mode: UInt32 = 0o600
+    ) throws(SystemError) {
         let partial = path + ".partial"
         guard unsafe unlink(partial) == 0 || errno == ENOENT else {
             throw SystemError(.remove, partial)
         }
-        let handle = try FileHandle(partial, .create, mode: 0o600)
+        let handle = try FileHandle(partial, .create, mode: mode)
+        guard fchmod(handle.descriptor, mode) == 0 else { throw SystemError(.open, partial) }
         try PositionedIO.write(handle.descriptor, bytes, at: 0, subject: partial)
         guard fsync(handle.descriptor) == 0 else { throw SystemError(.sync, partial) }
         guard unsafe rename(partial, path) == 0 else { throw SystemError(.rename, path) }

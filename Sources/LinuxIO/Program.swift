@@ -96,6 +96,8 @@ package enum Program {
 package final class ChildProcess {
     private let name: String
     private let process: pid_t
+    /// Whether it leads a session of its own, which ends with it.
+    private let isLeader: Bool
     private var status: Int32?
 
     /// Starts it, with the standard descriptors given and nothing for those that are nil.
@@ -106,21 +108,26 @@ package final class ChildProcess {
     ///   - input: descriptor of its standard input; nil for nothing.
     ///   - output: the same of its standard output.
     ///   - errors: the same of its standard error.
+    ///   - isLeader: whether it gets a session of its own: what ends it ends also what it started.
     /// - Throws: ``SystemError`` when there is no such program, or no room for it.
     package init(
         _ arguments: [String],
         environment: [String: String] = [:],
         input: Int32? = nil,
         output: Int32? = nil,
-        errors: Int32? = STDERR_FILENO
+        errors: Int32? = STDERR_FILENO,
+        isLeader: Bool = false
     ) throws(SystemError) {
         name = arguments[0]
+        self.isLeader = isLeader
         process = try Program.spawn(
             arguments, environment: environment, input: input, output: output, errors: errors,
-            isDetached: false)
+            isDetached: isLeader)
     }
 
-    deinit { if status == nil { kill(process, SIGKILL) } }
+    deinit { if status == nil { send(SIGKILL) } }
+
+    private func send(_ signal: Int32) { kill(isLeader ? -process : process, signal) }
 
     /// Its exit status, 128 and the signal when one ended it; nil while it runs.
     package func poll() -> Int32? {
@@ -149,10 +156,10 @@ package final class ChildProcess {
     /// Asks it to end, and kills it when it does not within some seconds.
     package func end(seconds: Int = 10) {
         guard poll() == nil else { return }
-        kill(process, SIGTERM)
+        send(SIGTERM)
         for _ in 0..<seconds * 100 where poll() == nil { usleep(10_000) }
         guard poll() == nil else { return }
-        kill(process, SIGKILL)
+        send(SIGKILL)
         _ = wait()
     }
 }

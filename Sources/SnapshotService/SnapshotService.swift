@@ -15,10 +15,16 @@ package final class SnapshotService {
     private let owner = HoldOwner.current()
     private var openIndex: Index?
 
-    /// Opens the repository at `location`.
-    package init(location: String, environment: [String: String], logger: Logger) throws {
+    /// Opens the repository at `location`, to be used at no more than so many bytes a second.
+    package init(
+        location: String,
+        environment: [String: String],
+        logger: Logger,
+        bytesPerSecond: UInt64? = nil
+    ) throws {
+        let store = try RepositoryLocation.store(location, creating: false)
         repository = try Repository(
-            openingIn: RepositoryLocation.store(location, creating: false))
+            openingIn: bytesPerSecond.map { ThrottledStore(store, bytesPerSecond: $0) } ?? store)
         indexDirectory = try RepositoryLocation.indexDirectory(
             of: repository.identity.id.hexadecimal, environment: environment)
         self.logger = logger

@@ -20,6 +20,7 @@ struct Varve: ParsableCommand {
             List.self, Cat.self, Extract.self, Find.self, History.self, MountCommand.self,
             Export.self, BootCommand.self, BootTestCommand.self,
             Forget.self, PruneCommand.self, Protect.self, Unprotect.self, Tag.self,
+            RunCommand.self, StatusCommand.self, ScheduleCommand.self, ConfigCommand.self,
             Track.self, TrialCommand.self, Layer.self, Stats.self, IndexCommand.self, Unlock.self,
             Version.self,
             Completion.self,

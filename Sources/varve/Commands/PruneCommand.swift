@@ -1,5 +1,6 @@
 import ArgumentParser
 import BlockModel
+import Configuration
 import Repository
 import Retention
 import SnapshotService
@@ -173,16 +174,11 @@ struct UnusedLimit: ExpressibleByArgument {
     init(value: PruneOptions.UnusedLimit) { self.value = value }
 
     init?(argument: String) {
-        if argument == "unlimited" {
-            value = .unlimited
-        } else if argument.hasSuffix("%") {
-            guard let percent = Double(argument.dropLast()), (0...100).contains(percent) else {
-                return nil
-            }
-            value = .percent(percent)
-        } else {
-            guard let count = ByteCount(argument: argument) else { return nil }
-            value = .bytes(count.value)
+        switch UnusedShare(argument) {
+        case .percent(let percent): value = .percent(percent)
+        case .bytes(let count): value = .bytes(count)
+        case .unlimited: value = .unlimited
+        case nil: return nil
         }
     }
 
@@ -196,15 +192,8 @@ struct ShortDuration: ExpressibleByArgument {
     init(seconds: Int64) { self.seconds = seconds }
 
     init?(argument: String) {
-        let units: [Character: Int64] = ["s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800]
-        if argument == "0" {
-            seconds = 0
-            return
-        }
-        guard let unit = argument.last.flatMap({ units[$0] }),
-            let number = Int64(argument.dropLast()), (0...1_000_000).contains(number)
-        else { return nil }
-        seconds = number * unit
+        guard let seconds = Quantity.seconds(argument) else { return nil }
+        self.seconds = seconds
     }
 
     var defaultValueDescription: String {

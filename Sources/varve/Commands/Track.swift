@@ -160,14 +160,7 @@ struct ByteCount: ExpressibleByArgument {
     var defaultValueDescription: String { Human.bytes(value) }
 
     init?(argument: String) {
-        let digits = argument.prefix { $0.isNumber }
-        var unit = argument.dropFirst(digits.count).uppercased()
-        if unit.hasSuffix("IB") { unit.removeLast(2) } else if unit == "B" { unit = "" }
-        let shifts = ["": 0, "K": 10, "M": 20, "G": 30, "T": 40]
-        guard let number = UInt64(digits), let shift = shifts[unit],
-            case (let value, let overflows) = number.multipliedReportingOverflow(by: 1 << shift),
-            !overflows, value > 0
-        else { return nil }
+        guard let value = Quantity.byteCount(argument) else { return nil }
         self.value = value
     }
 }

@@ -1,0 +1,60 @@
+internal import BlockModel
+package import Configuration
+
+/// Whether a job is well, worked out from what is known of it.
+package enum JobHealth {
+    /// What is wrong; nothing when the job is well.
+    ///
+    /// - Parameters:
+    ///   - job: what is wanted.
+    ///   - record: what is known.
+    ///   - now: the time, in seconds since 1970.
+    package static func troubles(of job: Job, _ record: JobRecord, now: Int64) -> [String] {
+        var troubles: [String] = []
+        if let error = record.error {
+            troubles.append("the last run failed: \(error)")
+        } else if record.lastEnd == nil {
+            troubles.append("it was never run")
+        }
+        for volume in job.volumes {
+            let name = volume.name.rawValue
+            guard let time = record.volumes[name]?.snapshotTime else {
+                if record.lastEnd != nil { troubles.append("\(name) has no snapshot") }
+                continue
+            }
+            guard let limit = job.alarm.maximumAgeSeconds, now - time > limit else { continue }
+            troubles.append(
+                "the newest snapshot of \(name) is \(duration(now - time)) old, and "
+                    + "\(duration(limit)) are allowed")
+        }
+        for (verb, wanted, step) in [
+            ("prune", job.prune != nil, record.prune), ("check", job.check != nil, record.check),
+            ("boot test", job.bootTest != nil, record.bootTest),
+        ] where wanted && !step.isGood {
+            troubles.append("the last \(verb) was not good: \(step.text)")
+        }
+        return troubles
+    }
+
+    /// Whether a step is to be done now.
+    ///
+    /// - Parameters:
+    ///   - step: when it was done last; one that failed is tried again after an hour, or when it is due.
+    ///   - every: seconds between two.
+    ///   - now: the time.
+    package static func isDue(_ step: JobRecord.Step, every: Int64, now: Int64) -> Bool {
+        guard let time = step.time, time <= now else { return true }
+        return now - time >= (step.isGood ? every : min(every, 3600))
+    }
+
+    /// A time as people say it, such as `3 h` or `2 d 5 h`.
+    package static func duration(_ seconds: Int64) -> String {
+        switch seconds {
+        case ..<120: "\(seconds) s"
+        case ..<7200: "\(seconds / 60) min"
+        case ..<172_800: "\(seconds / 3600) h"
+        default:
+            "\(seconds / 86_400) d\(seconds / 3600 % 24 == 0 ? "" : " \(seconds / 3600 % 24) h")"
+        }
+    }
+}

@@ -1,0 +1,93 @@
+internal import BlockModel
+internal import FoundationEssentials
+internal import LinuxIO
+
+/// What is known of a job from its runs: a file `jobs/<job>.json` in the state directory.
+///
+/// Nothing depends on it but when things are due, metrics and the status; a lost one costs no more.
+package struct JobRecord: Codable, Hashable, Sendable {
+    /// The last backup of a volume.
+    package struct Volume: Codable, Hashable, Sendable {
+        /// Seconds since 1970.
+        package var snapshotTime: Int64?
+        package var generation: UInt64?
+        package var bytesRead: UInt64 = 0
+        package var bytesChanged: UInt64 = 0
+        package var bytesStored: UInt64 = 0
+        package var seconds = 0.0
+
+        package init() {}
+    }
+
+    /// A step that is due from time to time.
+    package struct Step: Codable, Hashable, Sendable {
+        /// When it last came to its end, well or not.
+        package var time: Int64?
+        package var isGood = true
+        package var seconds = 0.0
+        package var text = ""
+
+        package init() {}
+    }
+
+    package var lastStart: Int64?
+    package var lastEnd: Int64?
+    package var lastSuccess: Int64?
+    /// Why the last run failed; nil when it did not.
+    package var error: String?
+    package var seconds = 0.0
+    package var volumes: [String: Volume] = [:]
+    package var prune = Step()
+    package var check = Step()
+    package var bootTest = Step()
+    package var repositoryByteCount: UInt64?
+    package var repositorySnapshotCount: Int?
+    /// What was told last of trouble, so that it is told once; nil when all was well.
+    package var toldTrouble: String?
+
+    package init() {}
+}
+
+/// Where records of jobs are kept.
+package struct JobRecords: Sendable {
+    package let directory: String
+
+    /// - Parameter stateDirectory: that of the machine, such as `/var/lib/varve`.
+    package init(stateDirectory: String) { directory = stateDirectory + "/jobs" }
+
+    /// What is known of a job; an empty record where nothing is.
+    package func read(_ job: String) -> JobRecord {
+        guard let text = Directory.text(of: "\(directory)/\(job).json", limit: 1 << 20) else {
+            return JobRecord()
+        }
+        return (try? JSONDecoder().decode(JobRecord.self, from: Data(text.utf8))) ?? JobRecord()
+    }
+
+    package func write(_ record: JobRecord, of job: String) throws {
+        try Directory.makeAll(directory)
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .prettyPrinted]
+        let bytes = [UInt8](try encoder.encode(record))
+        try FileOperation.replace("\(directory)/\(job).json", with: bytes.rawSpan)
+    }
+
+    /// Locks the job for as long as the result lives; nil while another process runs it.
+    package func lock(_ job: String) throws -> JobLock? {
+        try Directory.makeAll(directory)
+        return try JobLock("\(directory)/\(job).lock")
+    }
+}
+
+/// Says that a process runs a job.
+package final class JobLock {
+    private let handle: FileHandle
+
+    init?(_ path: String) throws {
+        if try FileStatus(path: path) == nil {
+            // Whoever comes second finds it.
+            _ = try? FileHandle(path, .create, mode: 0o600)
+        }
+        handle = try FileHandle(path, .readWrite)
+        guard FileOperation.tryLock(handle.descriptor, exclusive: true) else { return nil }
+    }
+}

@@ -1,0 +1,93 @@
+internal import BlockModel
+package import Configuration
+
+/// Metrics in the text format of Prometheus, for the text-file collector of its node exporter.
+package struct Metrics {
+    private var families: [(name: String, help: String, samples: [String])] = []
+
+    /// - Parameter jobs: each job with what is known of it, and why it is not well.
+    package init(_ jobs: [(job: Job, record: JobRecord, troubles: [String])]) {
+        for (job, record, troubles) in jobs {
+            let labels = [("job", job.name)]
+            add(
+                "varve_job_healthy", "Whether 'varve status' finds nothing wrong with the job.",
+                labels, troubles.isEmpty ? 1 : 0)
+            add(
+                "varve_job_last_start_timestamp_seconds", "When the job was last begun.", labels,
+                record.lastStart)
+            add(
+                "varve_job_last_success_timestamp_seconds", "When the job last succeeded.", labels,
+                record.lastSuccess)
+            add(
+                "varve_job_last_failed", "Whether the last run failed.", labels,
+                record.lastEnd == nil ? nil : record.error == nil ? 0 : 1)
+            add(
+                "varve_job_duration_seconds", "How long the last run took.", labels,
+                record.lastEnd == nil ? nil : record.seconds)
+            for volume in job.volumes {
+                guard let last = record.volumes[volume.name.rawValue] else { continue }
+                add(last, labels + [("volume", volume.name.rawValue)])
+            }
+            for (name, step) in [
+                ("prune", record.prune), ("check", record.check), ("boot_test", record.bootTest),
+            ] where step.time != nil {
+                add(
+                    "varve_\(name)_timestamp_seconds", "When it was last done.", labels, step.time)
+                add(
+                    "varve_\(name)_good", "Whether it found nothing wrong.", labels,
+                    step.isGood ? 1 : 0)
+                add("varve_\(name)_duration_seconds", "How long it took.", labels, step.seconds)
+            }
+            let repository = [("repository", job.repository.name)]
+            add(
+                "varve_repository_bytes", "Bytes of all objects of the repository.", repository,
+                record.repositoryByteCount)
+            add(
+                "varve_repository_snapshots", "Snapshots that can be restored.", repository,
+                record.repositorySnapshotCount)
+        }
+    }
+
+    private mutating func add(_ volume: JobRecord.Volume, _ labels: [(String, String)]) {
+        add(
+            "varve_snapshot_newest_timestamp_seconds", "Time of the newest snapshot.", labels,
+            volume.snapshotTime)
+        add("varve_snapshot_generation", "Its number.", labels, volume.generation)
+        add("varve_backup_read_bytes", "Bytes that the last backup read.", labels, volume.bytesRead)
+        add(
+            "varve_backup_changed_bytes", "Bytes that had changed.", labels, volume.bytesChanged)
+        add("varve_backup_stored_bytes", "Bytes that it stored.", labels, volume.bytesStored)
+        add("varve_backup_duration_seconds", "How long it took.", labels, volume.seconds)
+    }
+
+    private mutating func add(
+        _ name: String,
+        _ help: String,
+        _ labels: [(String, String)],
+        _ value: (some Numeric & CustomStringConvertible)?
+    ) {
+        guard let value else { return }
+        let text = labels.map { "\($0.0)=\"\(Self.escaped($0.1))\"" }.joined(separator: ",")
+        let sample = "\(name){\(text)} \(value)"
+        guard let index = families.firstIndex(where: { $0.name == name }) else {
+            families.append((name, help, [sample]))
+            return
+        }
+        // Jobs may share a repository.
+        let isKnown = families[index].samples.contains { $0.hasPrefix("\(name){\(text)} ") }
+        if !isKnown { families[index].samples.append(sample) }
+    }
+
+    private static func escaped(_ text: String) -> String {
+        text.map { $0 == "\\" ? "\\\\" : $0 == "\"" ? "\\\"" : $0.isNewline ? "\\n" : String($0) }
+            .joined()
+    }
+
+    /// The whole file.
+    package var text: String {
+        families.map { family in
+            "# HELP \(family.name) \(family.help)\n# TYPE \(family.name) gauge\n"
+                + family.samples.map { $0 + "\n" }.joined()
+        }.joined()
+    }
+}

@@ -1,0 +1,230 @@
+internal import BlockModel
+package import Configuration
+internal import Glibc
+internal import LinuxIO
+internal import SnapshotService
+
+/// Units of systemd that run the jobs of a configuration.
+///
+/// A job that has a schedule gets `varve-JOB.service` and `varve-JOB.timer`; all together get
+/// `varve-watch.service` and `varve-watch.timer`, which look for silence and failures every ten minutes.
+package struct ScheduleUnits {
+    /// What a unit may write to, beside what the configuration names.
+    package struct Places: Hashable, Sendable {
+        package var program: String
+        package var configuration: String
+        package var unitDirectory = "/etc/systemd/system"
+        package var stateDirectory: String
+        package var cacheDirectory: String
+
+        package init(
+            program: String,
+            configuration: String,
+            stateDirectory: String,
+            cacheDirectory: String
+        ) {
+            self.program = program
+            self.configuration = configuration
+            self.stateDirectory = stateDirectory
+            self.cacheDirectory = cacheDirectory
+        }
+    }
+
+    /// The first line of every unit that is written, by which it is known again.
+    static let mark = "# Written by 'varve schedule install'; it is replaced and removed with that."
+
+    private let configuration: Configuration
+    private let places: Places
+
+    package init(_ configuration: Configuration, places: Places) {
+        self.configuration = configuration
+        self.places = places
+    }
+
+    private var jobs: [Job] { configuration.jobs.filter { $0.schedule != nil } }
+
+    /// Each unit's name and text.
+    package var units: [(name: String, text: String)] {
+        guard !jobs.isEmpty else { return [] }
+        var units: [(name: String, text: String)] = []
+        for job in jobs {
+            units.append(("varve-\(job.name).service", service(of: job)))
+            units.append(("varve-\(job.name).timer", timer(of: job)))
+        }
+        units.append(("varve-watch.service", watchService))
+        units.append(("varve-watch.timer", watchTimer))
+        return units
+    }
+
+    /// Units that are begun and kept: the timers.
+    package var timers: [String] { units.map(\.name).filter { $0.hasSuffix(".timer") } }
+
+    private func service(of job: Job) -> String {
+        var lines = [
+            Self.mark, "[Unit]", "Description=Varve: job \(job.name)",
+            "After=local-fs.target",
+            "RequiresMountsFor=\(Self.quoted(job.repository.path))", "",
+            "[Service]", "Type=oneshot",
+            "ExecStart=\(execution("run", Self.quoted(job.name)))",
+            // A first backup may take long.
+            "TimeoutStartSec=infinity", "TimeoutStopSec=2min", "KillSignal=SIGTERM",
+            "SuccessExitStatus=130",
+        ]
+        lines += confinement(writing: [job.repository.path] + job.volumes.compactMap(\.store))
+        // What others see in /tmp is hidden from the unit unless the job is about it.
+        let paths = [places.configuration, job.repository.path] + job.volumes.map(\.source)
+        let isInTemporary = paths.contains { $0.hasPrefix("/tmp/") || $0.hasPrefix("/var/tmp/") }
+        lines.append("PrivateTmp=\(isInTemporary ? "no" : "yes")")
+        // A machine that is emulated is translated into code in memory.
+        lines.append("MemoryDenyWriteExecute=\(job.bootTest == nil ? "yes" : "no")")
+        if job.limits.nice > 0 { lines.append("Nice=\(job.limits.nice)") }
+        if job.limits.isIdle { lines.append("IOSchedulingClass=idle") }
+        return lines.joined(separator: "\n") + "\n"
+    }
+
+    private func timer(of job: Job) -> String {
+        var lines = [
+            Self.mark, "[Unit]", "Description=Varve: times of job \(job.name)", "", "[Timer]",
+        ]
+        lines += job.schedule?.calendar.map { "OnCalendar=\($0)" } ?? []
+        // What was missed while the machine was off is caught up with once.
+        lines += [
+            "Persistent=true", "RandomizedDelaySec=\(job.schedule?.randomizedDelaySeconds ?? 0)",
+        ]
+        lines += ["AccuracySec=1s", "", "[Install]", "WantedBy=timers.target"]
+        return lines.joined(separator: "\n") + "\n"
+    }
+
+    private var watchService: String {
+        let lines =
+            [
+                Self.mark, "[Unit]", "Description=Varve: whether backups are well", "",
+                "[Service]", "Type=oneshot", "ExecStart=\(execution("status", "--notify --quiet"))",
+                // That something is wrong was told; it is no failure of this unit.
+                "SuccessExitStatus=1", "TimeoutStartSec=10min",
+            ] + confinement(writing: [])
+        return lines.joined(separator: "\n") + "\n"
+    }
+
+    private var watchTimer: String {
+        [
+            Self.mark, "[Unit]", "Description=Varve: times at which backups are looked after", "",
+            "[Timer]", "OnCalendar=*:0/10", "AccuracySec=1min", "", "[Install]",
+            "WantedBy=timers.target", "",
+        ].joined(separator: "\n")
+    }
+
+    private func execution(_ command: String, _ rest: String) -> String {
+        "\(Self.quoted(places.program)) \(command) --config "
+            + "\(Self.quoted(places.configuration)) \(rest)"
+    }
+
+    /// What keeps a unit from doing more than backups need.
+    private func confinement(writing: [String]) -> [String] {
+        var paths = [places.stateDirectory, places.cacheDirectory] + writing
+        if let metrics = configuration.metricsPath { paths.append(Directory.parent(of: metrics)) }
+        var lines = [
+            "Environment=VARVE_STATE_DIR=\(Self.quoted(places.stateDirectory))",
+            "Environment=VARVE_CACHE_DIR=\(Self.quoted(places.cacheDirectory))",
+            "UMask=0077", "NoNewPrivileges=yes", "ProtectSystem=strict", "ProtectHome=read-only",
+            "ProtectHostname=yes", "ProtectClock=yes", "ProtectKernelLogs=yes",
+            "ProtectControlGroups=yes", "LockPersonality=yes", "RestrictRealtime=yes",
+            "RestrictSUIDSGID=yes", "SystemCallArchitectures=native",
+            "SystemCallFilter=~@clock @cpu-emulation @obsolete @reboot @swap",
+            "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK",
+            // Disks are read, frozen and mapped; files are read whoever they belong to.
+            "CapabilityBoundingSet=CAP_SYS_ADMIN CAP_SYS_RAWIO CAP_SYS_NICE CAP_IPC_LOCK "
+                + "CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH CAP_FOWNER CAP_CHOWN CAP_SETUID "
+                + "CAP_SETGID CAP_KILL CAP_MKNOD",
+        ]
+        for path in paths { lines.append("ReadWritePaths=-\(Self.quoted(path))") }
+        return lines
+    }
+
+    /// A word of a unit's line, in which nothing is expanded.
+    static func quoted(_ text: String) -> String {
+        let escaped = text.map { character -> String in
+            switch character {
+            case "\\": "\\\\"
+            case "\"": "\\\""
+            case "%": "%%"
+            case "$": "$$"
+            default: character.isNewline ? "\\n" : String(character)
+            }
+        }.joined()
+        let isPlain = escaped.utf8.allSatisfy {
+            (0x30...0x39).contains($0) || (0x41...0x5A).contains($0 & 0xDF) || $0 == 0x2F
+                || $0 == 0x5F || $0 == 0x2D || $0 == 0x2E || $0 == 0x40
+        }
+        return isPlain && !escaped.isEmpty ? escaped : "\"\(escaped)\""
+    }
+
+    // MARK: Installing
+
+    /// Writes the units, removes those of jobs that are gone, and begins the timers.
+    ///
+    /// - Parameter isStarting: whether systemd is told; not where another system is prepared.
+    /// - Returns: the units that were written.
+    /// - Throws: ``SystemError``, and ``ServiceError`` when systemd refuses something.
+    package func install(isStarting: Bool) throws -> [String] {
+        guard !jobs.isEmpty else {
+            throw ServiceError(
+                .failed,
+                "no job has a schedule; give one, such as [jobs.NAME.schedule] with "
+                    + "on-calendar = \"hourly\"")
+        }
+        let wanted = Set(units.map(\.name))
+        try remove(installed().filter { !wanted.contains($0) }, isStarting: isStarting)
+        // What a unit may write to has to be there when it begins.
+        for directory in [places.unitDirectory, places.stateDirectory, places.cacheDirectory] {
+            try Directory.makeAll(directory)
+        }
+        for (name, text) in units {
+            let bytes = Array(text.utf8)
+            try FileOperation.replace(
+                "\(places.unitDirectory)/\(name)", with: bytes.rawSpan, mode: 0o644)
+        }
+        if isStarting {
+            try Self.systemctl(["daemon-reload"])
+            try Self.systemctl(["enable", "--now"] + timers)
+        }
+        return units.map(\.name)
+    }
+
+    /// Ends the timers and removes all units that were written; gives their names.
+    package func remove(isStarting: Bool) throws -> [String] {
+        let names = try installed()
+        try remove(names, isStarting: isStarting)
+        return names
+    }
+
+    private func remove(_ names: [String], isStarting: Bool) throws {
+        guard !names.isEmpty else { return }
+        if isStarting {
+            try Self.systemctl(["disable", "--now"] + names.filter { $0.hasSuffix(".timer") })
+        }
+        for name in names { try FileOperation.remove("\(places.unitDirectory)/\(name)") }
+        if isStarting { try Self.systemctl(["daemon-reload"]) }
+    }
+
+    /// Units that were written before.
+    package func installed() throws -> [String] {
+        try (Directory.names(in: places.unitDirectory) ?? []).filter { name in
+            name.hasPrefix("varve-") && (name.hasSuffix(".service") || name.hasSuffix(".timer"))
+                && Directory.text(of: "\(places.unitDirectory)/\(name)")?.hasPrefix(Self.mark)
+                    == true
+        }.sorted()
+    }
+
+    private static func systemctl(_ arguments: [String]) throws {
+        guard !arguments.isEmpty, let program = Program.path(of: "systemctl") else {
+            throw ServiceError(
+                .failed, "there is no systemctl; this system is not run by systemd")
+        }
+        let status = try Program.run([program] + arguments, errors: STDERR_FILENO)
+        guard status == 0 else {
+            throw ServiceError(
+                .failed, "systemctl \(arguments.joined(separator: " ")) failed with \(status)")
+        }
+    }
+}

@@ -1,0 +1,61 @@
+internal import Glibc
+internal import LinuxIO
+internal import SnapshotService
+
+/// A program that the configuration names.
+package struct UserCommand {
+    let arguments: [String]
+    let timeLimitSeconds: Int64
+
+    /// Runs it to its end; what it says goes to this process's standard error.
+    ///
+    /// - Parameters:
+    ///   - environment: what it has beside the environment of this process.
+    ///   - input: what it reads from its standard input.
+    /// - Throws: ``ServiceError`` when it fails, or takes too long.
+    func run(environment: [String: String], input: String = "") throws {
+        let name = arguments.first ?? ""
+        let pipe = try Self.descriptor(giving: input)
+        let child: ChildProcess
+        do {
+            defer { close(pipe) }
+            child = try ChildProcess(
+                arguments, environment: environment, input: pipe, output: STDERR_FILENO,
+                errors: STDERR_FILENO, isLeader: true)
+        }
+        let end = SystemClock.monotonicNanoseconds() + UInt64(timeLimitSeconds) * 1_000_000_000
+        var isLate = false
+        var isInterrupted = false
+        while child.poll() == nil {
+            isLate = SystemClock.monotonicNanoseconds() > end
+            isInterrupted = Interruption.isRequested
+            if isLate || isInterrupted {
+                child.end()
+                break
+            }
+            SystemClock.sleep(milliseconds: 20)
+        }
+        if isInterrupted { throw ServiceError(.interrupted, "interrupted") }
+        guard !isLate else {
+            throw ServiceError(
+                .failed,
+                "\(name) took longer than \(JobHealth.duration(timeLimitSeconds)), and was "
+                    + "ended")
+        }
+        let status = child.wait()
+        guard status == 0 else {
+            throw ServiceError(.failed, "\(name) failed with status \(status)")
+        }
+    }
+
+    /// What is read from a pipe that holds `text`, as much of it as a pipe takes.
+    private static func descriptor(giving text: String) throws -> Int32 {
+        var ends: [Int32] = [-1, -1]
+        guard unsafe pipe(&ends) == 0 else { throw SystemError(.open, "a pipe") }
+        for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+        let bytes = Array(text.utf8.prefix(32 << 10))
+        _ = unsafe bytes.withUnsafeBytes { unsafe write(ends[1], $0.baseAddress, $0.count) }
+        close(ends[1])
+        return ends[0]
+    }
+}

@@ -1,0 +1,160 @@
+import Configuration
+import Glibc
+import JobService
+import LinuxIO
+import TestKit
+import Testing
+
+@Suite struct JobServiceTests {
+    private static let text = """
+        [repositories.main]
+        path = "/srv/back up"
+        [jobs.a]
+        repository = "main"
+        volumes.disk = { source = "/dev/vda" }
+        schedule = { on-calendar = ["hourly", "*:0/7"], randomized-delay = "2m" }
+        check = { every = "7d" }
+        limits = { nice = 7, io = "idle" }
+        alarm = { max-age = "2h" }
+        [jobs.b]
+        repository = "main"
+        volumes.x = { source = "/tmp/x" }
+        boot-test = { volume = "x" }
+        schedule = { on-calendar = "daily" }
+        [jobs.c]
+        repository = "main"
+        volumes.y = { source = "/y" }
+        """
+
+    private static var places: ScheduleUnits.Places {
+        ScheduleUnits.Places(
+            program: "/bin/true", configuration: "/etc/varve/varve.toml",
+            stateDirectory: "/var/lib/varve", cacheDirectory: "/var/cache/varve")
+    }
+
+    @Test("Units say when, what, and what may be written")
+    func units() throws {
+        let units = ScheduleUnits(try Configuration(parsing: Self.text), places: Self.places).units
+        let byName = Dictionary(uniqueKeysWithValues: units)
+        #expect(
+            byName.keys.sorted() == [
+                "varve-a.service", "varve-a.timer", "varve-b.service", "varve-b.timer",
+                "varve-watch.service", "varve-watch.timer",
+            ])
+        let timer = try #require(byName["varve-a.timer"])
+        for line in [
+            "OnCalendar=hourly", "OnCalendar=*:0/7", "Persistent=true", "RandomizedDelaySec=120",
+        ] { #expect(timer.contains(line + "\n")) }
+        let service = try #require(byName["varve-a.service"])
+        for line in [
+            "ExecStart=/bin/true run --config /etc/varve/varve.toml a", "Nice=7",
+            "IOSchedulingClass=idle", "ReadWritePaths=-\"/srv/back up\"", "PrivateTmp=yes",
+            "MemoryDenyWriteExecute=yes",
+        ] { #expect(service.contains(line + "\n"), "\(line)") }
+        let other = try #require(byName["varve-b.service"])
+        #expect(other.contains("PrivateTmp=no\n") && other.contains("MemoryDenyWriteExecute=no\n"))
+    }
+
+    @Test("systemd finds nothing wrong with the units")
+    func verify() throws {
+        let program = try #require(
+            Program.path(of: "systemd-analyze"), "install the package systemd")
+        let home = try TemporaryDirectory()
+        var places = Self.places
+        places.unitDirectory = home.path + "/units"
+        places.stateDirectory = home.path + "/state"
+        places.cacheDirectory = home.path + "/cache"
+        let units = ScheduleUnits(try Configuration(parsing: Self.text), places: places)
+        let names = try units.install(isStarting: false)
+        #expect(try units.installed() == names.sorted())
+        let paths = names.map { "\(places.unitDirectory)/\($0)" }
+        let log = try FileHandle(home.path + "/log", .create)
+        let status = try Program.run(
+            [program, "verify", "--man=no"] + paths, output: log.descriptor,
+            errors: log.descriptor)
+        #expect(status == 0, "\(Directory.text(of: home.path + "/log") ?? "")")
+        // What is not ours stays, and what is of no job any more goes.
+        let foreign = "\(places.unitDirectory)/varve-mine.service"
+        try FileOperation.replace(foreign, with: Array("[Unit]\n".utf8).span.bytes)
+        var fewer = try Configuration(parsing: Self.text)
+        fewer.jobs.removeFirst()
+        _ = try ScheduleUnits(fewer, places: places).install(isStarting: false)
+        #expect(try !units.installed().contains("varve-a.timer"))
+        #expect(try units.remove(isStarting: false).count == 4)
+        #expect(try Directory.names(in: places.unitDirectory) == ["varve-mine.service"])
+    }
+
+    @Test("A job is well when its last run succeeded and no snapshot is too old")
+    func health() throws {
+        let job = try #require(try Configuration(parsing: Self.text).job("a"))
+        var record = JobRecord()
+        #expect(JobHealth.troubles(of: job, record, now: 1000).count == 1)
+        record.lastStart = 900
+        record.lastEnd = 950
+        #expect(JobHealth.troubles(of: job, record, now: 1000) == ["disk has no snapshot"])
+        record.volumes["disk"] = JobRecord.Volume()
+        record.volumes["disk"]?.snapshotTime = 900
+        #expect(JobHealth.troubles(of: job, record, now: 900 + 7200).isEmpty)
+        #expect(JobHealth.troubles(of: job, record, now: 900 + 7201).count == 1)
+        record.check.isGood = false
+        record.check.text = "lost"
+        #expect(JobHealth.troubles(of: job, record, now: 1000).count == 1)
+        record.error = "disk gone"
+        #expect(JobHealth.troubles(of: job, record, now: 1000).count == 2)
+    }
+
+    @Test("What was done well is due again after its time, what failed within the hour")
+    func due() {
+        var step = JobRecord.Step()
+        #expect(JobHealth.isDue(step, every: 86_400, now: 10))
+        step.time = 1000
+        #expect(!JobHealth.isDue(step, every: 86_400, now: 1000 + 86_399))
+        #expect(JobHealth.isDue(step, every: 86_400, now: 1000 + 86_400))
+        // A clock that was set back.
+        #expect(JobHealth.isDue(step, every: 86_400, now: 500))
+        step.isGood = false
+        #expect(!JobHealth.isDue(step, every: 86_400, now: 1000 + 3599))
+        #expect(JobHealth.isDue(step, every: 86_400, now: 1000 + 3600))
+    }
+
+    @Test("Metrics are in the text format, each family once, labels escaped")
+    func metrics() throws {
+        let configuration = try Configuration(parsing: Self.text)
+        var record = JobRecord()
+        record.lastStart = 5
+        record.lastEnd = 7
+        record.repositoryByteCount = 42
+        record.volumes["disk"] = JobRecord.Volume()
+        record.volumes["disk"]?.snapshotTime = 6
+        let text = Metrics(configuration.jobs.map { ($0, record, $0.name == "a" ? [] : ["x"]) })
+            .text
+        let lines = text.split(separator: "\n").map(String.init)
+        let heads = lines.filter { $0.hasPrefix("# TYPE") }
+        #expect(Set(heads).count == heads.count)
+        for line in [
+            "varve_job_healthy{job=\"a\"} 1", "varve_job_healthy{job=\"b\"} 0",
+            "varve_snapshot_newest_timestamp_seconds{job=\"a\",volume=\"disk\"} 6",
+            "varve_repository_bytes{repository=\"main\"} 42",
+        ] { #expect(lines.count { $0 == line } == 1, "\(line)") }
+    }
+
+    @Test("Records outlive the process, and a damaged one is an empty one")
+    func records() throws {
+        let home = try TemporaryDirectory()
+        let records = JobRecords(stateDirectory: home.path)
+        #expect(records.read("a") == JobRecord())
+        var record = JobRecord()
+        record.volumes["disk"] = JobRecord.Volume()
+        record.volumes["disk"]?.bytesStored = .max
+        record.error = "ö\n\"quoted\""
+        record.prune.time = 12
+        try records.write(record, of: "a")
+        #expect(records.read("a") == record)
+        try FileOperation.replace(records.directory + "/a.json", with: Array("{".utf8).span.bytes)
+        #expect(records.read("a") == JobRecord())
+        let lock = try records.lock("a")
+        #expect(lock != nil)
+        #expect(try records.lock("a") == nil)
+        withExtendedLifetime(lock) {}
+    }
+}
