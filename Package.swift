@@ -184,7 +184,8 @@ let package = Package(
             name: "varve",
             dependencies: [
                 "BackupService", "BlockModel", "BootService", "CaptureEngine", "Configuration",
-                "DiskContents", "Fuse", "JobService", "LinuxIO", "LiveVolumes", "ObjectStore", "Repository", "RepositoryFormat",
+                "DiskContents", "Fuse", "JobService", "LinuxIO", "LiveVolumes", "ObjectStore",
+                "Repository", "RepositoryFormat",
                 "RestoreEngine", "Retention", "Serving", "SnapshotService",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),

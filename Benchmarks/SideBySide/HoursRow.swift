@@ -11,6 +11,10 @@ struct Contestant {
     let commands: (_ hour: String) -> Command
     /// Writes the image of that hour, the newest one, to a file that is not there.
     let restore: (_ hour: String, _ target: String) -> Command
+    /// Forget all but the two newest, and give the space back.
+    let thinning: [Command]
+    /// What all of that changes.
+    let directories: [String]
 
     func storedByteCount() throws -> UInt64 {
         try Storage.byteCount(of: repository, excluding: uncounted)
@@ -60,6 +64,7 @@ extension Workbench {
         try reportTotals(contestants)
         try reportIndex(repository, image: image.path, hours)
         reportRestores(try measureRestores(contestants, hour: "still-last", image: image.path))
+        try reportThinning(contestants)
         for contestant in contestants { try Storage.remove(contestant.repository) }
         try repository.remove()
     }
@@ -103,9 +108,12 @@ extension Workbench {
         _ = try runner.run(Command("borg", "init", "-e", "none", borg))
         return [
             Contestant(
-                kind: .varve, repository: varve.path, uncounted: ["locks"],
+                // Space that is set aside is not what the hours take.
+                kind: .varve, repository: varve.path, uncounted: ["locks", "reserve"],
                 commands: { _ in varve.command("backup", "--quiet", "--volume", "disk", image) },
-                restore: { varve.command("restore", "--quiet", "disk@latest", $1) }),
+                restore: { varve.command("restore", "--quiet", "disk@latest", $1) },
+                thinning: [varve.command("forget", "--quiet", "--keep-last", "2", "--prune")],
+                directories: [varve.path, varve.cache]),
             Contestant(
                 kind: .restic, repository: restic, uncounted: ["locks"],
                 commands: { _ in
@@ -113,7 +121,11 @@ extension Workbench {
                 },
                 restore: {
                     Command("restic", "-r", restic, "dump", "-q", "latest", image, output: $1)
-                }),
+                },
+                thinning: [
+                    Command("restic", "-r", restic, "forget", "-q", "--keep-last", "2", "--prune")
+                ],
+                directories: [restic, scratch + "/restic-cache"]),
             Contestant(
                 kind: .borg, repository: borg, uncounted: ["lock.exclusive", "lock.roster"],
                 commands: { hour in
@@ -121,7 +133,12 @@ extension Workbench {
                         "borg", "create", "--compression", "zstd,3", "--files-cache", "disabled",
                         "\(borg)::\(hour)", image)
                 },
-                restore: { Command("borg", "extract", "--stdout", "\(borg)::\($0)", output: $1) }),
+                restore: { Command("borg", "extract", "--stdout", "\(borg)::\($0)", output: $1) },
+                thinning: [
+                    Command("borg", "prune", "--keep-last", "2", borg),
+                    Command("borg", "compact", borg),
+                ],
+                directories: [borg, scratch + "/borg-base"]),
         ]
     }
 

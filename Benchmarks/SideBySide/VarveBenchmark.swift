@@ -6,7 +6,7 @@ import LinuxIO
 enum RowName: String, CaseIterable, ExpressibleByArgument {
     case base, unchanged, restore
     case inPlace = "in-place"
-    case hours, sparse, history, year
+    case hours, sparse, history, year, prune
 }
 
 /// Measures varve side by side with the programs that it is held against.
@@ -83,6 +83,7 @@ struct VarveBenchmark: ParsableCommand {
             case .sparse: try bench.measureSparse()
             case .history: try bench.measureHistory()
             case .year: try bench.measureYear()
+            case .prune: try bench.measurePrune()
             }
         }
         bench.reportMemory()

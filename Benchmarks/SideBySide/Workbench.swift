@@ -211,7 +211,7 @@ struct VarveRepository {
 
     /// Bytes of all objects, holds aside.
     func storedByteCount() throws -> UInt64 {
-        try Storage.byteCount(of: path, excluding: ["locks"])
+        try Storage.byteCount(of: path, excluding: ["locks", "reserve"])
     }
 
     /// Bytes that the index takes on its disk.

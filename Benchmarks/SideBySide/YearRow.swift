@@ -53,7 +53,7 @@ extension Workbench {
         report.add(
             ResultRow(
                 row: "year", work: "objects beside packs after \(options.generations) hours",
-                varve: "\(objects - packs)", note: "\(packs) packs, which nothing prunes yet"))
+                varve: "\(objects - packs)", note: "\(packs) packs before 'prune'"))
         try Storage.remove(path)
         try repository.remove()
     }

@@ -9,6 +9,7 @@ package enum JobHealth {
     ///   - job: what is wanted.
     ///   - record: what is known.
     ///   - now: the time, in seconds since 1970.
+    /// - Returns: a text for each trouble.
     package static func troubles(of job: Job, _ record: JobRecord, now: Int64) -> [String] {
         var troubles: [String] = []
         if let error = record.error {
@@ -42,6 +43,7 @@ package enum JobHealth {
     ///   - step: when it was done last; one that failed is tried again after an hour, or when it is due.
     ///   - every: seconds between two.
     ///   - now: the time.
+    /// - Returns: whether it is due.
     package static func isDue(_ step: JobRecord.Step, every: Int64, now: Int64) -> Bool {
         guard let time = step.time, time <= now else { return true }
         return now - time >= (step.isGood ? every : min(every, 3600))
