@@ -253,8 +253,7 @@ package struct Capture {
     ) throws -> KnownDelta? {
         guard !request.isDryRun else { return nil }
         if Interruption.isRequested { throw InterruptedError() }
-        for hold in holds { try hold.verify() }
-        try refusePruning()
+        try repository.verifyForCommit(holds)
         let tip = timeline.tip
         let name = DeltaName(
             volume: timeline.volume, from: tip?.generation ?? 0,
@@ -275,15 +274,6 @@ package struct Capture {
         try index.applyCommitted(
             delta, line: context.line.number, findings: findings, repository: repository)
         return delta
-    }
-
-    /// A prune that has published what it will delete could take a pack that this capture found.
-    private func refusePruning() throws {
-        guard let list = try repository.store.list(ObjectNames.pruning).first else { return }
-        throw RepositoryError(
-            .locked,
-            "a prune is under way (\(list.name)) and nothing was committed; run the backup again "
-                + "when it has ended: what was stored will be used again")
     }
 }
 

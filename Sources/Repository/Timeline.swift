@@ -157,26 +157,35 @@ package struct Timeline: Sendable {
         Self.path(to: id, by: cheapestWays())
     }
 
+    /// The same from a snapshot on; nil where none leads from there.
+    func cheapestPath(from start: SnapshotID, to id: SnapshotID) -> [KnownDelta]? {
+        let path = Self.path(to: id, by: cheapestWays(from: start))
+        return path?.first?.head.from == start ? path : nil
+    }
+
     /// The last delta of the cheapest path to each snapshot.
-    func cheapestWays() -> [SnapshotID: KnownDelta] {
+    func cheapestWays(from start: SnapshotID = .nothing) -> [SnapshotID: KnownDelta] {
         // Counts come from the repository: they are bounded before they are added up.
         let limit = UInt64(1) << 44
         let cost = { (delta: KnownDelta) in
             4096 + min(delta.head.dataBlockCount, limit) + min(delta.head.zeroBlockCount, limit)
         }
-        return ways(cost: cost, isBetter: <)
+        return ways(from: start, cost: cost, isBetter: <)
     }
 
     private func ways(
+        from start: SnapshotID = .nothing,
         cost: (KnownDelta) -> UInt64,
         isBetter: (UInt64, UInt64) -> Bool
     ) -> [SnapshotID: KnownDelta] {
-        var best: [SnapshotID: (cost: UInt64, last: KnownDelta?)] = [.nothing: (0, nil)]
+        var best: [SnapshotID: (cost: UInt64, last: KnownDelta?)] = [start: (0, nil)]
+        let begin =
+            start == .nothing ? 0 : (snapshots + forgotten).first { $0.id == start }?.generation
         for delta in deltas {
             // A delta leads from the generation that its start was reached with, upwards; whatever
             // the repository says, no path goes in a circle.
             guard let start = best[delta.head.from],
-                (start.last?.name.to ?? 0) == delta.name.from,
+                (start.last?.name.to ?? begin) == delta.name.from,
                 best[delta.head.to].map({ $0.last?.name.to == delta.name.to }) ?? true
             else { continue }
             let (total, isTooMuch) = start.cost.addingReportingOverflow(cost(delta))

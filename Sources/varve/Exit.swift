@@ -62,7 +62,7 @@ enum Exit {
             default: return 1
             }
         case is InterruptedError, is RestoreInterrupted, is CheckInterrupted,
-            is ExtractionInterrupted, is BootInterrupted, is PruneInterrupted:
+            is ExtractionInterrupted, is BootInterrupted, is PruneInterrupted, is CopyInterrupted:
             return 130
         case let error as ContentsError: return error.kind == .damaged ? 13 : 1
         case is SystemError, is ObjectStoreError:

@@ -273,3 +273,26 @@ extension Lab {
         return try prune.run(plan, hold: hold, progress: { _ in })
     }
 }
+
+extension Lab {
+    /// Copies snapshots of the volume to another repository.
+    @discardableResult
+    package func copy(_ snapshots: [Timeline.Snapshot], to other: Lab) throws -> CopySummary {
+        captureCount += 1
+        let holds = [
+            try other.repository.hold(
+                .repository, .shared, purpose: "test", owner: .current(), now: { self.time }),
+            try other.repository.hold(
+                .volume(volume), .exclusive, purpose: "test", owner: .current(),
+                now: { self.time }),
+        ]
+        let copy = try SnapshotCopy(
+            from: repository, try index(), to: other.repository, try other.index(), holds: holds,
+            identifiers: SeededIdentifiers(seed: seed << 32 | 1 << 29 | captureCount),
+            now: { self.time })
+        copy.packByteTarget = packByteTarget
+        copy.partByteLimit = partByteLimit
+        try copy.run(snapshots, of: try timeline(), progress: { _ in }, done: { _ in })
+        return copy.summary
+    }
+}

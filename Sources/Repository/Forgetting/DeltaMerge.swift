@@ -58,7 +58,7 @@ struct DeltaMerge {
     }
 
     /// Calls `body` with what the merged map has, in block order.
-    private mutating func forEachRun(
+    mutating func forEachRun(
         _ body: (RunKind, Range<UInt64>, ArraySlice<Digest>) throws -> Void
     ) throws {
         var position: UInt64 = 0

@@ -31,6 +31,23 @@ extension Index {
             path, volume: timeline.volume, sideTarget: .nothing, repository, options)
     }
 
+    /// Proves that a delta gives the image digest of the snapshot that it leads to.
+    ///
+    /// - Throws: ``RepositoryError`` of kind `damaged` when it does not.
+    func prove(_ delta: KnownDelta, in timeline: Timeline, with repository: Repository) throws {
+        if timeline.tip?.id == delta.head.to {
+            _ = try synchronize(timeline, with: repository, options: [.verifyingImageDigests])
+            return
+        }
+        // One between others gets a line for itself, for as long as this takes.
+        guard let path = timeline.cheapestPath(to: delta.head.to),
+            let line = try follow(
+                path, volume: timeline.volume, sideTarget: delta.head.to, repository,
+                [.verifyingImageDigests])
+        else { throw RepositoryError.damaged(delta.name.objectName, FormatError.badValue("path")) }
+        try dropLine(line.number)
+    }
+
     /// The line and generation at which `snapshot` can be read; one that is not on the volume's own
     /// line gets a line for itself.
     package func locate(

@@ -1,0 +1,341 @@
+package import BlockModel
+internal import LinuxIO
+internal import ObjectStore
+internal import RepositoryFormat
+
+/// What a copy did.
+package struct CopySummary: Hashable, Sendable {
+    package var copiedCount = 0
+    package var knownCount = 0
+    /// Blocks that the other repository lacked.
+    package var blockCount: UInt64 = 0
+    package var storedByteCount: UInt64 = 0
+
+    package init() {}
+}
+
+/// The user asked to stop; what was stored until then is used again by the next copy.
+package struct CopyInterrupted: Error, CustomStringConvertible {
+    package var description: String { "interrupted; the next copy goes on from there" }
+}
+
+/// Copies snapshots of a volume from one repository to another, the oldest first.
+///
+/// A snapshot keeps its generation and its id. It is written as a delta from the newest one before it
+/// that the other repository has; of its blocks those are stored that are not there. Every block is proved
+/// by its digest when it is read, and every snapshot by its image digest before the next is begun.
+///
+/// Order, always: packs durable → parts durable → delta durable → proof → `newest`. What is found not to
+/// be what it should is deleted again.
+package final class SnapshotCopy {
+    private let source: Repository
+    private let sourceIndex: Index
+    private let target: Repository
+    private let targetIndex: Index
+    private let holds: [Hold]
+    private let identifiers: any IdentifierSource
+    private let now: () -> Timestamp
+    private let reader: BlockReader
+    private let encoder: FrameEncoder
+    private let scratch: AlignedBuffer
+    private let frame: AlignedBuffer
+    /// Blocks of the next frame.
+    private let staged: AlignedBuffer
+    private var digests: [Digest] = []
+    package private(set) var summary = CopySummary()
+    package var packByteTarget = Format.packByteTarget
+    package var partByteLimit = Format.partByteLimit
+
+    private static let level = 3
+
+    /// Prepares a copy between repositories whose packs the indexes know.
+    ///
+    /// - Parameters:
+    ///   - source: where snapshots are.
+    ///   - sourceIndex: its index.
+    ///   - target: where they are to be too.
+    ///   - targetIndex: its index.
+    ///   - holds: those on the target, its volume's exclusively.
+    ///   - identifiers: gives new ids.
+    ///   - now: the time.
+    /// - Throws: ``RepositoryError`` when the repositories do not fit together.
+    package init(
+        from source: Repository,
+        _ sourceIndex: Index,
+        to target: Repository,
+        _ targetIndex: Index,
+        holds: [Hold],
+        identifiers: any IdentifierSource,
+        now: @escaping () -> Timestamp
+    ) throws {
+        guard source.identity.id != target.identity.id else {
+            throw RepositoryError(
+                .failed, "\(source.store.location) and \(target.store.location) are one repository")
+        }
+        guard source.blockSize == target.blockSize else {
+            throw RepositoryError(
+                .failed,
+                "\(source.store.location) has blocks of \(source.blockSize.byteCount) bytes and "
+                    + "\(target.store.location) of \(target.blockSize.byteCount): blocks are copied "
+                    + "as they are; create a repository with the same --block-size, or restore and "
+                    + "back up again")
+        }
+        self.source = source
+        self.sourceIndex = sourceIndex
+        self.target = target
+        self.targetIndex = targetIndex
+        self.holds = holds
+        self.identifiers = identifiers
+        self.now = now
+        reader = try BlockReader(
+            repository: source, index: sourceIndex, cachedFrameCount: 8, readsWholeFrames: true)
+        encoder = try FrameEncoder(blockSize: source.blockSize, level: Self.level)
+        let plainByteCount = Format.framePlainByteCount(source.blockSize)
+        scratch = try AlignedBuffer(byteCount: source.blockSize.byteCount)
+        frame = try AlignedBuffer(byteCount: FrameHeader.byteLimit + plainByteCount)
+        staged = try AlignedBuffer(byteCount: plainByteCount)
+    }
+
+    /// Copies those of `snapshots` that the other repository lacks.
+    ///
+    /// - Parameters:
+    ///   - snapshots: snapshots of the timeline, oldest first.
+    ///   - timeline: the volume as the source has it.
+    ///   - progress: gets bytes of blocks that were looked at.
+    ///   - done: gets each snapshot that was copied.
+    /// - Throws: ``RepositoryError``, of kind `damaged` where either side is.
+    package func run(
+        _ snapshots: [Timeline.Snapshot],
+        of timeline: Timeline,
+        progress: (UInt64) -> Void,
+        done: (Timeline.Snapshot) -> Void
+    ) throws {
+        try target.requireWritable()
+        try target.dropPruneLists()
+        for snapshot in snapshots {
+            let there = try target.timeline(of: timeline.volume)
+            guard there.isSound else {
+                throw RepositoryError(
+                    .damaged,
+                    "volume '\(timeline.volume)' in \(target.store.location) has damage, and nothing "
+                        + "is copied over it; run 'varve check'")
+            }
+            if (there.snapshots + there.forgotten).contains(where: { $0.id == snapshot.id }) {
+                summary.knownCount += 1
+                continue
+            }
+            guard !there.isReached(snapshot.generation) else {
+                throw RepositoryError(
+                    .failed,
+                    "volume '\(timeline.volume)' in \(target.store.location) has another snapshot "
+                        + "\(snapshot.generation): it is another volume, and the two cannot be one")
+            }
+            try copy(snapshot, of: timeline, to: there, progress)
+            summary.copiedCount += 1
+            done(snapshot)
+        }
+    }
+
+    private func copy(
+        _ snapshot: Timeline.Snapshot,
+        of timeline: Timeline,
+        to there: Timeline,
+        _ progress: (UInt64) -> Void
+    ) throws {
+        let markers = try target.prepareMarkers(there)
+        let path = try path(to: snapshot, of: timeline, there)
+        guard let first = path.first else { preconditionFailure("a snapshot without a delta") }
+        let writer = DeltaWriter(
+            repository: target, partByteLimit: partByteLimit, identifiers: identifiers)
+        var merge = try DeltaMerge(path, of: source)
+        var missing: [Digest] = []
+        var seen: UInt64 = 0
+        let packs = PackWriter(
+            repository: target, index: targetIndex, targetByteCount: packByteTarget,
+            identifiers: identifiers)
+        try merge.forEachRun { kind, blocks, digests in
+            guard kind == .data else {
+                return try writer.append(
+                    kind, firstBlock: blocks.lowerBound, blockCount: UInt64(blocks.count))
+            }
+            for (offset, digest) in digests.enumerated() {
+                try writer.append(dataBlock: blocks.lowerBound + UInt64(offset), digest: digest)
+                if try needs(digest) { missing.append(digest) }
+            }
+            seen += UInt64(blocks.count)
+            if missing.count >= Self.digestsTogether {
+                try store(missing, packs)
+                missing.removeAll(keepingCapacity: true)
+            }
+            progress(seen * UInt64(source.blockSize.byteCount))
+        }
+        try store(missing, packs)
+        summary.storedByteCount += packs.storedByteCount
+        try writer.finishMap()
+        try target.verifyForCommit(holds)
+        let head = DeltaHead(
+            from: first.head.from, fromGeneration: first.name.from,
+            fromByteCount: first.head.fromByteCount, toGeneration: snapshot.generation,
+            facts: snapshot.facts)
+        let name = DeltaName(
+            volume: timeline.volume, from: first.name.from, to: snapshot.generation,
+            id: identifiers.next())
+        let delta = try writer.commitAnother(name, head: head)
+        do {
+            for hold in holds { try hold.verify() }
+            let after = try target.timeline(of: timeline.volume)
+            _ = try targetIndex.prove(delta, in: after, with: target)
+        } catch {
+            try target.store.delete(name.objectName, .durable)
+            throw error
+        }
+        guard snapshot.generation > there.newest?.generation ?? 0 else { return }
+        _ = try target.markNewest(delta, there, markers: markers)
+    }
+
+    /// Blocks that are looked for and stored together.
+    private static let digestsTogether = 1 << 16
+
+    /// The deltas from the newest earlier snapshot that both have, or from nothing.
+    private func path(
+        to snapshot: Timeline.Snapshot,
+        of timeline: Timeline,
+        _ there: Timeline
+    ) throws -> [KnownDelta] {
+        let known = Set((there.snapshots + there.forgotten).map(\.id))
+        let starts = timeline.snapshots.reversed().filter {
+            $0.generation < snapshot.generation && known.contains($0.id)
+        }
+        for start in starts {
+            if let path = timeline.cheapestPath(from: start.id, to: snapshot.id) { return path }
+        }
+        guard let path = timeline.cheapestPath(to: snapshot.id) else {
+            throw RepositoryError(
+                .damaged,
+                "no path of deltas leads to snapshot \(snapshot.id.short) of '\(timeline.volume)'")
+        }
+        return path
+    }
+
+    // MARK: Blocks
+
+    /// Whether the other repository cannot give the block.
+    private func needs(_ digest: Digest) throws -> Bool {
+        guard let known = try targetIndex.find(digest) else { return true }
+        return !known.isOwnAndPlain && (try? provenThere(known.number, digest)) == nil
+    }
+
+    private lazy var targetReader = try? BlockReader(repository: target, index: targetIndex)
+
+    private func provenThere(_ number: BlockNumber, _ digest: Digest) throws {
+        guard let targetReader else { throw FormatError.badValue("reader") }
+        try scratch.withMutableBytes { try targetReader.read(number, digest: digest, into: &$0) }
+    }
+
+    /// Stores blocks that are missing there, in the order of the packs that they come from, plain ones
+    /// before patches; then the index of the other repository knows them.
+    private func store(_ missing: [Digest], _ packs: PackWriter) throws {
+        guard !missing.isEmpty else { return }
+        var blocks: [(digest: Digest, place: Place)] = []
+        for digest in Set(missing) {
+            guard let number = try sourceIndex.find(digest)?.number,
+                let place = try sourceIndex.allPlaces(of: number).first
+            else {
+                throw RepositoryError(
+                    .damaged,
+                    "block \(digest.hexadecimal.prefix(12)) is in no pack of "
+                        + "\(source.store.location); run 'varve check'")
+            }
+            blocks.append((digest, place))
+        }
+        blocks.sort {
+            ($0.place.depth, $0.place.pack, $0.place.byteOffset, $0.place.slot)
+                < ($1.place.depth, $1.place.pack, $1.place.byteOffset, $1.place.slot)
+        }
+        /// Depths of what was stored and the index does not know yet.
+        var stored: [Digest: UInt8] = [:]
+        for (digest, place) in blocks {
+            if Interruption.isRequested { throw CopyInterrupted() }
+            for hold in holds { try? hold.renew(now: now()) }
+            if place.kind.isPatch, try copyPatch(digest, place, packs, &stored) { continue }
+            guard let number = try sourceIndex.find(digest)?.number else { continue }
+            if digests.count == Format.frameBlockLimit(source.blockSize) { try flush(packs) }
+            try scratch.withMutableBytes { try reader.read(number, digest: digest, into: &$0) }
+            let scratch = scratch
+            staged.copy(scratch.bytes, to: digests.count * source.blockSize.byteCount)
+            digests.append(digest)
+            stored[digest] = 0
+        }
+        try flush(packs)
+        try packs.finish()
+        summary.blockCount += UInt64(blocks.count)
+    }
+
+    /// Copies a patch as it is, if what it is a patch of is there and no deeper than it is here; whether it
+    /// was.
+    private func copyPatch(
+        _ digest: Digest,
+        _ place: Place,
+        _ packs: PackWriter,
+        _ stored: inout [Digest: UInt8]
+    ) throws -> Bool {
+        do {
+            try reader.prove(place, digest, scratch: scratch)
+        } catch {
+            // Another place of it may be better.
+            return false
+        }
+        // What this is a patch of may wait for its frame.
+        try flush(packs)
+        let prefixes = try reader.prefixes(of: place)
+        for prefix in prefixes {
+            if let depth = stored[prefix], depth < place.depth { continue }
+            guard let known = try targetIndex.find(prefix),
+                try targetIndex.allPlaces(of: known.number).contains(where: {
+                    $0.depth < place.depth
+                }), (try? provenThere(known.number, prefix)) != nil
+            else { return false }
+        }
+        guard let record = sourceIndex.pack(place.pack) else { return false }
+        let count = place.frameByteCount
+        let header = try frame.withMutableBytes { bytes in
+            var target = bytes._mutatingExtracting(0..<count)
+            let read = try source.store.read(
+                ObjectNames.pack(record.id), at: UInt64(place.byteOffset), into: &target)
+            guard read == count else {
+                throw FormatError.truncated(expectedByteCount: count, actualByteCount: read)
+            }
+            let header = try FrameHeader(decoding: target.bytes, blockSize: source.blockSize)
+            try FrameHeader.verifyChecksum(of: &target, header: header)
+            return header
+        }
+        let frame = frame
+        let isAppended = try packs.append(
+            frame: frame.bytes.extracting(0..<count), header: header, digests: [digest])
+        if isAppended { stored[digest] = header.depth }
+        return isAppended
+    }
+
+    private func flush(_ packs: PackWriter) throws {
+        guard !digests.isEmpty else { return }
+        let count = digests.count * source.blockSize.byteCount
+        let together = digests[...]
+        let staged = staged
+        try encoder.encode(staged.bytes.extracting(0..<count)) { frame, header in
+            _ = try packs.append(frame: frame, header: header, digests: together)
+        }
+        digests.removeAll(keepingCapacity: true)
+    }
+}
+
+extension Repository {
+    /// Makes sure, just before a commit, that nothing that it relies on may have gone.
+    package func verifyForCommit(_ holds: [Hold]) throws {
+        for hold in holds { try hold.verify() }
+        guard let list = try store.list(ObjectNames.pruning).first else { return }
+        throw RepositoryError(
+            .locked,
+            "a prune is under way (\(list.name)) and nothing was committed; run the command again "
+                + "when it has ended: what was stored will be used again")
+    }
+}

@@ -1,0 +1,177 @@
+import BlockModel
+import ObjectStore
+import Repository
+import RepositoryFormat
+import SimulationSupport
+import TestKit
+import Testing
+
+/// Snapshots in another repository are the same snapshots.
+@Suite struct CopyTests {
+    /// A lab whose repository is another one than `Lab` makes by itself.
+    private static func makeOther(
+        _ store: MemoryStore,
+        blockSize: Int = 4096,
+        seed: UInt64 = 99
+    ) throws -> Lab {
+        var generator = SeededGenerator(seed: seed)
+        let size = try #require(BlockSize(byteCount: blockSize))
+        if try store.list("").isEmpty {
+            _ = try Repository(
+                creatingIn: store, blockSize: size, created: Timestamp(seconds: 1),
+                generator: &generator)
+        }
+        let lab = try Lab(store)
+        lab.packByteTarget = 30_000
+        return lab
+    }
+
+    private static func makeLab(_ store: MemoryStore) throws -> Lab {
+        let lab = try Lab(store)
+        lab.packByteTarget = 30_000
+        lab.partByteLimit = 500
+        lab.workerCount = 1
+        return lab
+    }
+
+    @Test(
+        "Whatever is chosen is there afterwards, bit for bit, with its id",
+        arguments: 0..<8 as Range<UInt64>)
+    func random(seed: UInt64) throws {
+        var generator = SeededGenerator(seed: seed + 700)
+        let (store, otherStore) = (MemoryStore(), MemoryStore())
+        let lab = try Self.makeLab(store)
+        let other = try Self.makeOther(otherStore)
+        var model = ImageModel(byteCount: 100_000, seed: seed)
+        var images: [SnapshotID: [UInt8]] = [:]
+        for round in 0..<6 {
+            for _ in 0..<4 {
+                for _ in 0..<Int.random(in: 1...4, using: &generator) { model.change() }
+                try lab.capture(model.bytes)
+                let tip = try lab.timeline().tip
+                images[try #require(tip).id] = model.bytes
+            }
+            if round % 2 == 1 {
+                let shown = try lab.timeline().snapshots.dropLast()
+                let victims = shown.filter { _ in Int.random(in: 0..<4, using: &generator) == 0 }
+                try lab.forget(victims.map(\.id), isThorough: Bool.random(using: &generator))
+            }
+            if round == 3 { other.deleteIndex() }
+            let snapshots = try lab.timeline().snapshots
+            let chosen = snapshots.filter { _ in round == 5 || Bool.random(using: &generator) }
+            let before = Set(try other.timeline().snapshots.map(\.id))
+            let summary = try lab.copy(chosen, to: other)
+            #expect(
+                summary.copiedCount == chosen.count { !before.contains($0.id) }, "seed \(seed)")
+            let there = try other.timeline()
+            #expect(there.isSound)
+            #expect(Set(there.snapshots.map(\.id)).isSuperset(of: chosen.map(\.id)))
+            for snapshot in there.snapshots {
+                #expect(
+                    try other.restore(snapshot) == images[snapshot.id], "seed \(seed) \(round)")
+            }
+            #expect(try other.check().findings == [], "seed \(seed) \(round)")
+            #expect(try lab.copy(chosen, to: other).copiedCount == 0)
+            #expect(try lab.copy(chosen, to: other).blockCount == 0)
+        }
+        // Forgetting and pruning there is nobody's business here.
+        try other.forget(try other.timeline().snapshots.dropLast(2).map(\.id), isThorough: true)
+        try other.prune()
+        for snapshot in try other.timeline().snapshots {
+            #expect(try other.restore(snapshot) == images[snapshot.id])
+        }
+        #expect(try lab.check().findings == [])
+    }
+
+    @Test("A copy takes about the space of what it copies")
+    func size() throws {
+        let (store, otherStore) = (MemoryStore(), MemoryStore())
+        let lab = try Lab(store)
+        let other = try Self.makeOther(otherStore)
+        var generator = SeededGenerator(seed: 4)
+        var image = generator.bytes(200 * 4096)
+        for hour in 0..<20 {
+            for block in 0..<10 { image[(block * 19 % 200) * 4096 + hour] ^= 0x41 }
+            try lab.capture(image)
+        }
+        try lab.copy(try lab.timeline().snapshots, to: other)
+        func sum(_ store: MemoryStore) -> Int {
+            store.objects.filter { $0.key.hasPrefix("packs/") }.reduce(0) { $0 + $1.value.count }
+        }
+        #expect(Double(sum(otherStore)) < 1.1 * Double(sum(store)))
+        #expect(try other.restoreAll() == (try lab.restoreAll()))
+    }
+
+    @Test("Repositories that do not fit together are refused, with the reason")
+    func refusals() throws {
+        let store = MemoryStore()
+        let lab = try Self.makeLab(store)
+        try lab.capture([UInt8](repeating: 7, count: 50_000))
+        let snapshots = try lab.timeline().snapshots
+        let large = try Self.makeOther(MemoryStore(), blockSize: 8192)
+        #expect(throws: RepositoryError.self) { try lab.copy(snapshots, to: large) }
+        #expect(throws: RepositoryError.self) { try lab.copy(snapshots, to: lab) }
+        // The name is that of another disk there.
+        let other = try Self.makeOther(MemoryStore())
+        try other.capture([UInt8](repeating: 9, count: 70_000))
+        #expect(throws: RepositoryError.self) { try lab.copy(snapshots, to: other) }
+        #expect(try other.timeline().snapshots.count == 1)
+        #expect(try other.check().findings == [])
+        // A block that cannot be read.
+        let fresh = try Self.makeOther(MemoryStore())
+        for name in store.objects.keys where name.hasPrefix("packs/") {
+            store.objects[name]?[150] ^= 1
+        }
+        lab.deleteIndex()
+        #expect(throws: (any Error).self) { try lab.copy(snapshots, to: fresh) }
+        #expect(try fresh.timeline().snapshots.isEmpty)
+    }
+
+    @Test(
+        "After a stop at any step of copying, what is listed is whole, and the next copy ends it",
+        arguments: CrashEffect.allCases)
+    func stop(effect: CrashEffect) throws {
+        let store = MemoryStore()
+        let lab = try Self.makeLab(store)
+        var model = ImageModel(byteCount: 60_000, seed: 15)
+        var images: [SnapshotID: [UInt8]] = [:]
+        for _ in 0..<4 {
+            for _ in 0..<3 { model.change() }
+            try lab.capture(model.bytes)
+            let tip = try lab.timeline().tip
+            images[try #require(tip).id] = model.bytes
+        }
+        let all = try lab.timeline().snapshots
+        let stepCount: Int
+        do {
+            let target = MemoryStore()
+            let other = try Self.makeOther(target)
+            let start = target.stepCount
+            try lab.copy(all, to: other)
+            stepCount = target.stepCount - start
+        }
+        #expect(stepCount > 30)
+        for step in 0..<stepCount {
+            let target = MemoryStore()
+            var other = try Self.makeOther(target)
+            lab.seed += 1
+            target.crash(afterSteps: step, effect)
+            _ = try? lab.copy(all, to: other)
+            #expect(target.hasCrashed, "step \(step)")
+            target.restart()
+            other.closeIndex()
+            if step % 2 == 0 { other = try Self.makeOther(target) }
+            let there = try other.timeline()
+            #expect(there.isSound, "step \(step) \(effect)")
+            for snapshot in there.snapshots {
+                #expect(
+                    try other.restore(snapshot) == images[snapshot.id], "step \(step) \(effect)")
+            }
+            lab.seed += 1
+            try lab.copy(all, to: other)
+            #expect(try other.timeline().snapshots.map(\.id) == all.map(\.id), "step \(step)")
+            #expect(try other.restoreAll() == all.map { images[$0.id] }, "step \(step) \(effect)")
+            #expect(try other.check().findings == [], "step \(step) \(effect)")
+        }
+    }
+}
