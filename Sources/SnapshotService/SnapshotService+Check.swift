@@ -1,3 +1,4 @@
+package import BlockModel
 internal import Glibc
 internal import LinuxIO
 internal import Logging
@@ -68,5 +69,38 @@ extension SnapshotService {
             restorableByteCount: snapshots.reduce(0) { $0 + $1.facts.byteCount },
             storedByteCounts: try repository.storedByteCounts(), packCount: index.packCount,
             blockCount: index.blockCount, indexByteCount: index.usedByteCount)
+    }
+    /// What each snapshot costs, of all volumes.
+    ///
+    /// - Returns: snapshots by volume, oldest first, with their costs.
+    /// - Throws: ``RepositoryError`` of kind `damaged` where anything is.
+    package func costs() throws -> [(
+        volume: VolumeName, snapshot: Timeline.Snapshot, cost: SnapshotCost
+    )] {
+        let hold = try holdForReading(purpose: "stats")
+        defer { withExtendedLifetime(hold) {} }
+        let index = try currentIndex()
+        let timelines = try timelines()
+        _ = try index.bringAccountForward(
+            timelines.flatMap(\.deltas), of: repository, now: Moment.now(), isRecount: false)
+        var all: [(volume: VolumeName, snapshot: Timeline.Snapshot, isShown: Bool)] = []
+        var places: [(line: Line, generation: Generation, byteCount: UInt64)] = []
+        for timeline in timelines {
+            try index.bringForward(timeline, with: repository)
+            let shown = Set(timeline.snapshots.map(\.id))
+            let snapshots = (timeline.snapshots + timeline.forgotten).sorted {
+                ($0.generation, $0.id) < ($1.generation, $1.id)
+            }
+            for snapshot in snapshots {
+                let line = try index.locateThere(snapshot, in: timeline, with: repository)
+                all.append((timeline.volume, snapshot, shown.contains(snapshot.id)))
+                places.append((line, snapshot.generation, snapshot.facts.byteCount))
+            }
+        }
+        guard
+            let costs = try index.costs(
+                of: places, isInterrupted: { Interruption.isRequested })
+        else { throw ServiceError(.interrupted, "interrupted") }
+        return zip(all, costs).filter { $0.0.isShown }.map { ($0.0.volume, $0.0.snapshot, $0.1) }
     }
 }

@@ -275,6 +275,24 @@ extension Lab {
 }
 
 extension Lab {
+    /// What each snapshot of the volume costs, oldest first.
+    package func costs() throws -> [SnapshotCost] {
+        let index = try index()
+        let timeline = try timeline()
+        _ = try index.bringAccountForward(
+            timeline.deltas, of: repository, now: time, isRecount: false)
+        let all = (timeline.snapshots + timeline.forgotten).sorted { $0.generation < $1.generation }
+        let costs = try index.costs(
+            of: all.map {
+                (
+                    try index.locate($0, in: timeline, with: repository), $0.generation,
+                    $0.facts.byteCount
+                )
+            }, isInterrupted: { false })
+        let shown = Set(timeline.snapshots.map(\.id))
+        return zip(all, costs ?? []).filter { shown.contains($0.0.id) }.map(\.1)
+    }
+
     /// Copies snapshots of the volume to another repository.
     @discardableResult
     package func copy(_ snapshots: [Timeline.Snapshot], to other: Lab) throws -> CopySummary {

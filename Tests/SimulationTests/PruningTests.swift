@@ -128,6 +128,37 @@ import Testing
         #expect(try lab.restoreAll() == [second, first])
     }
 
+    @Test("What a snapshot is said to free is what forgetting and pruning it frees")
+    func costs() throws {
+        let store = MemoryStore()
+        let lab = try Self.makeLab(store)
+        var model = ImageModel(byteCount: 150_000, seed: 21)
+        var generator = SeededGenerator(seed: 22)
+        for _ in 0..<10 {
+            for _ in 0..<3 { model.change() }
+            try lab.capture(model.bytes)
+        }
+        for _ in 0..<8 {
+            try lab.prune(Self.everything)
+            let snapshots = try lab.timeline().snapshots
+            let costs = try lab.costs()
+            #expect(costs.count == snapshots.count)
+            let victim = Int.random(in: 0..<snapshots.count - 1, using: &generator)
+            let before = Self.packByteCount(store)
+            try lab.forget([snapshots[victim].id], isThorough: true)
+            try lab.prune(Self.everything)
+            let freed = before - Self.packByteCount(store)
+            // What is written again is compressed in other company, and packs have ends.
+            let said = Int(costs[victim].ownByteCount)
+            #expect(abs(freed - said) < 3000 + said / 4, "freed \(freed), said \(said)")
+        }
+        try lab.prune(Self.everything)
+        let alone = try #require(try lab.costs().last).aloneByteCount
+        try lab.forget(try lab.timeline().snapshots.dropLast().map(\.id), isThorough: true)
+        try lab.prune(Self.everything)
+        #expect(abs(Self.packByteCount(store) - Int(alone)) < 2000 + Int(alone) / 4)
+    }
+
     @Test(
         "After a stop at any step of pruning, nothing is lost, and the next prune ends it",
         arguments: CrashEffect.allCases)

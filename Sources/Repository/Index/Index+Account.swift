@@ -650,9 +650,7 @@ extension Index {
             _ transaction: borrowing Transaction
         ) throws {
             guard var tally = try tally(of: place.pack, transaction) else { return }
-            let share = UInt64(
-                place.frameByteCount / max(1, Int(place.frameBlockCount)) + Digest.byteCount
-                    + FrameEntry.byteCount)
+            let share = Index.share(of: place)
             if sign > 0 {
                 tally.liveBlockCount += 1
                 tally.liveByteCount += share
@@ -687,6 +685,13 @@ extension Index {
         }
     }
 
+    /// Bytes of a pack that a block accounts for: its share of the frame, and what the table has of it.
+    static func share(of place: Place) -> UInt64 {
+        UInt64(
+            place.frameByteCount / max(1, Int(place.frameBlockCount)) + Digest.byteCount
+                + FrameEntry.byteCount)
+    }
+
     // MARK: Rows
 
     private static func prefixRow(_ pack: UInt32, _ prefix: BlockNumber) -> [UInt8] {
@@ -696,7 +701,7 @@ extension Index {
         return writer.bytes
     }
 
-    private func prefixes(
+    func prefixes(
         of number: BlockNumber,
         _ transaction: borrowing Transaction
     ) throws -> [(pack: UInt32, prefix: BlockNumber)] {

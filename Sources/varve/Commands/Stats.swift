@@ -1,4 +1,7 @@
 import ArgumentParser
+import BlockModel
+import Repository
+import RepositoryFormat
 import SnapshotService
 
 struct Stats: ParsableCommand {
@@ -7,6 +10,19 @@ struct Stats: ParsableCommand {
 
     @OptionGroup var repository: RepositoryOptions
     @OptionGroup var output: OutputOptions
+
+    @Flag(help: "Show what each snapshot costs alone, and what dropping it would free.")
+    var snapshots = false
+
+    private struct Cost: Encodable {
+        var messageType = "snapshot"
+        let volume: String
+        let generation: UInt64
+        let snapshotId: String
+        let time: String
+        let bytesAlone: UInt64
+        let bytesFreed: UInt64
+    }
 
     private struct Summary: Encodable {
         var messageType = "summary"
@@ -23,6 +39,7 @@ struct Stats: ParsableCommand {
 
     func run() throws {
         let service = try repository.open(output)
+        if snapshots { return try showCosts(service) }
         let numbers = try service.statistics()
         if output.json {
             JSONLine.write(
@@ -50,5 +67,23 @@ struct Stats: ParsableCommand {
             rows.append(["damaged snapshots", "\(numbers.damagedSnapshotCount)"])
         }
         output.say(String(Human.table(rows, right: [1]).dropLast()))
+    }
+
+    private func showCosts(_ service: SnapshotService) throws {
+        var rows = [["snapshot", "time", "alone", "frees"]]
+        for (volume, snapshot, cost) in try service.costs() {
+            if output.json {
+                JSONLine.write(
+                    Cost(
+                        volume: volume.rawValue, generation: snapshot.generation,
+                        snapshotId: snapshot.id.hexadecimal, time: snapshot.facts.time.rfc3339,
+                        bytesAlone: cost.aloneByteCount, bytesFreed: cost.ownByteCount))
+            }
+            rows.append([
+                "\(volume)@\(snapshot.generation)", Moment.local(snapshot.facts.time),
+                Human.bytes(cost.aloneByteCount), Human.bytes(cost.ownByteCount),
+            ])
+        }
+        output.say(String(Human.table(rows, right: [2, 3]).dropLast()))
     }
 }

@@ -1,0 +1,93 @@
+package import BlockModel
+internal import LMDB
+internal import RepositoryFormat
+
+/// What a snapshot takes of the packs.
+package struct SnapshotCost: Hashable, Sendable {
+    /// Bytes that it would take if it were the only one.
+    package var aloneByteCount: UInt64 = 0
+    /// Bytes that only it needs: what a prune gives back when it is gone.
+    package var ownByteCount: UInt64 = 0
+
+    package init() {}
+}
+
+/// Costs of snapshots, by the shares that their blocks have in the frames of packs; what blocks are
+/// patches of counts with them.
+extension Index {
+    /// What each of `snapshots` costs; all of the repository are to be given, hidden ones too.
+    ///
+    /// The account of live blocks is as new as the repository: it knows what patches are patches of.
+    ///
+    /// - Parameters:
+    ///   - snapshots: where the index has them.
+    ///   - isInterrupted: asked now and then; the work ends when it is true.
+    /// - Returns: a cost for each, in order; nil when it was interrupted.
+    /// - Throws: ``RepositoryError`` when the index does not fit together.
+    package func costs(
+        of snapshots: [(line: Line, generation: Generation, byteCount: UInt64)],
+        isInterrupted: () -> Bool
+    ) throws -> [SnapshotCost]? {
+        let count = try environment.read { transaction in
+            try transaction.value(in: tables.meta, for: Self.nextNumberKey) {
+                $0.littleEndian(at: 0, as: UInt64.self)
+            } ?? 0
+        }
+        // One snapshot, or several.
+        var users = [UInt8](repeating: 0, count: Int(count))
+        for snapshot in snapshots {
+            if isInterrupted() { return nil }
+            try forEachNeeded(by: snapshot, numberCount: count) { number, _ in
+                users[Int(number)] = min(2, users[Int(number)] + 1)
+            }
+        }
+        var costs: [SnapshotCost] = []
+        for snapshot in snapshots {
+            if isInterrupted() { return nil }
+            var cost = SnapshotCost()
+            try forEachNeeded(by: snapshot, numberCount: count) { number, share in
+                cost.aloneByteCount += share
+                if users[Int(number)] == 1 { cost.ownByteCount += share }
+            }
+            costs.append(cost)
+        }
+        return costs
+    }
+
+    /// Calls `body` once with each block that a snapshot needs, and its share of a pack.
+    private func forEachNeeded(
+        by snapshot: (line: Line, generation: Generation, byteCount: UInt64),
+        numberCount: UInt64,
+        _ body: (BlockNumber, UInt64) -> Void
+    ) throws {
+        var seen = [UInt64](repeating: 0, count: Int(numberCount / 64) + 1)
+        func isNew(_ number: BlockNumber) -> Bool {
+            guard number >= SpecialBlock.firstDigest, number < numberCount else { return false }
+            let bit = UInt64(1) << (number % 64)
+            guard seen[Int(number / 64)] & bit == 0 else { return false }
+            seen[Int(number / 64)] |= bit
+            return true
+        }
+        let blocks = blockSize.blockCount(coveringByteCount: snapshot.byteCount)
+        for page in 0..<Page.count(forBlockCount: blocks) {
+            let found = try numbers(
+                of: snapshot.line.number, page: page, generation: snapshot.generation,
+                blockCount: Page.blockCount(ofPage: page, volumeBlockCount: blocks))
+            try environment.read { transaction in
+                var pending = found.filter(isNew)
+                while !pending.isEmpty {
+                    var next: [BlockNumber] = []
+                    try forEachEntry(of: pending.span, transaction) { position, _, place in
+                        body(pending[position], Self.share(of: place))
+                        guard place.kind.isPatch else { return }
+                        for (pack, prefix) in try prefixes(of: pending[position], transaction)
+                        where pack == place.pack && isNew(prefix) {
+                            next.append(prefix)
+                        }
+                    }
+                    pending = next.sorted()
+                }
+            }
+        }
+    }
+}
