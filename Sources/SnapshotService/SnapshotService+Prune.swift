@@ -30,6 +30,11 @@ extension SnapshotService {
             ? try holdForReading(purpose: "prune")
             : try hold(.repository, .exclusive, purpose: "prune")
         defer { withExtendedLifetime(hold) {} }
+        if !isDryRun {
+            for timeline in try timelines() where repository.removingHiddenPays(timeline) {
+                _ = try forget([], of: timeline, isThorough: true)
+            }
+        }
         let prune = Prune(
             repository: repository, index: try currentIndex(), options: options,
             identifiers: RandomIdentifiers(), now: Moment.now)

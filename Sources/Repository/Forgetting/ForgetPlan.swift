@@ -45,6 +45,17 @@ struct ForgetPlan {
         }
     }
 
+    /// Whether what hidden snapshots stored outweighs the deltas that are to be written to do without them:
+    /// where blocks are given back, that pays which maps alone do not.
+    static func freesMoreThanItWrites(_ timeline: Timeline) -> Bool {
+        let plan = ForgetPlan(timeline, isThorough: true)
+        let written = plan.merges.flatMap(\.deltas).reduce(UInt64(0)) { $0 + weight(of: $1) }
+        // What a base stored is what those after it need, as a rule.
+        let stored = timeline.forgotten.filter { $0.facts.parent != .nothing }
+            .reduce(UInt64(0)) { $0 + min($1.facts.bytesStored, 1 << 44) }
+        return !plan.removed.isEmpty && stored > written
+    }
+
     /// Whether every snapshot that is shown can be restored without the removed ones.
     static func isSafe(_ timeline: Timeline, removing removed: Set<SnapshotID>) -> Bool {
         let reached = reachable(timeline, avoiding: removed)

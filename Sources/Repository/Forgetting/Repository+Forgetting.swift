@@ -92,6 +92,11 @@ extension Repository {
         }
     }
 
+    /// Whether a prune gains more from doing away with hidden snapshots than that writes.
+    package func removingHiddenPays(_ timeline: Timeline) -> Bool {
+        timeline.isSound && ForgetPlan.freesMoreThanItWrites(timeline)
+    }
+
     /// Deletes the deltas of the removed snapshots; gives how many.
     private func delete(
         _ removed: Set<SnapshotID>,
