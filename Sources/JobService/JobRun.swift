@@ -144,6 +144,7 @@ package final class JobRun {
     private func step(
         _ name: String,
         volume: String? = nil,
+        patienceSeconds: Int64? = nil,
         _ body: () throws -> String?
     ) throws {
         let start = SystemClock.monotonicNanoseconds()
@@ -154,7 +155,8 @@ package final class JobRun {
                     seconds: Self.seconds(since: start), text: text))
         }
         do {
-            if let text = try patiently(body) { tell(true, text) }
+            let patience = patienceSeconds ?? self.patienceSeconds
+            if let text = try patiently(patience, body) { tell(true, text) }
         } catch {
             tell(false, "\(error)")
             throw error
@@ -162,8 +164,11 @@ package final class JobRun {
     }
 
     /// Tries again for a while what others have locked.
-    private func patiently<Result>(_ body: () throws -> Result) throws -> Result {
-        let end = SystemClock.monotonicNanoseconds() + UInt64(patienceSeconds) * 1_000_000_000
+    private func patiently<Result>(
+        _ seconds: Int64,
+        _ body: () throws -> Result
+    ) throws -> Result {
+        let end = SystemClock.monotonicNanoseconds() + UInt64(seconds) * 1_000_000_000
         while true {
             do {
                 return try body()
@@ -190,7 +195,8 @@ package final class JobRun {
         let start = SystemClock.monotonicNanoseconds()
         var done = JobRecord.Step()
         do {
-            try step(name) {
+            // It is tried again within the hour; backups are not kept waiting for it.
+            try step(name, patienceSeconds: min(patienceSeconds, 60)) {
                 let (isGood, text) = try body()
                 done.isGood = isGood
                 done.text = text

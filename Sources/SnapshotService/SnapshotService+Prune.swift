@@ -1,4 +1,5 @@
 internal import BlockModel
+internal import Logging
 internal import ObjectStore
 package import Repository
 internal import RepositoryFormat
@@ -39,6 +40,10 @@ extension SnapshotService {
             repository: repository, index: try currentIndex(), options: options,
             identifiers: RandomIdentifiers(), now: Moment.now)
         let plan = try prune.plan()
+        if let count = prune.accountReport.differenceCount, count > 0 {
+            logger.warning(
+                "the account of needed blocks was wrong for \(count) packs, and was made anew")
+        }
         planned(plan, prune.accountReport)
         guard !isDryRun, let hold else { return nil }
         let total = plan.deadByteCount + plan.repackByteCount

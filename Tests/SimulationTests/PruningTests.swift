@@ -123,6 +123,13 @@ import Testing
         #expect(before - Self.packByteCount(store) == byteCount)
         #expect(packs.isDisjoint(with: store.objects.keys))
         #expect(try lab.restoreAll() == [second])
+        // From time to time the account is made anew, and compared.
+        lab.time = Timestamp(seconds: lab.time.seconds + 31 * 86_400)
+        try lab.prune()
+        #expect(lab.lastAccountReport.reason != nil)
+        #expect(lab.lastAccountReport.differenceCount == 0)
+        try lab.prune()
+        #expect(lab.lastAccountReport.reason == nil)
         // What was pruned is stored again when it comes back.
         try lab.capture(first)
         #expect(try lab.restoreAll() == [second, first])

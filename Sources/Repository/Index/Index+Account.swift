@@ -91,7 +91,7 @@ extension Index {
         defer { withExtendedLifetime(lock) {} }
         try loadPacks()
         var report = AccountReport()
-        report.reason = try misfit(deltas, now: now)
+        report.reason = try misfit(deltas)
         if report.reason != nil { try beginAccount(now: now) }
         do {
             try count(deltas, of: repository, &report)
@@ -100,9 +100,11 @@ extension Index {
             try beginAccount(now: now)
             try count(deltas, of: repository, &report)
         }
-        if isRecount, report.reason == nil {
+        let age = try report.reason == nil ? ageOfAccount(now) : nil
+        if report.reason == nil, isRecount || age.map({ $0 >= Self.accountSeconds }) ?? true {
+            // What was kept until now is held against what is so.
             let kept = try packTallies()
-            report = AccountReport(reason: "asked for")
+            report = AccountReport(reason: isRecount ? "asked for" : "the last time was long ago")
             try beginAccount(now: now)
             try count(deltas, of: repository, &report)
             let new = Set(try packTallies())
@@ -158,14 +160,10 @@ extension Index {
     // MARK: Fitting the repository
 
     /// Why the account has to be made anew; nil when it has not.
-    private func misfit(_ deltas: [KnownDelta], now: Timestamp) throws -> String? {
+    private func misfit(_ deltas: [KnownDelta]) throws -> String? {
         try environment.read { transaction in
-            let made = try transaction.value(in: tables.meta, for: Self.accountKey) {
-                Int64(bitPattern: $0.littleEndian(at: 0, as: UInt64.self))
-            }
-            guard let made else { return "there was none" }
-            guard (0..<Self.accountSeconds).contains(now.seconds - made) else {
-                return "it was last made \(Timestamp(seconds: made).rfc3339)"
+            guard try transaction.contains(Self.accountKey, in: tables.meta) else {
+                return "there was none"
             }
             if try transaction.contains(Self.countingKey, in: tables.meta) {
                 return "a delta was counted in part"
@@ -190,6 +188,16 @@ extension Index {
             }
             return areThere ? nil : "a pack was deleted by another index"
         }
+    }
+
+    /// Seconds since the account was last made anew; nil for one that was made in the future.
+    private func ageOfAccount(_ now: Timestamp) throws -> Int64? {
+        let made = try environment.read { transaction in
+            try transaction.value(in: tables.meta, for: Self.accountKey) {
+                Int64(bitPattern: $0.littleEndian(at: 0, as: UInt64.self))
+            }
+        }
+        return made.flatMap { $0 <= now.seconds ? now.seconds - $0 : nil }
     }
 
     private static func objectID(_ key: RawSpan) -> ObjectID {
