@@ -36,17 +36,10 @@ package final class SnapshotCopy {
     private let identifiers: any IdentifierSource
     private let now: () -> Timestamp
     private let reader: BlockReader
-    private let encoder: FrameEncoder
     private let scratch: AlignedBuffer
-    private let frame: AlignedBuffer
-    /// Blocks of the next frame.
-    private let staged: AlignedBuffer
-    private var digests: [Digest] = []
     package private(set) var summary = CopySummary()
     package var packByteTarget = Format.packByteTarget
     package var partByteLimit = Format.partByteLimit
-
-    private static let level = 3
 
     /// Prepares a copy between repositories whose packs the indexes know.
     ///
@@ -89,11 +82,7 @@ package final class SnapshotCopy {
         self.now = now
         reader = try BlockReader(
             repository: source, index: sourceIndex, cachedFrameCount: 8, readsWholeFrames: true)
-        encoder = try FrameEncoder(blockSize: source.blockSize, level: Self.level)
-        let plainByteCount = Format.framePlainByteCount(source.blockSize)
         scratch = try AlignedBuffer(byteCount: source.blockSize.byteCount)
-        frame = try AlignedBuffer(byteCount: FrameHeader.byteLimit + plainByteCount)
-        staged = try AlignedBuffer(byteCount: plainByteCount)
     }
 
     /// Copies those of `snapshots` that the other repository lacks.
@@ -150,9 +139,11 @@ package final class SnapshotCopy {
         var merge = try DeltaMerge(path, of: source)
         var missing: [Digest] = []
         var seen: UInt64 = 0
-        let packs = PackWriter(
-            repository: target, index: targetIndex, targetByteCount: packByteTarget,
-            identifiers: identifiers)
+        let copier = try FrameCopier(
+            blockSize: target.blockSize,
+            packs: PackWriter(
+                repository: target, index: targetIndex, targetByteCount: packByteTarget,
+                identifiers: identifiers))
         try merge.forEachRun { kind, blocks, digests in
             guard kind == .data else {
                 return try writer.append(
@@ -164,13 +155,13 @@ package final class SnapshotCopy {
             }
             seen += UInt64(blocks.count)
             if missing.count >= Self.digestsTogether {
-                try store(missing, packs)
+                try store(missing, copier)
                 missing.removeAll(keepingCapacity: true)
             }
             progress(seen * UInt64(source.blockSize.byteCount))
         }
-        try store(missing, packs)
-        summary.storedByteCount += packs.storedByteCount
+        try store(missing, copier)
+        summary.storedByteCount += copier.storedByteCount
         try writer.finishMap()
         try target.verifyForCommit(holds)
         let head = DeltaHead(
@@ -234,7 +225,7 @@ package final class SnapshotCopy {
 
     /// Stores blocks that are missing there, in the order of the packs that they come from, plain ones
     /// before patches; then the index of the other repository knows them.
-    private func store(_ missing: [Digest], _ packs: PackWriter) throws {
+    private func store(_ missing: [Digest], _ copier: FrameCopier) throws {
         guard !missing.isEmpty else { return }
         var blocks: [(digest: Digest, place: Place)] = []
         for digest in Set(missing) {
@@ -257,17 +248,14 @@ package final class SnapshotCopy {
         for (digest, place) in blocks {
             if Interruption.isRequested { throw CopyInterrupted() }
             for hold in holds { try? hold.renew(now: now()) }
-            if place.kind.isPatch, try copyPatch(digest, place, packs, &stored) { continue }
+            if place.kind.isPatch, try copyPatch(digest, place, copier, &stored) { continue }
             guard let number = try sourceIndex.find(digest)?.number else { continue }
-            if digests.count == Format.frameBlockLimit(source.blockSize) { try flush(packs) }
             try scratch.withMutableBytes { try reader.read(number, digest: digest, into: &$0) }
             let scratch = scratch
-            staged.copy(scratch.bytes, to: digests.count * source.blockSize.byteCount)
-            digests.append(digest)
+            try copier.add(scratch.bytes, digest)
             stored[digest] = 0
         }
-        try flush(packs)
-        try packs.finish()
+        try copier.finish()
         summary.blockCount += UInt64(blocks.count)
     }
 
@@ -276,7 +264,7 @@ package final class SnapshotCopy {
     private func copyPatch(
         _ digest: Digest,
         _ place: Place,
-        _ packs: PackWriter,
+        _ copier: FrameCopier,
         _ stored: inout [Digest: UInt8]
     ) throws -> Bool {
         do {
@@ -286,7 +274,7 @@ package final class SnapshotCopy {
             return false
         }
         // What this is a patch of may wait for its frame.
-        try flush(packs)
+        try copier.flush()
         let prefixes = try reader.prefixes(of: place)
         for prefix in prefixes {
             if let depth = stored[prefix], depth < place.depth { continue }
@@ -296,35 +284,11 @@ package final class SnapshotCopy {
                 }), (try? provenThere(known.number, prefix)) != nil
             else { return false }
         }
-        guard let record = sourceIndex.pack(place.pack) else { return false }
-        let count = place.frameByteCount
-        let header = try frame.withMutableBytes { bytes in
-            var target = bytes._mutatingExtracting(0..<count)
-            let read = try source.store.read(
-                ObjectNames.pack(record.id), at: UInt64(place.byteOffset), into: &target)
-            guard read == count else {
-                throw FormatError.truncated(expectedByteCount: count, actualByteCount: read)
-            }
-            let header = try FrameHeader(decoding: target.bytes, blockSize: source.blockSize)
-            try FrameHeader.verifyChecksum(of: &target, header: header)
-            return header
-        }
-        let frame = frame
-        let isAppended = try packs.append(
-            frame: frame.bytes.extracting(0..<count), header: header, digests: [digest])
-        if isAppended { stored[digest] = header.depth }
-        return isAppended
-    }
-
-    private func flush(_ packs: PackWriter) throws {
-        guard !digests.isEmpty else { return }
-        let count = digests.count * source.blockSize.byteCount
-        let together = digests[...]
-        let staged = staged
-        try encoder.encode(staged.bytes.extracting(0..<count)) { frame, header in
-            _ = try packs.append(frame: frame, header: header, digests: together)
-        }
-        digests.removeAll(keepingCapacity: true)
+        guard let record = sourceIndex.pack(place.pack),
+            let depth = try copier.copyFrame(at: place, of: record.id, in: source, [digest])
+        else { return false }
+        stored[digest] = depth
+        return true
     }
 }
 

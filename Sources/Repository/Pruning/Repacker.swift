@@ -11,20 +11,11 @@ internal import RepositoryFormat
 final class Repacker {
     private let repository: Repository
     private let index: Index
-    private let packs: PackWriter
+    private let copier: FrameCopier
     private let reader: BlockReader
-    private let encoder: FrameEncoder
     private let scratch: AlignedBuffer
-    /// A frame that is copied as it is.
-    private let whole: AlignedBuffer
-    /// Blocks of the next frame.
-    private let staged: AlignedBuffer
-    private var digests: [Digest] = []
     /// What was copied, and at which depth.
     private var copied: [Digest: UInt8] = [:]
-
-    /// The level at which blocks are compressed again.
-    private static let level = 3
 
     init(
         repository: Repository,
@@ -34,19 +25,17 @@ final class Repacker {
     ) throws {
         self.repository = repository
         self.index = index
-        packs = PackWriter(
-            repository: repository, index: index, targetByteCount: targetByteCount,
-            identifiers: identifiers)
+        copier = try FrameCopier(
+            blockSize: repository.blockSize,
+            packs: PackWriter(
+                repository: repository, index: index, targetByteCount: targetByteCount,
+                identifiers: identifiers))
         reader = try BlockReader(repository: repository, index: index, readsWholeFrames: true)
-        encoder = try FrameEncoder(blockSize: repository.blockSize, level: Self.level)
         scratch = try AlignedBuffer(byteCount: repository.blockSize.byteCount)
-        let plainByteCount = Format.framePlainByteCount(repository.blockSize)
-        whole = try AlignedBuffer(byteCount: FrameHeader.byteLimit + plainByteCount)
-        staged = try AlignedBuffer(byteCount: plainByteCount)
     }
 
     /// Bytes of the packs that were written.
-    var storedByteCount: UInt64 { packs.storedByteCount }
+    var storedByteCount: UInt64 { copier.storedByteCount }
 
     /// Copies what lives in `table`, of a pack that goes together with the others of `leaving`.
     ///
@@ -93,10 +82,7 @@ final class Repacker {
     }
 
     /// Makes all that was copied durable, and known to the index.
-    func finish() throws {
-        try flush()
-        try packs.finish()
-    }
+    func finish() throws { try copier.finish() }
 
     private func needsCopy(
         _ block: Index.AccountedBlock,
@@ -118,57 +104,19 @@ final class Repacker {
         _ digests: ArraySlice<Digest>
     ) throws {
         let place = Place(pack: tally.number, frame: frame, slot: 0)
-        let name = ObjectNames.pack(tally.id)
-        let count = place.frameByteCount
-        let header: FrameHeader
-        do {
-            header = try whole.withMutableBytes { bytes in
-                var frame = bytes._mutatingExtracting(0..<count)
-                let read = try repository.store.read(
-                    name, at: UInt64(place.byteOffset), into: &frame)
-                guard read == count else {
-                    throw FormatError.truncated(
-                        expectedByteCount: count, actualByteCount: read)
-                }
-                let header = try FrameHeader(
-                    decoding: frame.bytes, blockSize: repository.blockSize)
-                try FrameHeader.verifyChecksum(of: &frame, header: header)
-                guard header.blockCount == digests.count,
-                    header.byteCount + header.payloadByteCount == count
-                else { throw FormatError.badValue("frame") }
-                return header
-            }
-        } catch let error as FormatError {
-            throw RepositoryError.damaged(name, error)
-        }
-        let whole = whole
-        let isAppended = try packs.append(
-            frame: whole.bytes.extracting(0..<count), header: header, digests: digests)
-        precondition(isAppended, "a pack was left unfinished")
-        for digest in digests { note(digest, header.depth) }
+        let depth = try copier.copyFrame(at: place, of: tally.id, in: repository, digests)
+        guard let depth else { preconditionFailure("a pack was left unfinished") }
+        for digest in digests { note(digest, depth) }
     }
 
     private func stage(_ place: Place, _ digest: Digest) throws {
-        if digests.count == Format.frameBlockLimit(repository.blockSize) { try flush() }
         try reader.prove(place, digest, scratch: scratch)
         let scratch = scratch
-        staged.copy(scratch.bytes, to: digests.count * repository.blockSize.byteCount)
-        digests.append(digest)
+        try copier.add(scratch.bytes, digest)
         note(digest, 0)
     }
 
     private func note(_ digest: Digest, _ depth: UInt8) {
         copied[digest] = min(copied[digest] ?? depth, depth)
-    }
-
-    private func flush() throws {
-        guard !digests.isEmpty else { return }
-        let count = digests.count * repository.blockSize.byteCount
-        let stored = digests[...]
-        let staged = staged
-        try encoder.encode(staged.bytes.extracting(0..<count)) { frame, header in
-            _ = try packs.append(frame: frame, header: header, digests: stored)
-        }
-        digests.removeAll(keepingCapacity: true)
     }
 }
