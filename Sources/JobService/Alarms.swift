@@ -29,7 +29,8 @@ package struct Alarms {
     /// - Returns: what is wrong with it.
     package func look(at job: Job, now: Int64) -> [String] {
         var record = records.read(job.name)
-        let troubles = JobHealth.troubles(of: job, record, now: now)
+        let troubles = JobHealth.troubles(
+            of: job, record, isRunning: records.isRunning(job.name), now: now)
         // A number that grows is no news.
         let kind = troubles.map { $0.filter { !$0.isNumber } }.joined(separator: "; ")
         let told = record.toldTrouble ?? ""

@@ -8,13 +8,21 @@ package enum JobHealth {
     /// - Parameters:
     ///   - job: what is wanted.
     ///   - record: what is known.
+    ///   - isRunning: whether a run is under way.
     ///   - now: the time, in seconds since 1970.
     /// - Returns: a text for each trouble.
-    package static func troubles(of job: Job, _ record: JobRecord, now: Int64) -> [String] {
+    package static func troubles(
+        of job: Job,
+        _ record: JobRecord,
+        isRunning: Bool,
+        now: Int64
+    ) -> [String] {
         var troubles: [String] = []
-        if let error = record.error {
+        if !isRunning, let start = record.lastStart, start > record.lastEnd ?? 0 {
+            troubles.append("the last run was killed, or the machine stopped")
+        } else if let error = record.error {
             troubles.append("the last run failed: \(error)")
-        } else if record.lastEnd == nil {
+        } else if record.lastEnd == nil, !isRunning {
             troubles.append("it was never run")
         }
         for volume in job.volumes {

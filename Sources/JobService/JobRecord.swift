@@ -71,6 +71,13 @@ package struct JobRecords: Sendable {
         try FileOperation.replace("\(directory)/\(job).json", with: bytes.rawSpan)
     }
 
+    /// Whether a run of the job is under way.
+    package func isRunning(_ job: String) -> Bool {
+        // Asked, and not taken: a run that begins meanwhile must not find it locked.
+        guard let handle = try? FileHandle("\(directory)/\(job).lock", .read) else { return false }
+        return FileOperation.isLocked(handle.descriptor) == true
+    }
+
     /// Locks the job for as long as the result lives; nil while another process runs it.
     package func lock(_ job: String) throws -> JobLock? {
         try Directory.makeAll(directory)

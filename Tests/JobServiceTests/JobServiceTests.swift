@@ -88,19 +88,29 @@ import Testing
     func health() throws {
         let job = try #require(try Configuration(parsing: Self.text).job("a"))
         var record = JobRecord()
-        #expect(JobHealth.troubles(of: job, record, now: 1000).count == 1)
+        #expect(JobHealth.troubles(of: job, record, isRunning: false, now: 1000).count == 1)
         record.lastStart = 900
         record.lastEnd = 950
-        #expect(JobHealth.troubles(of: job, record, now: 1000) == ["disk has no snapshot"])
+        #expect(
+            JobHealth.troubles(of: job, record, isRunning: false, now: 1000) == [
+                "disk has no snapshot"
+            ])
         record.volumes["disk"] = JobRecord.Volume()
         record.volumes["disk"]?.snapshotTime = 900
-        #expect(JobHealth.troubles(of: job, record, now: 900 + 7200).isEmpty)
-        #expect(JobHealth.troubles(of: job, record, now: 900 + 7201).count == 1)
+        #expect(JobHealth.troubles(of: job, record, isRunning: false, now: 900 + 7200).isEmpty)
+        #expect(JobHealth.troubles(of: job, record, isRunning: false, now: 900 + 7201).count == 1)
         record.check.isGood = false
         record.check.text = "lost"
-        #expect(JobHealth.troubles(of: job, record, now: 1000).count == 1)
+        #expect(JobHealth.troubles(of: job, record, isRunning: false, now: 1000).count == 1)
+        record.lastStart = 960
+        #expect(
+            JobHealth.troubles(of: job, record, isRunning: false, now: 1000).first?.contains(
+                "killed")
+                == true)
+        #expect(JobHealth.troubles(of: job, record, isRunning: true, now: 1000).count == 1)
+        record.lastEnd = 970
         record.error = "disk gone"
-        #expect(JobHealth.troubles(of: job, record, now: 1000).count == 2)
+        #expect(JobHealth.troubles(of: job, record, isRunning: false, now: 1000).count == 2)
     }
 
     @Test("What was done well is due again after its time, what failed within the hour")
@@ -152,8 +162,9 @@ import Testing
         #expect(records.read("a") == record)
         try FileOperation.replace(records.directory + "/a.json", with: Array("{".utf8).span.bytes)
         #expect(records.read("a") == JobRecord())
+        #expect(!records.isRunning("a"))
         let lock = try records.lock("a")
-        #expect(lock != nil)
+        #expect(lock != nil && records.isRunning("a"))
         #expect(try records.lock("a") == nil)
         withExtendedLifetime(lock) {}
     }

@@ -192,7 +192,11 @@ struct JobWatch {
         let now = SystemClock.now().seconds
         let jobs = configuration.jobs.map { job in
             let record = JobRecords.standard.read(job.name)
-            return (job, record, JobHealth.troubles(of: job, record, now: now))
+            let isRunning = JobRecords.standard.isRunning(job.name)
+            return (
+                job, record,
+                JobHealth.troubles(of: job, record, isRunning: isRunning, now: now)
+            )
         }
         do {
             let bytes = Array(Metrics(jobs).text.utf8)
@@ -250,8 +254,11 @@ struct StatusCommand: ParsableCommand {
         for job in try configuration.jobs(jobs, found) {
             let record = JobRecords.standard.read(job.name)
             let watch = JobWatch(configuration: found, output: output)
+            let isRunning = JobRecords.standard.isRunning(job.name)
             let troubles =
-                notify ? watch.look(at: job) : JobHealth.troubles(of: job, record, now: now)
+                notify
+                ? watch.look(at: job)
+                : JobHealth.troubles(of: job, record, isRunning: isRunning, now: now)
             if !troubles.isEmpty { unwell += 1 }
             show(job, record, troubles, now: now)
         }
