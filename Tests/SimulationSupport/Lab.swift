@@ -314,3 +314,26 @@ extension Lab {
         return copy.summary
     }
 }
+
+extension Lab {
+    /// Stores again what is lost, from another repository and from images; gives how many blocks were lost
+    /// and how many are there again.
+    package func repair(
+        from other: Lab? = nil,
+        images: [[UInt8]] = []
+    ) throws -> (lost: Int, mended: Int) {
+        captureCount += 1
+        let report = try check()
+        let index = try index()
+        try index.learn(from: report.evidence)
+        let repair = try BlockRepair(
+            report.lostBlocks, of: repository, index,
+            identifiers: SeededIdentifiers(seed: seed << 32 | 1 << 28 | captureCount))
+        _ = try repair.salvage(
+            Set(report.evidence.unreadable + report.evidence.rotten.map(\.pack)))
+        if let other { try repair.take(from: other.repository, try other.index()) }
+        for image in images { try repair.offer(image.span.bytes) }
+        try repair.finish()
+        return (report.lostBlocks.count, repair.mendedCount)
+    }
+}

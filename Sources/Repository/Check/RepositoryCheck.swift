@@ -51,6 +51,8 @@ package struct CheckReport: Sendable {
     package var findings: [Finding] = []
     /// For the index, so that the next backups store again what is lost.
     package var evidence = PackEvidence()
+    /// Blocks that snapshots need and nothing gives.
+    package var lostBlocks: Set<Digest> = []
 
     private static let findingLimit = 10_000
 
@@ -118,6 +120,7 @@ package struct RepositoryCheck {
             }
         }
         reportDamage()
+        report.lostBlocks = lost.needed
         return report
     }
 

@@ -1,0 +1,191 @@
+package import BlockModel
+internal import Crypto
+internal import LinuxIO
+internal import ObjectStore
+internal import RepositoryFormat
+internal import Zstandard
+
+/// Stores again, in full, blocks that no place gives any more; each is proved by its digest first.
+///
+/// Belongs to one thread. What is given is looked at by its content alone, so that anything may be tried:
+/// packs whose tables are lost, other repositories, disks.
+package final class BlockRepair {
+    private let repository: Repository
+    private let index: Index
+    private let copier: FrameCopier
+    private let reader: BlockReader
+    private let hash = SHA256()
+    private let plain: AlignedBuffer
+    private let prefix: AlignedBuffer
+    /// What is still to be found.
+    package private(set) var lost: Set<Digest>
+    package private(set) var mendedCount = 0
+
+    /// - Parameters:
+    ///   - lost: the blocks to find.
+    ///   - repository: where they are missed; its packs are known to `index`.
+    ///   - index: the index.
+    ///   - identifiers: gives ids of packs.
+    /// - Throws: when there is no memory.
+    package init(
+        _ lost: Set<Digest>,
+        of repository: Repository,
+        _ index: Index,
+        identifiers: any IdentifierSource
+    ) throws {
+        self.lost = lost
+        self.repository = repository
+        self.index = index
+        copier = try FrameCopier(
+            blockSize: repository.blockSize,
+            packs: PackWriter(repository: repository, index: index, identifiers: identifiers))
+        reader = try BlockReader(repository: repository, index: index)
+        plain = try AlignedBuffer(byteCount: Format.framePlainByteCount(repository.blockSize))
+        prefix = try AlignedBuffer(byteCount: 2 * repository.blockSize.byteCount)
+    }
+
+    /// Looks at whole blocks, one behind the other; those that are lost are stored.
+    package func offer(_ blocks: RawSpan) throws {
+        let size = repository.blockSize.byteCount
+        for start in stride(from: 0, to: blocks.byteCount - size + 1, by: size) {
+            let block = blocks.extracting(start..<start + size)
+            hash.update(block)
+            let digest = Digest(hash.finish())
+            guard lost.remove(digest) != nil else { continue }
+            try copier.add(block, digest)
+            mendedCount += 1
+        }
+    }
+
+    /// Reads what is lost from another repository, as far as it has it.
+    ///
+    /// - Throws: what storing here throws; what cannot be read there is left.
+    package func take(from other: Repository, _ otherIndex: Index) throws {
+        guard other.blockSize == repository.blockSize else { return }
+        let otherReader = try BlockReader(repository: other, index: otherIndex)
+        for digest in lost.sorted() {
+            guard let number = try otherIndex.find(digest)?.number,
+                (try? plain.withMutableBytes {
+                    try otherReader.read(number, digest: digest, into: &$0)
+                }) != nil
+            else { continue }
+            let plain = plain
+            try offer(plain.bytes.extracting(0..<repository.blockSize.byteCount))
+        }
+    }
+
+    /// Looks for frames in packs from their first bytes on, whatever their tables say.
+    ///
+    /// What patches are patches of may be found only on the way: packs are gone through again for as long
+    /// as that gives something.
+    ///
+    /// - Returns: frames that were whole.
+    /// - Throws: what storing throws.
+    package func salvage(_ packs: Set<ObjectID>) throws -> Int {
+        var count = 0
+        var left = lost.count
+        repeat {
+            left = lost.count
+            count = 0
+            for pack in packs.sorted(by: { $0.hexadecimal < $1.hexadecimal }) {
+                count += try salvage(pack)
+            }
+            try finish()
+        } while lost.count < left
+        return count
+    }
+
+    private func salvage(_ pack: ObjectID) throws -> Int {
+        let name = ObjectNames.pack(pack)
+        guard !lost.isEmpty,
+            var bytes = try? repository.store.read(name, limit: Format.packByteLimit)
+        else { return 0 }
+        let decompressor = try Decompressor()
+        var count = 0
+        var position = 0
+        while position + FrameHeader.byteCount <= bytes.count {
+            guard bytes.rawSpan.littleEndian(at: position, as: UInt32.self) == Format.frameMagic,
+                let header = wholeFrame(at: position, in: &bytes)
+            else {
+                position += 1
+                continue
+            }
+            let start = position + header.byteCount
+            try decode(
+                header, bytes.rawSpan.extracting(start..<start + header.payloadByteCount),
+                decompressor)
+            position = start + header.payloadByteCount
+            count += 1
+        }
+        return count
+    }
+
+    /// Makes durable what was found, and lets the index know it; what can be read again with that is
+    /// mended too.
+    package func finish() throws {
+        try copier.finish()
+        for digest in lost {
+            guard let number = try index.find(digest)?.number,
+                (try? plain.withMutableBytes {
+                    try reader.read(number, digest: digest, into: &$0)
+                }) != nil
+            else { continue }
+            lost.remove(digest)
+            mendedCount += 1
+        }
+    }
+
+    private func wholeFrame(at position: Int, in bytes: inout [UInt8]) -> FrameHeader? {
+        guard
+            let header = try? FrameHeader(
+                decoding: bytes.rawSpan.extracting(position..<bytes.count),
+                blockSize: repository.blockSize),
+            position + header.byteCount + header.payloadByteCount <= bytes.count
+        else { return nil }
+        var span = bytes.mutableSpan
+        var raw = unsafe span.mutableBytes
+        var frame = raw._mutatingExtracting(
+            position..<position + header.byteCount + header.payloadByteCount)
+        do {
+            try FrameHeader.verifyChecksum(of: &frame, header: header)
+            return header
+        } catch {
+            return nil
+        }
+    }
+
+    /// Looks at the blocks of a frame; a patch whose prefix cannot be read is passed over.
+    private func decode(
+        _ header: FrameHeader,
+        _ payload: RawSpan,
+        _ decompressor: Decompressor
+    ) throws {
+        let size = repository.blockSize.byteCount
+        for (position, digest) in header.prefixes.enumerated() {
+            guard let number = try index.find(digest)?.number else { return }
+            do {
+                try prefix.withMutableBytes { bytes in
+                    var block = bytes._mutatingExtracting(position * size..<(position + 1) * size)
+                    try reader.read(number, digest: digest, into: &block)
+                }
+            } catch { return }
+        }
+        let expected = header.blockCount * size
+        if header.kind == .stored { return try offer(payload) }
+        let prefix = prefix
+        let count: Int
+        do throws(ZstandardError) {
+            count = try plain.withMutableBytes { bytes throws(ZstandardError) -> Int in
+                guard header.kind.isPatch else {
+                    return try decompressor.decompress(payload, into: &bytes)
+                }
+                return try decompressor.decompress(
+                    payload, prefix: prefix.bytes.extracting(0..<header.prefixes.count * size),
+                    into: &bytes)
+            }
+        } catch { return }
+        guard count == expected else { return }
+        let plain = plain
+        try offer(plain.bytes.extracting(0..<expected))
+    }
+}
