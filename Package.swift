@@ -206,7 +206,8 @@ let package = Package(
         .testTarget(
             name: "SimulationTests",
             dependencies: [
-                "BlockModel", "CaptureEngine", "ChangeTracking", "ObjectStore", "Repository",
+                "BlockModel", "CaptureEngine", "ChangeTracking", "LMDB", "ObjectStore",
+                "Repository",
                 "RepositoryFormat", "SimulationSupport", "TestKit",
             ],
             swiftSettings: common

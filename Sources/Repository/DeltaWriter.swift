@@ -148,11 +148,14 @@ extension Repository {
             delta: delta.name.id)
         try create(marker)
         var left = [marker.objectName]
+        // Not by its number alone: that of a snapshot that was given up names the one before it.
+        let known = Dictionary(
+            timeline.markers.map { ($0.objectName, $0.snapshot) }, uniquingKeysWith: { $1 })
         for name in markers where name != marker.objectName {
-            guard case .newest(let generation, _) = ObjectNames.parse(volumeEntry: name)?.1,
+            guard let generation = ObjectNames.newestGeneration(of: name),
                 generation < delta.name.to,
-                generation == 0
-                    || timeline.isReached(generation)
+                generation == 0 || timeline.isReached(generation)
+                    || known[name].map(timeline.isReached) == true
             else {
                 left.append(name)
                 continue
@@ -163,7 +166,7 @@ extension Repository {
         return left
     }
 
-    private func create(_ marker: NewestMarker) throws {
+    func create(_ marker: NewestMarker) throws {
         do throws(ObjectStoreError) {
             try store.create(marker.objectName, Self.encode(marker, identity))
         } catch {

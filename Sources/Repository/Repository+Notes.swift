@@ -54,6 +54,10 @@ extension Repository {
         package fileprivate(set) var isForgotten = false
         /// When it was last started.
         package fileprivate(set) var boot: RecordedBoot?
+        /// Blocks that it lacked when a repair last looked; nil for none.
+        package fileprivate(set) var lackingBlockCount: UInt64?
+        /// The notes that say so.
+        fileprivate(set) var damageNoteNames: [String] = []
         /// Notes that cannot be read, and may have said anything.
         package fileprivate(set) var hasUnreadableNote = false
         /// Names of the notes that say it, but those of distrust.
@@ -83,7 +87,9 @@ extension Repository {
                     standing.boot = RecordedBoot(proof: proof, time: note.time, name: name)
                 }
             case .distrust: continue
-            case .damage: break
+            case .damage:
+                standing.lackingBlockCount = note.texts.first.flatMap { UInt64($0) }
+                standing.damageNoteNames.append(name)
             }
             standing.noteNames.append(name)
         }
@@ -91,7 +97,7 @@ extension Repository {
     }
 
     /// The notes of a volume, those that count come last; nil for one that cannot be read.
-    private func notes(
+    func notes(
         of volume: VolumeName
     ) throws -> [(snapshot: SnapshotID, name: String, note: Note?)] {
         try notes(try store.list(ObjectNames.notes(of: volume)).map(\.name))
@@ -182,7 +188,7 @@ extension Repository {
     }
 
     /// Stores a note, and deletes those of its kind that it stands for.
-    private func say(
+    func say(
         _ note: Note,
         on snapshot: SnapshotID,
         of volume: VolumeName,

@@ -49,6 +49,13 @@ package struct Timeline: Sendable {
     package let problems: [String]
     /// Generations above this one were never used.
     package let highestGeneration: Generation
+    /// Deltas that cannot be read, and why.
+    let unreadable: [(name: DeltaName, reason: String)]
+    /// All markers that can be read.
+    let markers: [NewestMarker]
+    let unreadableMarkers: [String]
+    /// Snapshots that were forgotten, whether anything of them is there or not.
+    private let hidden: Set<SnapshotID>
 
     package init(
         volume: VolumeName,
@@ -62,6 +69,10 @@ package struct Timeline: Sendable {
         self.deltas = deltas.sorted {
             ($0.name.to, $0.name.from, $0.name.id) < ($1.name.to, $1.name.from, $1.name.id)
         }
+        self.unreadable = unreadable
+        self.markers = markers
+        self.unreadableMarkers = unreadableMarkers
+        hidden = forgotten
         newest = markers.max { $0.generation < $1.generation }
         markerNames = markers.map(\.objectName) + unreadableMarkers
 
@@ -89,11 +100,11 @@ package struct Timeline: Sendable {
         let isLeft = Set(leftovers.map(\.name))
 
         var damage = DamageList(reached: reached)
-        for delta in self.deltas
-        where !reached.contains(delta.head.to) && !isLeft.contains(delta.name) {
+        for delta in self.deltas where !isLeft.contains(delta.name) {
             damage.add(
                 delta.name.to, delta.head.to, delta.head.facts,
                 "no path of deltas leads to generation \(delta.name.from)")
+            // Another path may lead to its end all the same.
             damage.add(
                 delta.name.from, delta.head.from, nil,
                 "its delta is missing or damaged")
@@ -123,7 +134,18 @@ package struct Timeline: Sendable {
         self.problems = problems
         highestGeneration =
             (deltas.map(\.name.to) + unreadable.map(\.name.to) + markers.map(\.generation)
+            + unreadableMarkers.compactMap(ObjectNames.newestGeneration)
             + damaged.map(\.generation)).max() ?? 0
+    }
+
+    /// What the listing would say if these deltas could not be read.
+    func without(_ broken: [DeltaName: String]) -> Timeline {
+        guard !broken.isEmpty else { return self }
+        return Timeline(
+            volume: volume, deltas: deltas.filter { broken[$0.name] == nil },
+            unreadable: unreadable
+                + deltas.compactMap { delta in broken[delta.name].map { (delta.name, $0) } },
+            markers: markers, unreadableMarkers: unreadableMarkers, forgotten: hidden)
     }
 
     /// The snapshot that the next one builds on: of the newest restorable ones the first by id.
@@ -135,6 +157,11 @@ package struct Timeline: Sendable {
     package var isSound: Bool { damaged.isEmpty && problems.isEmpty }
 
     package func snapshot(_ id: SnapshotID) -> Snapshot? { snapshots.first { $0.id == id } }
+
+    /// Whether that snapshot can be restored, forgotten or not.
+    func isReached(_ id: SnapshotID) -> Bool {
+        id == .nothing || (snapshots + forgotten).contains { $0.id == id }
+    }
 
     /// Whether any snapshot of that generation can be restored, forgotten or not.
     func isReached(_ generation: Generation) -> Bool {

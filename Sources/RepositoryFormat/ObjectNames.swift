@@ -77,6 +77,12 @@ package enum ObjectNames {
         return (volume, .delta(DeltaName(volume: volume, from: from, to: to, id: id)))
     }
 
+    /// The generation in the name of a marker; nil for another name.
+    package static func newestGeneration(of name: String) -> Generation? {
+        guard case .newest(let generation, _) = parse(volumeEntry: name)?.1 else { return nil }
+        return generation
+    }
+
     package static func notes(of volume: VolumeName) -> String { notes + volume.rawValue + "/" }
 
     /// The highest number that a note's name has room for.

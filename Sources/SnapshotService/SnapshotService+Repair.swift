@@ -1,4 +1,4 @@
-internal import BlockModel
+package import BlockModel
 internal import LinuxIO
 internal import Logging
 package import Repository
@@ -7,46 +7,162 @@ internal import VolumeAccess
 
 /// What a repair found, and what it mended.
 package struct RepairSummary: Sendable {
+    /// Snapshots that can be restored again, with their volumes.
+    package var mended: [(volume: VolumeName, snapshot: PathRepair.Mended)] = []
+    /// Snapshots that still cannot.
+    package var lost: [(volume: VolumeName, snapshot: Timeline.DamagedSnapshot)] = []
+    /// Snapshots that lack blocks.
+    package var lacking: [(volume: VolumeName, snapshot: Timeline.Snapshot, blockCount: UInt64)] =
+        []
+    /// Objects that could not be read, and were deleted.
+    package var deleted: [String] = []
     /// Blocks that snapshots needed and nothing gave.
-    package let lostCount: Int
-    package let mendedCount: Int
-    /// What a check found before.
-    package let report: CheckReport
+    package var lostBlockCount = 0
+    package var mendedBlockCount = 0
+    /// Whether there are more lost blocks than are looked for at once.
+    package var hasMoreLostBlocks = false
+    package var indexWasRebuilt = false
+    /// Packs that are damaged, and that no snapshot needs any more: a prune deletes them.
+    package var uselessPackCount = 0
+    /// What a check finds that a repair does not mend.
+    package var findings: [Finding] = []
+
+    /// Whether everything can be restored.
+    package var isWhole: Bool { lost.isEmpty && lacking.isEmpty && !hasMoreLostBlocks }
+}
+
+/// Where a repair looks for what is lost, and what it may give up.
+package struct RepairOptions: Sendable {
+    /// Disks, partitions or image files that may still have blocks; in use or not.
+    package var sources: [String] = []
+    /// Whether snapshots are given up that cannot be brought back.
+    package var givesUp = false
+
+    package init() {}
 }
 
 extension SnapshotService {
-    /// Looks for what is lost, and stores it again from wherever it is still found: packs that cannot be
-    /// read in the ordinary way, other repositories, disks.
+    /// Brings back what is lost from wherever it is still known: the index, packs that cannot be read in the
+    /// ordinary way, other repositories, disks.
     ///
     /// - Parameters:
     ///   - others: other repositories.
-    ///   - sources: disks, partitions or image files that may still have the blocks; in use or not.
+    ///   - options: where else to look, and what may be given up.
     ///   - progress: gets bytes read and to read of the packs.
     /// - Returns: what was found and mended.
     /// - Throws: ``RepositoryError``, and what reading a source throws.
     package func repair(
         from others: [SnapshotService],
-        sources: [String],
+        _ options: RepairOptions,
         progress: @escaping @Sendable (UInt64, UInt64) -> Void
     ) throws -> RepairSummary {
         try repository.requireWritable()
+        let sources = try options.sources.map { try VolumeSource(path: $0, allowsUse: true) }
         let hold = try hold(.repository, .shared, purpose: "repair")
-        let opened = try sources.map { try VolumeSource(path: $0, allowsUse: true) }
+        defer { withExtendedLifetime(hold) {} }
+        let readings = try others.map { try $0.holdForReading(purpose: "repair of another") }
+        defer { withExtendedLifetime(readings) {} }
+
+        var summary = RepairSummary()
+        try mendPaths(others, hold, options, &summary)
+        try mendIndex(&summary)
         let report = try check(.all, progress: progress)
+        let stillLost = try mendBlocks(report, others, sources, hold, &summary)
+        try noteLacks(of: stillLost, &summary)
+        summary.hasMoreLostBlocks = report.lostBlocksAreTruncated
+        summary.findings = report.findings.filter { finding in
+            !finding.isHarmless && finding.lack == nil
+                && ObjectNames.packID(of: finding.subject) == nil
+                && !summary.lost.contains {
+                    finding.subject == "\($0.volume)@\($0.snapshot.generation)"
+                }
+        }
+        if summary.isWhole {
+            let damaged = report.evidence.unreadable + report.evidence.rotten.map(\.pack)
+            summary.uselessPackCount = Set(damaged).count
+        }
+        return summary
+    }
+
+    // MARK: Paths
+
+    private func mendPaths(
+        _ others: [SnapshotService],
+        _ hold: Hold,
+        _ options: RepairOptions,
+        _ summary: inout RepairSummary
+    ) throws {
+        for timeline in try timelines() {
+            let volume = timeline.volume
+            let isWhole = try timeline.isSound && repository.brokenDeltas(of: timeline).isEmpty
+            let hasNotes = try options.givesUp && !repository.unreadableNotes(of: volume).isEmpty
+            if isWhole && !hasNotes { continue }
+            let own = try self.hold(.volume(volume), .exclusive, purpose: "repair \(volume)")
+            let index = try currentIndex()
+            let copies = try others.compactMap { other -> (SnapshotCopy, Timeline)? in
+                guard other.repository.blockSize == repository.blockSize,
+                    other.repository.identity.id != repository.identity.id,
+                    let there = try other.timelines(volume).first
+                else { return nil }
+                let copy = try SnapshotCopy(
+                    from: other.repository, try other.currentIndex(), to: repository, index,
+                    holds: [hold, own], identifiers: RandomIdentifiers(), now: Moment.now)
+                return (copy, there)
+            }
+            let repair = PathRepair(
+                repository, index, holds: [hold, own], identifiers: RandomIdentifiers())
+            let left = try repair.run(volume, others: copies)
+            summary.mended += repair.mended.map { (volume, $0) }
+            summary.deleted += repair.deleted
+            summary.lost += left.damaged.map { (volume, $0) }
+            if options.givesUp {
+                summary.deleted += try repository.giveUpLost(of: left)
+                summary.lost.removeAll { $0.volume == volume }
+            }
+            withExtendedLifetime(own) {}
+        }
+    }
+
+    /// Builds the index anew where it is not what the repository says.
+    private func mendIndex(_ summary: inout RepairSummary) throws {
+        let isSound: Bool
+        do {
+            let index = try currentIndex()
+            isSound = try timelines().allSatisfy { try index.isSound($0) }
+        } catch let error as RepositoryError where error.kind == .damaged {
+            isSound = false
+        }
+        guard !isSound else { return }
+        _ = try rebuildIndex()
+        summary.indexWasRebuilt = true
+    }
+
+    // MARK: Blocks
+
+    /// Looks for the blocks that are lost; gives those that were not found.
+    private func mendBlocks(
+        _ report: CheckReport,
+        _ others: [SnapshotService],
+        _ sources: [VolumeSource],
+        _ hold: Hold,
+        _ summary: inout RepairSummary
+    ) throws -> Set<Digest> {
+        summary.lostBlockCount = report.lostBlocks.count
+        guard !report.lostBlocks.isEmpty || !report.evidence.rotten.isEmpty else { return [] }
         let repair = try BlockRepair(
             report.lostBlocks, of: repository, try currentIndex(),
             identifiers: RandomIdentifiers())
         let damaged = Set(report.evidence.unreadable + report.evidence.rotten.map(\.pack))
         let count = try repair.salvage(damaged)
         logger.info("\(count) frames of \(damaged.count) damaged packs are whole")
+        let rescued = try repair.rescue(report.evidence.rotten)
+        logger.info("\(rescued) blocks were still readable in rotten frames")
         try? hold.renew(now: Moment.now())
         for other in others where !repair.lost.isEmpty {
-            let reading = try other.holdForReading(purpose: "repair of another repository")
             try repair.take(from: other.repository, try other.currentIndex())
-            withExtendedLifetime(reading) {}
             try? hold.renew(now: Moment.now())
         }
-        for source in opened where !repair.lost.isEmpty {
+        for source in sources where !repair.lost.isEmpty {
             try read(source) { blocks in
                 try repair.offer(blocks)
                 try? hold.renew(now: Moment.now())
@@ -54,9 +170,20 @@ extension SnapshotService {
             }
         }
         try repair.finish()
-        withExtendedLifetime(hold) {}
-        return RepairSummary(
-            lostCount: report.lostBlocks.count, mendedCount: repair.mendedCount, report: report)
+        summary.mendedBlockCount = repair.mendedCount
+        return repair.lost
+    }
+
+    private func noteLacks(of lost: Set<Digest>, _ summary: inout RepairSummary) throws {
+        for timeline in try timelines() {
+            let lacks = repository.lacks(of: lost, in: timeline)
+            try repository.noteLacks(
+                lacks, in: timeline, time: Moment.now(), identifiers: RandomIdentifiers())
+            for snapshot in timeline.snapshots {
+                guard let count = lacks[snapshot.id] else { continue }
+                summary.lacking.append((timeline.volume, snapshot, count))
+            }
+        }
     }
 
     /// Lends the whole blocks of a source, some MiB at a time, for as long as they are wanted; the last one

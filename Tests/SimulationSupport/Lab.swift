@@ -331,9 +331,43 @@ extension Lab {
             identifiers: SeededIdentifiers(seed: seed << 32 | 1 << 28 | captureCount))
         _ = try repair.salvage(
             Set(report.evidence.unreadable + report.evidence.rotten.map(\.pack)))
+        _ = try repair.rescue(report.evidence.rotten)
         if let other { try repair.take(from: other.repository, try other.index()) }
         for image in images { try repair.offer(image.span.bytes) }
         try repair.finish()
         return (report.lostBlocks.count, repair.mendedCount)
+    }
+}
+
+extension Lab {
+    /// Brings back snapshots that no path leads to, from the index or another repository.
+    @discardableResult
+    package func repairPaths(
+        from other: Lab? = nil,
+        givesUp: Bool = false
+    ) throws -> (mended: [PathRepair.Mended], left: Timeline) {
+        captureCount += 1
+        let identifiers = SeededIdentifiers(seed: seed << 32 | 1 << 27 | captureCount)
+        let holds = [
+            try repository.hold(
+                .repository, .shared, purpose: "test", owner: .current(), now: { self.time }),
+            try repository.hold(
+                .volume(volume), .exclusive, purpose: "test", owner: .current(),
+                now: { self.time }),
+        ]
+        let index = try index()
+        let others = try other.map { other in
+            let copy = try SnapshotCopy(
+                from: other.repository, try other.index(), to: repository, index, holds: holds,
+                identifiers: identifiers, now: { self.time })
+            copy.packByteTarget = packByteTarget
+            copy.partByteLimit = partByteLimit
+            return [(copy, try other.timeline())]
+        }
+        let repair = PathRepair(repository, index, holds: holds, identifiers: identifiers)
+        repair.partByteLimit = partByteLimit
+        let left = try repair.run(volume, others: others ?? [])
+        if givesUp { _ = try repository.giveUpLost(of: left) }
+        return (repair.mended, left)
     }
 }

@@ -40,9 +40,13 @@ import Testing
             #expect(lost > 0 && mended == lost, "\(name)")
             #expect(try lab.restoreAll() == images)
             #expect(try lab.check().harmCount == 0)
-            // And by an index that never saw it whole.
+            // And by an index that never saw it whole, and when the damaged pack is gone.
             lab.deleteIndex()
             #expect(try lab.restoreAll() == images)
+            try lab.prune()
+            #expect(store.objects[name] == nil)
+            #expect(try lab.restoreAll() == images)
+            #expect(try lab.check().findings == [])
         }
     }
 
@@ -75,6 +79,10 @@ import Testing
                 #expect(mended == lost, "\(name) \(offset)")
                 #expect(try lab.restoreAll() == images)
                 #expect(try lab.check().harmCount == 0)
+                try lab.prune()
+                #expect(store.objects[name] == nil, "\(name) \(offset)")
+                #expect(try lab.restoreAll() == images)
+                #expect(try lab.check().findings == [])
             }
         }
         #expect(lostCount > 0)
@@ -91,6 +99,69 @@ import Testing
         #expect(all.mended == all.lost)
         #expect(try lab.restoreAll() == images)
         #expect(try lab.check().findings == [])
+    }
+
+    @Test("A pack that cannot be read stays while anything may need it")
+    func unreadableStays() throws {
+        let store = MemoryStore()
+        let (lab, images) = try Self.prepare(store, seed: 5)
+        let name = try #require(store.objects.keys.sorted().first { $0.hasPrefix("packs/") })
+        let whole = try #require(store.objects[name])
+        store.objects[name]?.removeLast(70)
+        for isFresh in [false, true] {
+            if isFresh { lab.deleteIndex() }
+            lab.seed += 1
+            // It may refuse altogether, where it cannot tell what else is needed.
+            _ = try? lab.prune()
+            #expect(store.objects[name] != nil)
+        }
+        store.objects[name] = whole
+        lab.deleteIndex()
+        #expect(try lab.restoreAll() == images)
+        // One that rotted where nothing else has the blocks stays as it is.
+        store.objects[name]?[150] ^= 1
+        lab.seed += 1
+        try lab.index().learn(from: try lab.check().evidence)
+        _ = try? lab.prune()
+        #expect(store.objects[name]?.count == whole.count)
+        store.objects[name] = whole
+        #expect(try lab.restoreAll() == images)
+    }
+
+    @Test("Snapshots that lack blocks are marked, until the blocks are back")
+    func marks() throws {
+        let store = MemoryStore()
+        let (lab, images) = try Self.prepare(store, seed: 6)
+        let sound = store.objects
+        let timeline = try lab.timeline()
+        var lacks: [SnapshotID: UInt64] = [:]
+        for name in sound.keys.sorted() where name.hasPrefix("packs/") {
+            store.objects = sound
+            store.objects[name] = nil
+            lab.deleteIndex()
+            let report = try lab.check()
+            lacks = lab.repository.lacks(of: report.lostBlocks, in: timeline)
+            #expect(UInt64(lacks.count) == report.lackingSnapshotCount)
+            if !lacks.isEmpty && lacks.count < images.count { break }
+        }
+        #expect(!lacks.isEmpty && lacks.count < images.count)
+        for _ in 0..<2 {
+            try lab.repository.noteLacks(
+                lacks, in: timeline, time: lab.time, identifiers: SeededIdentifiers(seed: 1234))
+            let standings = try lab.repository.standings(of: lab.volume)
+            #expect(standings.mapValues(\.lackingBlockCount) == lacks.mapValues { $0 })
+        }
+        let notes = store.objects.keys.filter { $0.hasPrefix("notes/") }
+        #expect(notes.count == lacks.count)
+        #expect(try lab.check().findings.count { $0.subject.hasPrefix("notes/") } == 0)
+        lab.seed += 1
+        let (lost, mended) = try lab.repair(images: images)
+        #expect(lost == mended)
+        try lab.repository.noteLacks(
+            lab.repository.lacks(of: try lab.check().lostBlocks, in: timeline), in: timeline,
+            time: lab.time, identifiers: SeededIdentifiers(seed: 1235))
+        #expect(try lab.repository.standings(of: lab.volume).isEmpty)
+        #expect(try lab.restoreAll() == images)
     }
 
     @Test("Any bytes in the place of a pack are looked through, and give no block that is not one")

@@ -27,7 +27,8 @@ struct LostBlocks {
     /// The snapshots of a volume that lack blocks, neighbours that lack as many together.
     mutating func snapshots(lackingIn timeline: Timeline, of repository: Repository) -> [Finding] {
         var findings: [Finding] = []
-        for (generation, lack) in lacks(in: timeline, repository) {
+        for (snapshot, lack) in lacks(in: timeline, repository) {
+            let generation = snapshot.to
             guard let lack, lack.count > 0 else { continue }
             if let last = findings.last?.lack, last.generations.upperBound + 1 == generation,
                 last.blockCount == lack.count
@@ -41,6 +42,18 @@ struct LostBlocks {
             }
         }
         return findings
+    }
+
+    /// How many blocks each snapshot of a volume lacks, of those that lack any.
+    mutating func counts(
+        in timeline: Timeline,
+        of repository: Repository
+    ) -> [SnapshotID: UInt64] {
+        var counts: [SnapshotID: UInt64] = [:]
+        for (snapshot, lack) in lacks(in: timeline, repository) {
+            if let lack, lack.count > 0 { counts[snapshot.id] = lack.count }
+        }
+        return counts
     }
 
     private static func finding(
@@ -59,16 +72,20 @@ struct LostBlocks {
                 volume: volume, generations: generations, blockCount: lack.count))
     }
 
+    private typealias Lack = (
+        snapshot: (id: SnapshotID, to: Generation), lack: (count: UInt64, reason: String)?
+    )
+
     /// What each restorable snapshot lacks, in order of generation: the maps are followed from
     /// the base on, with the blocks that are lost at each moment.
     private mutating func lacks(
         in timeline: Timeline,
         _ repository: Repository
-    ) -> [(generation: Generation, lack: (count: UInt64, reason: String)?)] {
+    ) -> [Lack] {
         var states: [SnapshotID: [UInt64: Digest]] = [.nothing: [:]]
         var users: [SnapshotID: Int] = [:]
         for delta in timeline.deltas { users[delta.head.from, default: 0] += 1 }
-        var lacks: [(generation: Generation, lack: (count: UInt64, reason: String)?)] = []
+        var lacks: [Lack] = []
         for delta in timeline.deltas {
             guard var state = states[delta.head.from] else { continue }
             users[delta.head.from, default: 1] -= 1
@@ -81,7 +98,10 @@ struct LostBlocks {
             if !state.isEmpty { state = state.filter { $0.key < end } }
             let reason = state.first.flatMap { reasons[$0.value] }
             lacks.append(
-                (delta.name.to, reason.map { (UInt64(state.count), $0) }))
+                (
+                    (delta.head.to, delta.name.to),
+                    reason.map { (UInt64(state.count), $0) }
+                ))
             if users[delta.head.to, default: 0] > 0 { states[delta.head.to] = state }
         }
         return lacks

@@ -53,6 +53,8 @@ package struct CheckReport: Sendable {
     package var evidence = PackEvidence()
     /// Blocks that snapshots need and nothing gives.
     package var lostBlocks: Set<Digest> = []
+    /// Whether there are more of them.
+    package var lostBlocksAreTruncated = false
 
     private static let findingLimit = 10_000
 
@@ -121,6 +123,7 @@ package struct RepositoryCheck {
         }
         reportDamage()
         report.lostBlocks = lost.needed
+        report.lostBlocksAreTruncated = lost.isTruncated || isTruncated
         return report
     }
 

@@ -132,6 +132,27 @@ package final class SnapshotCopy {
         _ progress: (UInt64) -> Void
     ) throws {
         let markers = try target.prepareMarkers(there)
+        let delta = try writeDelta(to: snapshot, of: timeline, from: there, progress: progress)
+        do {
+            for hold in holds { try hold.verify() }
+            let after = try target.timeline(of: timeline.volume)
+            _ = try targetIndex.prove(delta, in: after, with: target)
+        } catch {
+            try target.store.delete(delta.name.objectName, .durable)
+            throw error
+        }
+        guard snapshot.generation > there.newest?.generation ?? 0 else { return }
+        _ = try target.markNewest(delta, there, markers: markers)
+    }
+
+    /// Writes a delta to a snapshot from the newest one before it that the other repository can restore, and
+    /// what that lacks of its blocks; the delta is durable, and not proved.
+    func writeDelta(
+        to snapshot: Timeline.Snapshot,
+        of timeline: Timeline,
+        from there: Timeline,
+        progress: (UInt64) -> Void
+    ) throws -> KnownDelta {
         let path = try path(to: snapshot, of: timeline, there)
         guard let first = path.first else { preconditionFailure("a snapshot without a delta") }
         let writer = DeltaWriter(
@@ -171,17 +192,7 @@ package final class SnapshotCopy {
         let name = DeltaName(
             volume: timeline.volume, from: first.name.from, to: snapshot.generation,
             id: identifiers.next())
-        let delta = try writer.commitAnother(name, head: head)
-        do {
-            for hold in holds { try hold.verify() }
-            let after = try target.timeline(of: timeline.volume)
-            _ = try targetIndex.prove(delta, in: after, with: target)
-        } catch {
-            try target.store.delete(name.objectName, .durable)
-            throw error
-        }
-        guard snapshot.generation > there.newest?.generation ?? 0 else { return }
-        _ = try target.markNewest(delta, there, markers: markers)
+        return try writer.commitAnother(name, head: head)
     }
 
     /// Blocks that are looked for and stored together.

@@ -112,7 +112,7 @@ extension Repository {
         }
         // A marker that a crash left tells of a snapshot that is to go.
         for name in timeline.markerNames {
-            guard case .newest(let generation, _) = ObjectNames.parse(volumeEntry: name)?.1,
+            guard let generation = ObjectNames.newestGeneration(of: name),
                 generation > 0, let newest = timeline.newest, generation < newest.generation
             else { continue }
             try store.delete(name, .durable)
@@ -140,7 +140,7 @@ extension Repository {
     }
 
     /// Deletes what is said of snapshots that are gone.
-    private func deleteLeftNotes(_ timeline: Timeline) throws {
+    func deleteLeftNotes(_ timeline: Timeline) throws {
         let known = Set((timeline.snapshots + timeline.forgotten).map(\.id))
         for (snapshot, standing) in try standings(of: timeline.volume)
         where !known.contains(snapshot) {

@@ -495,7 +495,7 @@ extension Index {
     }
 
     /// Changes to the account within one transaction.
-    private struct AccountUpdate {
+    struct AccountUpdate {
         static let countsPerPage: UInt64 = 2040
 
         private let index: Index

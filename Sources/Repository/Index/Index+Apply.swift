@@ -39,13 +39,26 @@ extension Index {
             _ = try synchronize(timeline, with: repository, options: [.verifyingImageDigests])
             return
         }
-        // One between others gets a line for itself, for as long as this takes.
-        guard let path = timeline.cheapestPath(to: delta.head.to),
-            let line = try follow(
-                path, volume: timeline.volume, sideTarget: delta.head.to, repository,
-                [.verifyingImageDigests])
-        else { throw RepositoryError.damaged(delta.name.objectName, FormatError.badValue("path")) }
-        try dropLine(line.number)
+        try proveAlone(delta, in: timeline, with: repository)
+    }
+
+    /// The same, from the objects alone, whatever the index has of the volume.
+    func proveAlone(
+        _ delta: KnownDelta,
+        in timeline: Timeline,
+        with repository: Repository
+    ) throws {
+        guard let path = timeline.cheapestPath(to: delta.head.to) else {
+            throw RepositoryError.damaged(delta.name.objectName, FormatError.badValue("path"))
+        }
+        // The path gets a line for itself, for as long as this takes; nothing else is called like that.
+        let target = SnapshotID(Digest(words: delta.name.id.high, delta.name.id.low, 0, 0))
+        let lock = try UpdateLock(directory: directory)
+        defer { withExtendedLifetime(lock) {} }
+        let (number, state) = try openLine(delta.name.volume, target)
+        defer { try? dropLine(number) }
+        _ = try apply(path[...], to: number, state, repository, [])
+        try verifyImageDigest(delta, number)
     }
 
     /// The line and generation at which `snapshot` can be read; one that is not on the volume's own
@@ -113,7 +126,7 @@ extension Index {
         var (number, state) = try openLine(volume, sideTarget)
         var start = Self.start(of: state, on: path)
         if start == nil {
-            try dropLine(number)
+            try putAside(number, state)
             (number, state) = try openLine(volume, sideTarget)
             start = path.startIndex
         }
@@ -146,7 +159,7 @@ extension Index {
             tipByteCount: state.tipByteCount, memory: state.memory)
     }
 
-    private func findLine(
+    func findLine(
         _ volume: VolumeName,
         _ sideTarget: SnapshotID,
         _ transaction: borrowing Transaction
@@ -166,6 +179,22 @@ extension Index {
             if let known = try findLine(volume, sideTarget, transaction) { return known }
             let state = LineState(volume: volume, sideTarget: sideTarget)
             return (try newLine(state, transaction), state)
+        }
+    }
+
+    /// Keeps a volume's line that shows what the repository does not: should that have lost something, this
+    /// may be what brings it back.
+    private func putAside(_ number: LineNumber, _ state: LineState) throws {
+        guard state.sideTarget == .nothing, state.tip != .nothing else {
+            return try dropLine(number)
+        }
+        try environment.write { transaction in
+            if let (other, _) = try findLine(state.volume, state.tip, transaction) {
+                try transaction.remove(Key().appending(other), from: tables.lines)
+            }
+            var state = state
+            state.sideTarget = state.tip
+            try putLine(number, state, transaction)
         }
     }
 
@@ -272,7 +301,7 @@ extension Index {
         }
         var (number, state) = try openLine(volume, .nothing)
         if state.tip != .nothing || state.pending != nil {
-            try dropLine(number)
+            try putAside(number, state)
             (number, state) = try openLine(volume, .nothing)
         }
         try dropStaged(number)

@@ -24,14 +24,21 @@ extension Index: DeltaHeadCache {
         _ name: DeltaName,
         _ byteCount: UInt64
     ) -> DeltaHead? {
-        var reader = ByteReader([UInt8](copying: row))
-        guard (try? reader.integer(UInt64.self)) == byteCount,
-            (try? reader.text()) == name.volume.rawValue,
-            let rest = try? reader.take(reader.remaining),
-            let head = try? DeltaHead(decoding: rest), head.fromGeneration == name.from,
+        guard row.byteCount >= 8, row.littleEndian(at: 0, as: UInt64.self) == byteCount,
+            let head = head(row, of: name.volume), head.fromGeneration == name.from,
             head.toGeneration == name.to
         else { return nil }
         return head
+    }
+
+    /// The head in a row of a volume; nil for another volume's.
+    static func head(_ row: RawSpan, of volume: VolumeName) -> DeltaHead? {
+        var reader = ByteReader([UInt8](copying: row))
+        guard (try? reader.integer(UInt64.self)) != nil,
+            (try? reader.text()) == volume.rawValue,
+            let rest = try? reader.take(reader.remaining)
+        else { return nil }
+        return try? DeltaHead(decoding: rest)
     }
 
     package func remember(_ heads: [(delta: KnownDelta, byteCount: UInt64)]) {

@@ -32,7 +32,7 @@ extension Index {
     }
 
     /// Whether the page has a row of one of these generations.
-    fileprivate func hasHistory(
+    func hasHistory(
         _ line: LineNumber,
         page: UInt64,
         in generations: ClosedRange<Generation>

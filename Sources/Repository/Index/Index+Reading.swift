@@ -201,7 +201,7 @@ extension Index {
     }
 
     /// Entries of a page of `numbers` whose first place is in no pack of the repository.
-    private func withoutFirstPlace(
+    func withoutFirstPlace(
         _ key: RawSpan,
         _ bytes: RawSpan
     ) -> [(number: BlockNumber, digest: Digest)] {

@@ -34,8 +34,8 @@ package struct PruneInterrupted: Error, CustomStringConvertible {
 ///
 /// The page of documentation `Pruning` has the order of things and why it is safe.
 package final class Prune {
-    private let repository: Repository
-    private let index: Index
+    let repository: Repository
+    let index: Index
     private let options: PruneOptions
     private let identifiers: any IdentifierSource
     private let now: () -> Timestamp
@@ -89,7 +89,10 @@ package final class Prune {
             timelines.flatMap(\.deltas), of: repository, now: now(),
             isRecount: options.isRecount && accountReport.reason == nil)
         let isUnfinished = try unfinished(timelines)
-        return PrunePlan(try index.packTallies(), options, mayBeUnfinished: isUnfinished)
+        let tallies = try index.packTallies()
+        return PrunePlan(
+            tallies, options, unreadable: try uselessUnreadablePacks(),
+            rotten: try mendedRottenPacks(tallies), mayBeUnfinished: isUnfinished)
     }
 
     /// Tells which packs, of those that nothing needs, an interrupted backup may have left.
@@ -133,7 +136,7 @@ package final class Prune {
         var run = PruneRun(prune: self, hold: hold)
         // One that is left is of no harm to anybody: captures and prunes drop it.
         defer { try? run.end() }
-        try run.publish((plan.dead + plan.repacked).map(\.id), time: now(), identifiers)
+        try run.publish(plan.leaving, time: now(), identifiers)
         if try removeExpiredHolds() {
             waitForGrace()
             try index.synchronizePacks(with: repository)
@@ -147,6 +150,9 @@ package final class Prune {
             done += packs.reduce(0) { $0 + $1.byteCount }
             progress(done)
         }
+        try run.delete(plan.unreadable, now())
+        summary.deletedPackCount += plan.unreadable.count
+        summary.deletedByteCount += plan.unreadable.reduce(0) { $0 + $1.byteCount }
         for packs in plan.repacked.split(byBytes: batchByteCount, count: Self.packsTogether) {
             do {
                 try repack(packs, &run, &summary)
@@ -285,11 +291,22 @@ package final class Prune {
             if Interruption.isRequested { throw PruneInterrupted() }
             try hold.renew(now: now)
             try prune.index.retire(packs)
-            for (tally, _) in packs {
+            try delete(packs.map(\.tally.id))
+        }
+
+        /// Deletes packs that cannot be read, of which the index has nothing.
+        func delete(_ packs: [PrunePlan.UnreadablePack], _ now: Timestamp) throws {
+            guard !packs.isEmpty else { return }
+            try hold.renew(now: now)
+            try delete(packs.map(\.id))
+        }
+
+        private func delete(_ packs: [ObjectID]) throws {
+            for pack in packs {
                 try hold.verify(now: prune.now())
                 for list in lists { _ = try store.byteCount(of: list) }
                 // A pack that a crash brings back is found dead again.
-                try store.delete(ObjectNames.pack(tally.id), .eventual)
+                try store.delete(ObjectNames.pack(pack), .eventual)
             }
         }
 
@@ -303,8 +320,8 @@ extension PrunePlan {
     /// What of this another plan has too.
     fileprivate func limited(to other: PrunePlan) -> PrunePlan {
         var plan = self
-        let known = Set((other.dead + other.repacked).map(\.id))
-        plan.keep { known.contains($0.id) }
+        let known = Set(other.leaving)
+        plan.keep { known.contains($0) }
         return plan
     }
 }

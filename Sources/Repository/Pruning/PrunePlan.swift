@@ -1,3 +1,5 @@
+package import BlockModel
+
 /// What a prune may leave, and must.
 package struct PruneOptions: Hashable, Sendable {
     /// How much of a repository nothing may need.
@@ -22,10 +24,18 @@ package struct PruneOptions: Hashable, Sendable {
 
 /// Which packs are deleted and which are written again, worked out from their tallies alone.
 package struct PrunePlan: Hashable, Sendable {
+    /// A pack of which nothing can be told but its size.
+    package struct UnreadablePack: Hashable, Sendable {
+        package let id: ObjectID
+        package let byteCount: UInt64
+    }
+
     /// Packs that no snapshot needs.
     package private(set) var dead: [PackTally] = []
     /// Packs whose live blocks are written again; those with the most to free first.
     package private(set) var repacked: [PackTally] = []
+    /// Packs that cannot be read, and that nothing needs.
+    package private(set) var unreadable: [UnreadablePack]
     /// Packs that an interrupted backup may have left to the next one.
     package private(set) var unfinished: [PackTally] = []
     /// Bytes of all packs.
@@ -40,24 +50,36 @@ package struct PrunePlan: Hashable, Sendable {
     /// Bytes that repacking frees, by the shares that blocks have in their frames.
     package var repackFreedByteCount: UInt64 { repacked.reduce(0) { $0 + $1.unusedByteCount } }
     package var repackByteCount: UInt64 { repacked.reduce(0) { $0 + $1.byteCount } }
-    package var isEmpty: Bool { dead.isEmpty && repacked.isEmpty }
+    package var unreadableByteCount: UInt64 { unreadable.reduce(0) { $0 + $1.byteCount } }
+    package var isEmpty: Bool { leaving.isEmpty }
+    /// All packs that are deleted in the end.
+    var leaving: [ObjectID] { (dead + repacked).map(\.id) + unreadable.map(\.id) }
 
     /// - Parameters:
     ///   - tallies: all packs.
     ///   - options: what may be left.
+    ///   - unreadable: packs that cannot be read and that nothing needs.
+    ///   - rotten: numbers of packs that are written again because of rotten frames, whatever is unused.
     ///   - mayBeUnfinished: whether a pack of which nothing is needed may be what an interrupted backup
     ///     left.
     package init(
         _ tallies: [PackTally],
         _ options: PruneOptions,
+        unreadable: [UnreadablePack] = [],
+        rotten: Set<UInt32> = [],
         mayBeUnfinished: (PackTally) -> Bool
     ) {
+        self.unreadable = unreadable
         var partly: [PackTally] = []
         for tally in tallies {
             byteCount += tally.byteCount
             if tally.liveBlockCount > 0 {
                 unusedByteCount += tally.unusedByteCount
-                if tally.unusedByteCount > 0 { partly.append(tally) }
+                if rotten.contains(tally.number) {
+                    repacked.append(tally)
+                } else if tally.unusedByteCount > 0 {
+                    partly.append(tally)
+                }
             } else if mayBeUnfinished(tally) {
                 unfinished.append(tally)
             } else {
@@ -66,7 +88,8 @@ package struct PrunePlan: Hashable, Sendable {
             }
         }
         remainingUnusedByteCount = unusedByteCount - deadByteCount
-        var total = byteCount - deadByteCount
+        remainingUnusedByteCount -= repackFreedByteCount
+        var total = byteCount - deadByteCount - repackFreedByteCount
         // The largest share first: the least is written for what is freed.
         partly.sort {
             let (a, b) = (
@@ -87,9 +110,10 @@ package struct PrunePlan: Hashable, Sendable {
     }
 
     /// Leaves out the packs that are not to go.
-    mutating func keep(_ isWanted: (PackTally) -> Bool) {
-        dead.removeAll { !isWanted($0) }
-        repacked.removeAll { !isWanted($0) }
+    mutating func keep(_ isWanted: (ObjectID) -> Bool) {
+        dead.removeAll { !isWanted($0.id) }
+        repacked.removeAll { !isWanted($0.id) }
+        unreadable.removeAll { !isWanted($0.id) }
     }
 
     private static func limit(_ limit: PruneOptions.UnusedLimit, of total: UInt64) -> UInt64 {

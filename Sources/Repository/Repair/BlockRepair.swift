@@ -120,6 +120,42 @@ package final class BlockRepair {
         return count
     }
 
+    /// Stores again what can still be read of rotten frames and is nowhere else, so that nothing relies on
+    /// them any more.
+    ///
+    /// - Returns: how many blocks that was.
+    /// - Throws: what storing throws.
+    package func rescue(_ frames: [RottenFrame]) throws -> Int {
+        var count = 0
+        let size = repository.blockSize.byteCount
+        for (pack, frames) in Dictionary(grouping: frames, by: \.pack) {
+            guard let record = index.knownPacks.first(where: { $0.id == pack }),
+                let table = try? repository.readPackTable(pack, byteCount: record.byteCount)
+            else { continue }
+            let offsets = Set(frames.map(\.byteOffset))
+            var position = 0
+            for frame in table.frames {
+                let slots = position..<position + frame.header.blockCount
+                position = slots.upperBound
+                guard offsets.contains(frame.byteOffset) else { continue }
+                for digest in table.digests[slots] where !lost.contains(digest) {
+                    guard let number = try index.find(digest)?.number,
+                        try index.allPlaces(of: number).allSatisfy({
+                            index.pack($0.pack)?.isRotten($0) != false
+                        }),
+                        (try? plain.withMutableBytes {
+                            try reader.read(number, digest: digest, into: &$0)
+                        }) != nil
+                    else { continue }
+                    let plain = plain
+                    try copier.add(plain.bytes.extracting(0..<size), digest)
+                    count += 1
+                }
+            }
+        }
+        return count
+    }
+
     /// Makes durable what was found, and lets the index know it; what can be read again with that is
     /// mended too.
     package func finish() throws {

@@ -108,8 +108,8 @@ struct Check: ParsableCommand {
             if report.lackingSnapshotCount > 0 {
                 text +=
                     "; \(report.lackingSnapshotCount) of \(report.snapshotCount) cannot be restored "
-                    + "whole: the next backup stores again what is lost and its disk still has, "
-                    + "then check again"
+                    + "whole: 'varve repair' looks for what is lost, and the next backup stores again "
+                    + "what its disk still has"
             }
             throw ServiceError(.damaged, text)
         }

@@ -70,6 +70,8 @@ struct PruningOptions: ParsableArguments {
         let bytesFreedByRepack: UInt64
         let unusedBytesLeft: UInt64
         let packsUnfinished: Int
+        let packsUnreadable: Int
+        let bytesUnreadable: UInt64
         let recounted: Bool
         let recountReason: String?
         let packsCountedWrong: Int?
@@ -137,6 +139,8 @@ struct PruningOptions: ParsableArguments {
                     bytesFreedByRepack: plan.repackFreedByteCount,
                     unusedBytesLeft: plan.remainingUnusedByteCount,
                     packsUnfinished: plan.unfinished.count,
+                    packsUnreadable: plan.unreadable.count,
+                    bytesUnreadable: plan.unreadableByteCount,
                     recounted: account.reason != nil, recountReason: account.reason,
                     packsCountedWrong: account.differenceCount))
         }
@@ -157,6 +161,11 @@ struct PruningOptions: ParsableArguments {
         output.say(
             "write again   \(Human.count(plan.repacked.count, "pack")), \(plan.repackByteCount) "
                 + "bytes, of which \(plan.repackFreedByteCount) go")
+        if !plan.unreadable.isEmpty {
+            output.say(
+                "delete        \(Human.count(plan.unreadable.count, "pack")), "
+                    + "\(plan.unreadableByteCount) bytes: damaged, and nothing needs them")
+        }
         output.say("unused then   \(plan.remainingUnusedByteCount) bytes")
         if !plan.unfinished.isEmpty {
             let count = plan.unfinished.reduce(0) { $0 + $1.byteCount }

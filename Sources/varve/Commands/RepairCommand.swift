@@ -1,4 +1,5 @@
 import ArgumentParser
+import BlockModel
 import FoundationEssentials
 import Repository
 import SnapshotService
@@ -6,12 +7,15 @@ import SnapshotService
 struct RepairCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "repair",
-        abstract: "Store again what is lost, from wherever it is still found.",
+        abstract: "Bring back what is lost, from wherever it is still known.",
         discussion: """
-            All data is read and proved, as by 'check --read-data'. Blocks that snapshots need and \
-            nothing gives are looked for: in packs whose tables are lost, frame by frame; in other \
-            repositories; and on disks, in use or not, which may still have them. Each is proved by \
-            its digest, and stored in full. Nothing that is there is changed or deleted.
+            All data is read and proved, as by 'check --read-data'. Deltas that are lost are written \
+            again from what the index knows, or taken from other repositories; the index is built anew \
+            where it is wrong. Blocks that snapshots need and nothing gives are looked for in packs that \
+            cannot be read, frame by frame; in other repositories; and on disks, in use or not, which \
+            may still have them. All of it is proved by digests before anything relies on it. Snapshots \
+            that lack blocks even so are marked, in 'varve snapshots'. Damaged packs that nothing needs \
+            any more are deleted by the next 'varve prune'.
             """)
 
     @OptionGroup var repository: RepositoryOptions
@@ -23,11 +27,44 @@ struct RepairCommand: ParsableCommand {
     @Option(help: "A disk, a partition or an image file; may be given several times.")
     var from: [String] = []
 
+    @Flag(
+        help: ArgumentHelp(
+            "Give up snapshots that no path of deltas leads to, and notes that cannot be read.",
+            discussion: """
+                Without it they stay, as damage, and nothing of their volume is forgotten or pruned. Their \
+                numbers are not used again.
+                """))
+    var forgetLost = false
+
+    private struct MendedMessage: Encodable {
+        var messageType = "mended"
+        let volume: String
+        let generation: UInt64
+        let snapshotId: String
+        let from: String
+    }
+
+    private struct LostMessage: Encodable {
+        var messageType = "lost"
+        let volume: String
+        let generation: UInt64
+        let snapshotId: String?
+        let reason: String
+        /// Nil where the snapshot as a whole is lost.
+        let blocksLacking: UInt64?
+    }
+
     private struct Summary: Encodable {
         var messageType = "summary"
-        let findings: Int
+        let snapshotsMended: Int
+        let snapshotsLost: Int
+        let snapshotsLackingBlocks: Int
         let blocksLost: Int
         let blocksMended: Int
+        let objectsDeleted: [String]
+        let indexRebuilt: Bool
+        let packsToPrune: Int
+        let findings: Int
     }
 
     func run() throws {
@@ -36,42 +73,110 @@ struct RepairCommand: ParsableCommand {
         let others = try fromRepo.map {
             try SnapshotService(location: $0, environment: environment, logger: output.logger)
         }
+        var options = RepairOptions()
+        options.sources = from
+        options.givesUp = forgetLost
         let line = ProgressLine("proved", output)
         nonisolated(unsafe) let shown = line
-        let summary = try service.repair(from: others, sources: from) { done, total in
+        let summary = try service.repair(from: others, options) { done, total in
             shown.update(done: done, total: total)
         }
         line.clear()
-        let left = summary.lostCount - summary.mendedCount
-        if output.json {
+        if output.json { write(summary) } else { say(summary) }
+        try conclude(summary)
+    }
+
+    private func write(_ summary: RepairSummary) {
+        for (volume, mended) in summary.mended {
             JSONLine.write(
-                Summary(
-                    findings: summary.report.findings.count, blocksLost: summary.lostCount,
-                    blocksMended: summary.mendedCount))
-        } else {
-            for finding in summary.report.findings where left > 0 || finding.isHarmless {
-                output.say("\(finding.subject): \(finding.reason)")
+                MendedMessage(
+                    volume: volume.rawValue, generation: mended.generation,
+                    snapshotId: mended.snapshot.hexadecimal, from: mended.origin.rawValue))
+        }
+        for (volume, lost) in summary.lost {
+            JSONLine.write(
+                LostMessage(
+                    volume: volume.rawValue, generation: lost.generation,
+                    snapshotId: lost.id?.hexadecimal, reason: lost.reason, blocksLacking: nil))
+        }
+        for (volume, snapshot, count) in summary.lacking {
+            JSONLine.write(
+                LostMessage(
+                    volume: volume.rawValue, generation: snapshot.generation,
+                    snapshotId: snapshot.id.hexadecimal, reason: "blocks are lost",
+                    blocksLacking: count))
+        }
+        JSONLine.write(
+            Summary(
+                snapshotsMended: summary.mended.count, snapshotsLost: summary.lost.count,
+                snapshotsLackingBlocks: summary.lacking.count,
+                blocksLost: summary.lostBlockCount, blocksMended: summary.mendedBlockCount,
+                objectsDeleted: summary.deleted, indexRebuilt: summary.indexWasRebuilt,
+                packsToPrune: summary.uselessPackCount, findings: summary.findings.count))
+    }
+
+    private func say(_ summary: RepairSummary) {
+        for (volume, mended) in summary.mended {
+            let origin =
+                switch mended.origin {
+                case .index: "written again from the index"
+                case .otherRepository: "copied from another repository"
+                case .otherPath: "another path leads to it"
+                }
+            output.say("\(volume)@\(mended.generation): can be restored again; \(origin)")
+        }
+        for (volume, lost) in summary.lost {
+            output.say("\(volume)@\(lost.generation): lost; \(lost.reason)")
+        }
+        for (volume, snapshot, count) in summary.lacking {
+            output.say(
+                "\(volume)@\(snapshot.generation): lacks \(Human.count(Int(count), "block"))")
+        }
+        for name in summary.deleted { output.say("deleted \(name)") }
+        for finding in summary.findings { output.say("\(finding.subject): \(finding.reason)") }
+        if summary.indexWasRebuilt { output.say("the index was wrong, and was built anew") }
+        if summary.lostBlockCount > 0 {
+            output.say(
+                "\(Human.count(summary.lostBlockCount, "block")) were lost, of which "
+                    + "\(summary.mendedBlockCount) are stored again")
+        }
+        if summary.uselessPackCount > 0 {
+            output.say(
+                "\(Human.count(summary.uselessPackCount, "damaged pack")) that nothing needs any "
+                    + "more: 'varve prune' deletes what is left of them")
+        }
+    }
+
+    private func conclude(_ summary: RepairSummary) throws {
+        guard summary.isWhole else {
+            var text: [String] = []
+            if !summary.lost.isEmpty {
+                text.append("\(Human.count(summary.lost.count, "snapshot")) cannot be brought back")
             }
+            if !summary.lacking.isEmpty {
+                text.append("\(Human.count(summary.lacking.count, "snapshot")) still lack blocks")
+            }
+            if summary.hasMoreLostBlocks {
+                text.append("more is lost than is looked for at once: repair again")
+            }
+            var remedy = "; name other repositories (--from-repo)"
+            if !summary.lacking.isEmpty {
+                remedy += " or disks (--from) that may have them, or forget them ('varve forget')"
+            }
+            if !summary.lost.isEmpty { remedy += ", or give up what is lost (--forget-lost)" }
+            throw ServiceError(.damaged, text.joined(separator: ", ") + remedy)
         }
-        guard left == 0 else {
+        guard summary.findings.isEmpty else {
             throw ServiceError(
                 .damaged,
-                "\(Human.count(summary.lostCount, "block")) were lost, \(summary.mendedCount) are stored "
-                    + "again, \(left) were not found; name other repositories (--from-repo) or disks "
-                    + "(--from) that may have them")
+                "every snapshot can be restored, but "
+                    + "\(Human.count(summary.findings.count, "thing")) above cannot be mended; see "
+                    + "'varve check'")
         }
-        let harm = summary.report.findings.count {
-            !$0.isHarmless && $0.lack == nil && !$0.subject.hasPrefix("packs/")
+        if summary.mended.isEmpty && summary.lostBlockCount == 0 && summary.deleted.isEmpty {
+            output.say("nothing is lost")
+        } else {
+            output.say("every snapshot can be restored")
         }
-        guard harm == 0 else {
-            throw ServiceError(
-                .damaged,
-                "no block is lost, but \(Human.count(harm, "finding")) of 'varve check' cannot be mended"
-            )
-        }
-        output.say(
-            summary.lostCount == 0
-                ? "nothing is lost"
-                : "\(Human.count(summary.lostCount, "block")) were lost, and all are stored again")
     }
 }

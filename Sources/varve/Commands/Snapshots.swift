@@ -38,6 +38,7 @@ struct Snapshots: ParsableCommand {
             for entry in Self.entries(of: timeline, standings) {
                 if let tag, entry.tags?.contains(tag) != true { continue }
                 if output.json { JSONLine.write(entry) } else { rows.append(entry.row) }
+                isDamaged = isDamaged || entry.blocksLacking != nil
             }
             isDamaged = isDamaged || !timeline.isSound
             for problem in timeline.problems { Terminal.writeError("varve: \(problem)\n") }
@@ -51,7 +52,9 @@ struct Snapshots: ParsableCommand {
         }
         if isDamaged {
             throw ServiceError(
-                .damaged, "the repository has damage; run 'varve check --read-data'")
+                .damaged,
+                "the repository has damage; 'varve check --read-data' tells more, and 'varve repair' "
+                    + "brings back what it can")
         }
     }
 
@@ -96,6 +99,8 @@ struct SnapshotEntry: Encodable {
     let bootTime: String?
     let damaged: Bool
     let reason: String?
+    /// What a repair did not find; a restore fails where it needs them.
+    let blocksLacking: UInt64?
 
     init(
         _ volume: VolumeName,
@@ -103,7 +108,10 @@ struct SnapshotEntry: Encodable {
         _ standing: Repository.Standing
     ) {
         self.init(
-            volume, snapshot.generation, snapshot.id, snapshot.facts, standing, damage: nil)
+            volume, snapshot.generation, snapshot.id, snapshot.facts, standing,
+            damage: standing.lackingBlockCount.map {
+                "lacks \(Human.count(Int(clamping: $0), "block"))"
+            })
     }
 
     init(_ volume: VolumeName, _ snapshot: Timeline.DamagedSnapshot) {
@@ -146,6 +154,7 @@ struct SnapshotEntry: Encodable {
         bootTime = boot?.time.rfc3339
         damaged = damage != nil
         reason = damage
+        blocksLacking = standing.lackingBlockCount
     }
 
     private var bootState: String {
@@ -155,9 +164,10 @@ struct SnapshotEntry: Encodable {
 
     var row: [String] {
         let state =
-            damaged
+            damaged && blocksLacking == nil
             ? "DAMAGED"
             : ([
+                blocksLacking == nil ? "" : "LACKS-BLOCKS",
                 consistency == "at-rest" ? "" : consistency ?? "",
                 protected ? "protected" : "", bootState,
             ] + (tags ?? []))

@@ -1,0 +1,224 @@
+package import BlockModel
+internal import LMDB
+internal import ObjectStore
+internal import RepositoryFormat
+
+/// Brings back snapshots of a volume to which no path of deltas leads any more.
+///
+/// Belongs to one thread. The page of documentation `Repair` says where the deltas come from and why they
+/// are believed.
+package final class PathRepair {
+    /// What became of one snapshot.
+    package struct Mended: Hashable, Sendable {
+        package enum Origin: String, Sendable {
+            case index
+            case otherRepository = "other-repository"
+            case otherPath = "other-path"
+        }
+
+        package let snapshot: SnapshotID
+        package let generation: Generation
+        /// Where the delta that leads to it came from.
+        package let origin: Origin
+    }
+
+    private let repository: Repository
+    private let index: Index
+    private let holds: [Hold]
+    private let identifiers: any IdentifierSource
+    package private(set) var mended: [Mended] = []
+    /// Objects that could not be read and that nothing needs any more.
+    package private(set) var deleted: [String] = []
+    package var partByteLimit = Format.partByteLimit
+
+    /// - Parameters:
+    ///   - repository: where snapshots are lost.
+    ///   - index: its index, with its packs.
+    ///   - holds: one on the repository, and an exclusive one on the volume.
+    ///   - identifiers: gives new ids.
+    package init(
+        _ repository: Repository,
+        _ index: Index,
+        holds: [Hold],
+        identifiers: any IdentifierSource
+    ) {
+        self.repository = repository
+        self.index = index
+        self.holds = holds
+        self.identifiers = identifiers
+    }
+
+    /// Mends what can be mended of a volume.
+    ///
+    /// - Parameters:
+    ///   - volume: the volume.
+    ///   - others: copies from other repositories to this one, each with the volume as it is there.
+    /// - Returns: the volume as it is now; unreadable deltas that are still needed count as unreadable.
+    /// - Throws: what the store throws.
+    package func run(
+        _ volume: VolumeName,
+        others: [(copy: SnapshotCopy, timeline: Timeline)]
+    ) throws -> Timeline {
+        let listed = try repository.timeline(of: volume)
+        let broken = try repository.brokenDeltas(of: listed)
+        var timeline = listed.without(broken)
+        var facts = try index.rememberedFacts(of: volume)
+        for delta in listed.deltas { facts[delta.head.to] = delta.head.facts }
+        for lost in timeline.damaged {
+            guard let id = lost.id, !timeline.isReached(id) else { continue }
+            var origin: Mended.Origin?
+            if let facts = lost.facts ?? facts[id],
+                try mend(lost.generation, facts, of: timeline, broken: broken)
+            {
+                origin = .index
+            } else if try copy(id, from: others, to: timeline, broken: broken) {
+                origin = .otherRepository
+            }
+            guard let origin else { continue }
+            mended.append(Mended(snapshot: id, generation: lost.generation, origin: origin))
+            timeline = try repository.timeline(of: volume).without(broken)
+        }
+        return try putInOrder(timeline, listed.deltas, broken)
+    }
+
+    // MARK: From the index
+
+    /// Writes a delta to the snapshot with these facts from what the index has of it; whether that gave
+    /// its image digest.
+    private func mend(
+        _ generation: Generation,
+        _ facts: SnapshotFacts,
+        of timeline: Timeline,
+        broken: [DeltaName: String]
+    ) throws -> Bool {
+        let end = Index.LinePoint(
+            id: facts.snapshotID, generation: generation, byteCount: facts.byteCount)
+        do {
+            for line in try index.lines(of: timeline.volume, with: end) {
+                let start = try newest(before: generation, of: timeline, on: line)
+                let delta = try write(facts, on: line, from: start, to: end, timeline.volume)
+                if try isProved(delta, broken: broken) { return true }
+            }
+        } catch is LMDBError {
+            // What the index cannot read it does not know.
+        } catch let error as RepositoryError where error.kind == .damaged {}
+        return false
+    }
+
+    /// The newest snapshot that can be restored and that the line has.
+    private func newest(
+        before generation: Generation,
+        of timeline: Timeline,
+        on line: LineNumber
+    ) throws -> Index.LinePoint {
+        let earlier = (timeline.snapshots + timeline.forgotten).sorted {
+            ($0.generation, $0.id) > ($1.generation, $1.id)
+        }
+        for snapshot in earlier where snapshot.generation < generation {
+            let point = Index.LinePoint(
+                id: snapshot.id, generation: snapshot.generation,
+                byteCount: snapshot.facts.byteCount)
+            if try index.has(point, on: line) { return point }
+        }
+        return Index.LinePoint()
+    }
+
+    private func write(
+        _ facts: SnapshotFacts,
+        on line: LineNumber,
+        from start: Index.LinePoint,
+        to end: Index.LinePoint,
+        _ volume: VolumeName
+    ) throws -> KnownDelta {
+        let writer = DeltaWriter(
+            repository: repository, partByteLimit: partByteLimit, identifiers: identifiers)
+        try index.forEachChange(on: line, from: start, to: end) { kind, blocks, digests in
+            guard kind == .data else {
+                return try writer.append(
+                    kind, firstBlock: blocks.lowerBound, blockCount: UInt64(blocks.count))
+            }
+            for (block, digest) in zip(blocks, digests) {
+                try writer.append(dataBlock: block, digest: digest)
+            }
+        }
+        try writer.finishMap()
+        let name = DeltaName(
+            volume: volume, from: start.generation, to: end.generation, id: identifiers.next())
+        let head = DeltaHead(
+            from: start.id, fromGeneration: start.generation, fromByteCount: start.byteCount,
+            toGeneration: end.generation, facts: facts)
+        for hold in holds { try hold.verify() }
+        return try writer.commitAnother(name, head: head)
+    }
+
+    /// Whether the path through a new delta gives the image digest of its snapshot; if not, the delta is
+    /// deleted again.
+    private func isProved(_ delta: KnownDelta, broken: [DeltaName: String]) throws -> Bool {
+        do {
+            let timeline = try repository.timeline(of: delta.name.volume).without(broken)
+            try index.proveAlone(delta, in: timeline, with: repository)
+            return true
+        } catch let error as RepositoryError where error.kind == .damaged {
+            try repository.store.delete(delta.name.objectName, .durable)
+            return false
+        }
+    }
+
+    // MARK: From other repositories
+
+    private func copy(
+        _ id: SnapshotID,
+        from others: [(copy: SnapshotCopy, timeline: Timeline)],
+        to there: Timeline,
+        broken: [DeltaName: String]
+    ) throws -> Bool {
+        for (copy, timeline) in others {
+            guard let snapshot = timeline.snapshot(id) else { continue }
+            do {
+                let delta = try copy.writeDelta(
+                    to: snapshot, of: timeline, from: there, progress: { _ in })
+                if try isProved(delta, broken: broken) { return true }
+            } catch let error as RepositoryError where error.kind == .damaged {}
+        }
+        return false
+    }
+
+    // MARK: Putting in order
+
+    /// Deletes what cannot be read and is not needed, and sees to the marker.
+    private func putInOrder(
+        _ timeline: Timeline,
+        _ listed: [KnownDelta],
+        _ broken: [DeltaName: String]
+    ) throws -> Timeline {
+        let ends = Dictionary(listed.map { ($0.name, $0.head.to) }, uniquingKeysWith: { $1 })
+        for (name, _) in timeline.unreadable {
+            let isUseless =
+                ends[name].map(timeline.isReached) ?? timeline.isReached(name.to)
+            guard isUseless else { continue }
+            let isMended = mended.contains { $0.generation == name.to }
+            if let end = ends[name], !isMended {
+                mended.append(Mended(snapshot: end, generation: name.to, origin: .otherPath))
+            }
+            try delete(name.objectName)
+        }
+        for name in timeline.unreadableMarkers {
+            guard let generation = ObjectNames.newestGeneration(of: name),
+                generation == 0 || timeline.isReached(generation)
+            else { continue }
+            try delete(name)
+        }
+        let left = try repository.timeline(of: timeline.volume)
+        if left.newest == nil, let tip = left.tip, let delta = left.delta(to: tip.id) {
+            _ = try repository.markNewest(delta, left, markers: left.markerNames)
+        } else {
+            _ = try repository.prepareMarkers(left)
+        }
+        return try repository.timeline(of: timeline.volume).without(broken)
+    }
+
+    private func delete(_ name: String) throws {
+        try repository.store.delete(name, .durable)
+        deleted.append(name)
+    }
+}
