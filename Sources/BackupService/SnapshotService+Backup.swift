@@ -244,6 +244,7 @@ extension SnapshotService {
                 moment?.keepAhead()
                 report(source.byteCount)
             })
+        if !options.isDryRun { shortenWay(timeline) }
         // What is written while a device without views is read belongs to no era that is told of.
         if let moment, !options.isDryRun, view != nil || !options.allowsUse {
             try moment.wasCaptured(
@@ -259,6 +260,19 @@ extension SnapshotService {
             parentGeneration: result.parentGeneration, facts: result.facts,
             verdict: result.verdict, isDryRun: options.isDryRun,
             windowNanoseconds: view?.tracked == nil ? nil : frozen.windowNanoseconds)
+    }
+
+    /// Keeps the way to the snapshot before this one short, which is looked at when its windows end; what
+    /// was captured does not depend on it.
+    private func shortenWay(_ timeline: Timeline) {
+        guard let tip = timeline.tip, tip.generation % 16 == 0,
+            Repository.mayNeedConsolidation(timeline)
+        else { return }
+        do {
+            try consolidate(timeline)
+        } catch {
+            logger.warning("no short cuts for '\(timeline.volume)' were written: \(error)")
+        }
     }
 
     private func claimChanges(

@@ -179,6 +179,11 @@ package struct Timeline: Sendable {
             })
     }
 
+    /// The path to `id` through as few snapshots as there are.
+    func shortestPath(to id: SnapshotID) -> [KnownDelta]? {
+        Self.path(to: id, by: ways(cost: { _ in 1 }, isBetter: <))
+    }
+
     /// The path to `id` that names the fewest blocks: what a single restore follows.
     package func cheapestPath(to id: SnapshotID) -> [KnownDelta]? {
         Self.path(to: id, by: cheapestWays())

@@ -1,5 +1,6 @@
 package import BlockModel
 internal import LinuxIO
+internal import Logging
 package import Repository
 internal import RepositoryFormat
 package import Retention
@@ -68,12 +69,26 @@ extension SnapshotService {
         let identifiers = RandomIdentifiers()
         try repository.hide(
             snapshots, of: timeline, time: clock(), identifiers: identifiers)
-        return try repository.removeHidden(
+        let summary = try repository.removeHidden(
             of: timeline.volume, isThorough: isThorough, identifiers: identifiers,
             prove: prove
         ) { delta in
             try index().takeOutOfAccount(delta, of: repository)
         }
+        if Repository.mayNeedConsolidation(timeline),
+            let left = try timelines(timeline.volume).first
+        {
+            try consolidate(left)
+        }
+        return summary
+    }
+
+    /// Keeps the way to the newest snapshot of a volume short; the caller holds it exclusively since it was
+    /// listed.
+    package func consolidate(_ timeline: Timeline) throws {
+        let count = try repository.consolidate(
+            timeline, try index(), identifiers: RandomIdentifiers())
+        if count > 0 { logger.info("\(count) short cuts for '\(timeline.volume)' were written") }
     }
 
     private func prove(_ delta: KnownDelta, of timeline: Timeline) throws {

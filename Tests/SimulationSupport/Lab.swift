@@ -340,6 +340,18 @@ extension Lab {
 }
 
 extension Lab {
+    /// Writes short cuts where the way has more deltas than that; gives how many.
+    @discardableResult
+    package func consolidate(lengthLimit: Int? = nil) throws -> Int {
+        captureCount += 1
+        return try repository.consolidate(
+            try timeline(), try index(),
+            identifiers: SeededIdentifiers(seed: seed << 32 | 1 << 26 | captureCount),
+            partByteLimit: partByteLimit, lengthLimit: lengthLimit)
+    }
+}
+
+extension Lab {
     /// Brings back snapshots that no path leads to, from the index or another repository.
     @discardableResult
     package func repairPaths(

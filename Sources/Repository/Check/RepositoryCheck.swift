@@ -206,6 +206,11 @@ package struct RepositoryCheck {
         let read = Set(path.map(\.name))
         for delta in timeline.deltas where !read.contains(delta.name) {
             do {
+                if try scratch.confirms(delta, of: repository) == false {
+                    report.add(
+                        delta.name.objectName,
+                        "does not lead to what the other path to generation \(delta.name.to) does")
+                }
                 try repository.forEachMap(of: delta.name) { map, _ in
                     try scratch.requireKnown(map.digests) { lost.add($0, Self.noPlace) }
                 }

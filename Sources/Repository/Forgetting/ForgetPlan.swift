@@ -21,7 +21,7 @@ struct ForgetPlan {
     private static let costLimit: UInt64 = 4
     /// Deltas that are merged at once, and what of their maps is in memory then.
     private static let mergeLimit = 512
-    private static let memoryLimit: UInt64 = 96 << 20
+    static let memoryLimit: UInt64 = 96 << 20
 
     /// - Parameters:
     ///   - timeline: the volume, with its forgotten snapshots; sound.
@@ -49,7 +49,7 @@ struct ForgetPlan {
     /// where blocks are given back, that pays which maps alone do not.
     static func freesMoreThanItWrites(_ timeline: Timeline) -> Bool {
         let plan = ForgetPlan(timeline, isThorough: true)
-        let written = plan.merges.flatMap(\.deltas).reduce(UInt64(0)) { $0 + weight(of: $1) }
+        let written = plan.merges.flatMap(\.deltas).reduce(UInt64(0)) { $0 + mapByteCount(of: $1) }
         // What a base stored is what those after it need, as a rule.
         let stored = timeline.forgotten.filter { $0.facts.parent != .nothing }
             .reduce(UInt64(0)) { $0 + min($1.facts.bytesStored, 1 << 44) }
@@ -107,22 +107,26 @@ struct ForgetPlan {
     }
 
     /// About the bytes of a delta: counts come from the repository, and are bounded before they are used.
-    static func weight(of delta: KnownDelta) -> UInt64 {
+    static func mapByteCount(of delta: KnownDelta) -> UInt64 {
         1024 + 40 * min(delta.head.dataBlockCount, 1 << 44)
+    }
+
+    /// What a map of so many bytes takes while it is merged: of parts only one at a time is in memory.
+    static func memory(_ mapByteCount: UInt64) -> UInt64 {
+        min(mapByteCount, UInt64(Format.partByteLimit)) * 2
     }
 
     /// Snapshots of a segment that stay, so that what is left of it pays and fits in memory; none when
     /// all of it does.
     private static func retained(of segment: [KnownDelta], isThorough: Bool) -> [SnapshotID] {
-        let weights = segment.map(weight)
+        let weights = segment.map(mapByteCount)
         guard isThorough || pays(weights[...]) else {
             // The largest that comes first, a base as a rule, is left until the rest has grown.
             let first = weights.indices.dropLast().first { pays(weights[($0 + 1)...]) }
             let end = first.map { $0 + 1 } ?? segment.count - 1
             return segment[..<min(end, segment.count - 1)].map(\.head.to)
         }
-        // Of parts only one at a time is in memory.
-        let inMemory = weights.map { min($0, UInt64(Format.partByteLimit)) * 2 }
+        let inMemory = weights.map(memory)
         var sum: UInt64 = 0
         for (position, count) in inMemory.enumerated() {
             sum += count

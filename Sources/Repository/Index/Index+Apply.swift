@@ -68,8 +68,45 @@ extension Index {
         in timeline: Timeline,
         with repository: Repository
     ) throws -> Line {
+        if let own = try ownLine(with: snapshot, of: timeline.volume) { return own }
+        if let path = try shortWay(to: snapshot, in: timeline),
+            let line = try follow(
+                path, volume: timeline.volume, sideTarget: snapshot.id, repository, [])
+        {
+            return line
+        }
         try bringForward(timeline, with: repository)
         return try locateThere(snapshot, in: timeline, with: repository)
+    }
+
+    /// Deltas that a line may lack of its volume before a way that passes them by is worth a line.
+    private static let farDeltaCount = 128
+    /// Lines beside a volume's own that such ways may have.
+    private static let wayLimit = 2
+
+    /// The path to one snapshot where the volume's own line is far behind: an index that is new need not
+    /// read all deltas of a long history to open one snapshot. Nil where that does not pay.
+    private func shortWay(
+        to snapshot: Timeline.Snapshot,
+        in timeline: Timeline
+    ) throws -> [KnownDelta]? {
+        guard timeline.deltas.count > Self.farDeltaCount, let tip = timeline.tip,
+            let path = timeline.finestPath(to: tip.id),
+            let short = timeline.cheapestPath(to: snapshot.id)
+        else { return nil }
+        let (own, sideCount) = try environment.read { transaction in
+            (
+                try findLine(timeline.volume, .nothing, transaction)?.1,
+                try lines(transaction).values.count {
+                    $0.volume == timeline.volume && $0.sideTarget != .nothing
+                }
+            )
+        }
+        let done = own.flatMap { Self.start(of: $0, on: path) } ?? 0
+        let missing = path.count - done
+        guard missing > Self.farDeltaCount, short.count * 4 < missing, sideCount < Self.wayLimit
+        else { return nil }
+        return short
     }
 
     /// Makes what the index has of a volume as new as `timeline`, as far as that is not damaged.
@@ -87,16 +124,7 @@ extension Index {
         in timeline: Timeline,
         with repository: Repository
     ) throws -> Line {
-        let own = try environment.read { transaction -> Line? in
-            guard let (number, _) = try findLine(timeline.volume, .nothing, transaction),
-                let row = try snapshotRow(number, snapshot.generation, transaction),
-                row.id == snapshot.id
-            else { return nil }
-            return Line(
-                number: number, tip: snapshot.id, tipGeneration: snapshot.generation,
-                tipByteCount: row.byteCount)
-        }
-        if let own { return own }
+        if let own = try ownLine(with: snapshot, of: timeline.volume) { return own }
         guard let path = timeline.cheapestPath(to: snapshot.id),
             let line = try follow(
                 path, volume: timeline.volume, sideTarget: snapshot.id, repository, [])
@@ -106,6 +134,23 @@ extension Index {
                 "no path of deltas leads to snapshot \(snapshot.id.short) of '\(timeline.volume)'")
         }
         return line
+    }
+
+    /// The volume's own line at a snapshot; nil where that is not on it.
+    private func ownLine(
+        with snapshot: Timeline.Snapshot,
+        of volume: VolumeName
+    ) throws -> Line? {
+        try environment.read { transaction in
+            guard let (number, state) = try findLine(volume, .nothing, transaction),
+                snapshot.generation <= state.tipGeneration,
+                let row = try snapshotRow(number, snapshot.generation, transaction),
+                row.id == snapshot.id
+            else { return nil }
+            return Line(
+                number: number, tip: snapshot.id, tipGeneration: snapshot.generation,
+                tipByteCount: row.byteCount)
+        }
     }
 
     private func follow(
