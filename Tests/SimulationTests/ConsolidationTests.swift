@@ -57,7 +57,7 @@ import Testing
         #expect(shortCutCount > 2)
     }
 
-    @Test("The way to any of six hundred snapshots is short, and one is opened without reading the rest")
+    @Test("The way to any of six hundred snapshots is short, and one is opened without the rest")
     func long() throws {
         let store = MemoryStore()
         let lab = try Self.makeLab(store, partByteLimit: Format.partByteLimit)
@@ -70,7 +70,8 @@ import Testing
         let timeline = try lab.timeline()
         #expect(timeline.snapshots.count == 600)
         #expect(Self.deltaCount(store) <= 600 + 600 / 15)
-        let longest = timeline.snapshots.compactMap { timeline.cheapestPath(to: $0.id)?.count }.max()
+        let longest = timeline.snapshots.compactMap { timeline.cheapestPath(to: $0.id)?.count }
+            .max()
         #expect(try #require(longest) <= 128 + 3 * 16)
         lab.deleteIndex()
         let tip = try #require(timeline.tip)

@@ -84,8 +84,9 @@ extension Index {
     /// Lines beside a volume's own that such ways may have.
     private static let wayLimit = 2
 
-    /// The path to one snapshot where the volume's own line is far behind: an index that is new need not
-    /// read all deltas of a long history to open one snapshot. Nil where that does not pay.
+    /// The path to one snapshot where the volume's own line is far behind; nil where that does not pay.
+    ///
+    /// An index that is new need not read all deltas of a long history to open one snapshot.
     private func shortWay(
         to snapshot: Timeline.Snapshot,
         in timeline: Timeline
