@@ -240,7 +240,10 @@ let package = Package(
         ),
         .testTarget(
             name: "JobServiceTests",
-            dependencies: ["Configuration", "JobService", "LinuxIO", "TestKit"],
+            dependencies: [
+                "Configuration", "JobService", "LinuxIO", "TestKit",
+                .product(name: "Logging", package: "swift-log"),
+            ],
             swiftSettings: common
         ),
         .testTarget(

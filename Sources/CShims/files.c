@@ -105,6 +105,12 @@ int varve_open_direct(const char *path) { return varve_open(path, O_RDONLY | O_D
 
 int varve_allocate(int fd, uint64_t bytes) { return fallocate(fd, 0, 0, (off_t)bytes); }
 
+int varve_io_priority(void) { return (int)syscall(SYS_ioprio_get, IOPRIO_WHO_PROCESS, 0); }
+
+int varve_set_io_priority(int priority) {
+    return (int)syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, priority);
+}
+
 int varve_set_idle_io(void) {
     // This process, by its number; the class in the bits from 13 on.
     return (int)syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, IOPRIO_PRIO_VALUE(IOPRIO_CLASS_IDLE, 0));

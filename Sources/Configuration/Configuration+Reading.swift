@@ -8,10 +8,12 @@ extension Configuration {
     /// - Parameters:
     ///   - text: the file.
     ///   - knowsTimeZone: whether the system has a time zone of that name.
+    ///   - knowsCalendar: whether systemd understands a time of its calendar.
     /// - Throws: ``ConfigurationError`` with all that is wrong.
     package init(
         parsing text: String,
-        knowsTimeZone: (String) -> Bool = { _ in true }
+        knowsTimeZone: (String) -> Bool = { _ in true },
+        knowsCalendar: (String) -> Bool = { _ in true }
     ) throws(ConfigurationError) {
         let root: TOMLNode
         do throws(TOMLError) {
@@ -30,7 +32,11 @@ extension Configuration {
             entry.end()
         }
         for (name, entry) in table.tables("jobs") {
-            if let job = Self.job(name, entry, repositories, knowsTimeZone) { jobs.append(job) }
+            let job = Self.job(name, entry, repositories, knowsTimeZone, knowsCalendar)
+            if let job {
+                refuseOtherSources(of: job, entry)
+                jobs.append(job)
+            }
         }
         if let metrics = table.table("metrics") {
             metrics.require("textfile")
@@ -43,15 +49,36 @@ extension Configuration {
         }
     }
 
+    /// A volume of a repository is one disk, whichever job backs it up.
+    private func refuseOtherSources(of job: Job, _ table: TableReader) {
+        for volume in job.volumes {
+            let other = jobs.first { other in
+                other.repository.path == job.repository.path
+                    && other.volumes.contains {
+                        $0.name == volume.name && $0.source != volume.source
+                    }
+            }
+            guard let other else { continue }
+            table.refuse(
+                "volumes",
+                "call \(volume.source) '\(volume.name)', which is another disk's name in job "
+                    + "'\(other.name)'")
+        }
+    }
+
     private static func job(
         _ name: String,
         _ table: TableReader,
         _ repositories: [Repository],
-        _ knowsTimeZone: (String) -> Bool
+        _ knowsTimeZone: (String) -> Bool,
+        _ knowsCalendar: (String) -> Bool
     ) -> Job? {
         // It becomes part of the names of units and files.
         if VolumeName(name) == nil {
             table.refuse("", "is no name of a job: 1 to 64 of A-Z a-z 0-9 . _ -")
+        }
+        if name == "watch" {
+            table.refuse("", "has a name that the units which look after all jobs have")
         }
         table.require("repository")
         let repositoryName = table.string("repository")
@@ -68,18 +95,23 @@ extension Configuration {
             }
             job.volumes.append(volume)
         }
+        if job.volumes.isEmpty, table.isThere("volumes") { table.refuse("volumes", "are none") }
         job.tags = table.strings("tags")
         if job.tags.count > 64 || !job.tags.allSatisfy({ (1...256).contains($0.utf8.count) }) {
             table.refuse("tags", "are not at most 64 texts of 1 to 256 bytes")
         }
-        job.schedule = table.table("schedule").map(schedule)
+        job.schedule = table.table("schedule").map { schedule($0, knowsCalendar) }
         job.retention = table.table("keep").map { retention($0, knowsTimeZone) }
         job.prune = table.table("prune").map(prune)
         job.check = table.table("check").map(check)
         job.bootTest = table.table("boot-test").flatMap { bootTest($0, job.volumes) }
         if let entry = table.table("hooks") { job.hooks = hooks(entry) }
         if let entry = table.table("limits") { job.limits = limits(entry) }
-        if let entry = table.table("alarm") { job.alarm = alarm(entry) }
+        if let entry = table.table("alarm") {
+            job.alarm = alarm(entry, isScheduled: job.schedule != nil)
+        } else if job.schedule != nil {
+            job.alarm.maximumAgeSeconds = Job.Alarm.standardAgeSeconds
+        }
         table.end()
         return repository == nil ? nil : job
     }
@@ -109,12 +141,20 @@ extension Configuration {
         }
     }
 
-    private static func schedule(_ table: TableReader) -> Job.Schedule {
+    private static func schedule(
+        _ table: TableReader,
+        _ knowsCalendar: (String) -> Bool
+    ) -> Job.Schedule {
         var schedule = Job.Schedule()
         table.require("on-calendar")
         schedule.calendar = table.strings("on-calendar")
+        if schedule.calendar.isEmpty, table.isThere("on-calendar") {
+            table.refuse("on-calendar", "names no time")
+        }
         for text in schedule.calendar
-        where text.isEmpty || text.contains(where: { $0.isNewline || $0 == "%" }) {
+        where text.isEmpty || text.contains(where: { $0.isNewline || "%\\\"".contains($0) })
+            || !knowsCalendar(text)
+        {
             table.refuse("on-calendar", "'\(text)' is no time in the words of systemd.time(7)")
         }
         schedule.randomizedDelaySeconds = table.duration("randomized-delay") ?? 0
@@ -191,7 +231,7 @@ extension Configuration {
         var test = name.map { Job.BootTest(volume: $0) }
         test?.everySeconds = table.duration("every") ?? 30 * 86_400
         test?.expect = table.string("expect")
-        test?.timeoutSeconds = table.duration("timeout") ?? 300
+        test?.timeoutSeconds = table.duration("timeout", atLeast: 1) ?? 300
         table.end()
         return test
     }
@@ -201,7 +241,7 @@ extension Configuration {
         hooks.before = table.commands("before")
         hooks.after = table.commands("after")
         hooks.onFailure = table.commands("on-failure")
-        hooks.timeLimitSeconds = table.duration("time-limit") ?? hooks.timeLimitSeconds
+        hooks.timeLimitSeconds = table.duration("time-limit", atLeast: 1) ?? hooks.timeLimitSeconds
         table.end()
         return hooks
     }
@@ -215,11 +255,17 @@ extension Configuration {
             } ?? false
         limits.threads = table.integer("threads", in: 1...256)
         limits.bandwidth = table.byteCount("bandwidth")
+        limits.cpuPercent = table.parsed("cpu", "share of one processor such as 50% or 150%") {
+            guard $0.hasSuffix("%"), let percent = Int($0.dropLast()),
+                (1...100_000).contains(percent)
+            else { return nil }
+            return percent
+        }
         table.end()
         return limits
     }
 
-    private static func alarm(_ table: TableReader) -> Job.Alarm {
+    private static func alarm(_ table: TableReader, isScheduled: Bool) -> Job.Alarm {
         var alarm = Job.Alarm()
         alarm.command = table.commands("command").first ?? []
         alarm.webhook = table.parsed("webhook", "address that begins with https:// or http://") {
@@ -227,9 +273,25 @@ extension Configuration {
             ["https://", "http://"].contains(where: text.hasPrefix)
                 && !text.utf8.contains(where: { $0 <= 0x20 }) ? text : nil
         }
-        alarm.maximumAgeSeconds = table.duration("max-age")
+        let standard = isScheduled ? Job.Alarm.standardAgeSeconds : nil
+        let age = table.parsed("max-age", "duration such as 3h or 2d, or 'unlimited'", Age.init)
+        alarm.maximumAgeSeconds = age.map(\.seconds) ?? standard
         table.end()
         return alarm
+    }
+}
+
+/// How old something may be: so many seconds, or as old as it likes.
+private struct Age {
+    let seconds: Int64?
+
+    init?(_ text: String) {
+        if text == "unlimited" {
+            seconds = nil
+        } else {
+            guard let count = Quantity.seconds(text), count > 0 else { return nil }
+            seconds = count
+        }
     }
 }
 

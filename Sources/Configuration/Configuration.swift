@@ -83,10 +83,16 @@ package struct Job: Hashable, Sendable {
         package var threads: Int?
         /// Bytes a second that are written to, and read from, the repository.
         package var bandwidth: UInt64?
+        /// Percent of one processor that the job's unit gets at most.
+        package var cpuPercent: Int?
     }
 
     /// Who is told of failures, and of silence.
     package struct Alarm: Hashable, Sendable {
+        /// Silence that a job with a schedule may keep when nothing is said: whoever backs up less often
+        /// says so.
+        package static let standardAgeSeconds: Int64 = 7 * 86_400
+
         package var command: [String] = []
         package var webhook: String?
         /// A volume without a snapshot for longer is not well.

@@ -44,6 +44,8 @@ final class TableReader {
         }
     }
 
+    func isThere(_ key: String) -> Bool { entries[key] != nil }
+
     func require(_ key: String) {
         if entries[key] == nil { problems.add(line, "\(title) lacks \(key)") }
     }
@@ -111,8 +113,15 @@ final class TableReader {
         return value
     }
 
-    func duration(_ key: String) -> Int64? {
-        parsed(key, "duration such as 15m, 12h or 7d", Quantity.seconds)
+    func duration(_ key: String, atLeast least: Int64 = 0) -> Int64? {
+        guard let seconds = parsed(key, "duration such as 15m, 12h or 7d", Quantity.seconds) else {
+            return nil
+        }
+        guard seconds >= least else {
+            refuse(key, "is no time at all")
+            return nil
+        }
+        return seconds
     }
 
     func byteCount(_ key: String) -> UInt64? {

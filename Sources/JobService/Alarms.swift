@@ -1,9 +1,13 @@
+internal import BlockModel
 package import Configuration
 internal import FoundationEssentials
 internal import LinuxIO
 package import Logging
 
 /// Tells people of jobs that are not well, once for each trouble, and when they are well again.
+///
+/// What was told is kept apart from the records of runs, and for each way of telling by itself: one that
+/// fails is tried again, and the other does not repeat what it said.
 package struct Alarms {
     private let records: JobRecords
     private let logger: Logger
@@ -21,60 +25,94 @@ package struct Alarms {
         let time: Int64
     }
 
-    /// Looks at a job, and tells what is new.
+    /// Kinds of trouble that were told last, by the way in which they were.
+    private struct Told: Codable, Equatable {
+        var kinds: [String: [String]] = [:]
+    }
+
+    /// Tells what is new of a job.
     ///
     /// - Parameters:
     ///   - job: which.
+    ///   - troubles: what is wrong with it now.
     ///   - now: the time.
-    /// - Returns: what is wrong with it.
-    package func look(at job: Job, now: Int64) -> [String] {
-        var record = records.read(job.name)
-        let troubles = JobHealth.troubles(
-            of: job, record, isRunning: records.isRunning(job.name), now: now)
-        // A number that grows is no news.
-        let kind = troubles.map { $0.filter { !$0.isNumber } }.joined(separator: "; ")
-        let told = record.toldTrouble ?? ""
-        guard kind != told, !job.alarm.command.isEmpty || job.alarm.webhook != nil else {
-            return troubles
+    package func tell(of job: Job, _ troubles: [Trouble], now: Int64) {
+        let before = read(job.name)
+        var told = before
+        let kinds = Set(troubles.map(\.kind))
+        for (way, arguments) in Self.ways(of: job) {
+            let known = Set(told.kinds[way] ?? [])
+            // That one of several is over is no news.
+            if kinds.isEmpty ? !known.isEmpty : !kinds.isSubset(of: known) {
+                let text =
+                    kinds.isEmpty
+                    ? "all is well again" : troubles.map(\.text).joined(separator: "; ")
+                guard
+                    run(
+                        arguments, job: job.name, event: kinds.isEmpty ? "recovered" : "trouble",
+                        text, now: now)
+                else { continue }
+            }
+            told.kinds[way] = kinds.isEmpty ? nil : kinds.sorted()
         }
-        let event = troubles.isEmpty ? "recovered" : "trouble"
-        let text = troubles.isEmpty ? "all is well again" : troubles.joined(separator: "; ")
-        if tell(job, event: event, text, now: now) {
-            record.toldTrouble = troubles.isEmpty ? nil : kind
-            try? records.write(record, of: job.name)
+        guard told != before else { return }
+        do {
+            let bytes = [UInt8](try JSONEncoder().encode(told))
+            try FileOperation.replace(path(of: job.name), with: bytes.rawSpan)
+        } catch {
+            logger.error("what was told of job '\(job.name)' may be told again: \(error)")
         }
-        return troubles
     }
 
-    private func tell(_ job: Job, event: String, _ text: String, now: Int64) -> Bool {
+    private func path(of job: String) -> String { "\(records.directory)/\(job).told" }
+
+    private func read(_ job: String) -> Told {
+        guard let text = Directory.text(of: path(of: job)) else { return Told() }
+        return (try? JSONDecoder().decode(Told.self, from: Data(text.utf8))) ?? Told()
+    }
+
+    /// The ways of telling that a job has, each with its program.
+    private static func ways(of job: Job) -> [(name: String, arguments: [String])] {
+        var ways: [(name: String, arguments: [String])] = []
+        if !job.alarm.command.isEmpty { ways.append(("command", job.alarm.command)) }
+        if let address = job.alarm.webhook {
+            ways.append(
+                (
+                    "webhook",
+                    [
+                        Program.path(of: "curl") ?? "/usr/bin/curl", "--silent", "--show-error",
+                        "--fail", "--globoff", "--proto", "=http,https", "--max-time", "30",
+                        "--output", "/dev/null", "--header", "Content-Type: application/json",
+                        "--data-binary", "@-", "--", address,
+                    ]
+                ))
+        }
+        return ways
+    }
+
+    private func run(
+        _ arguments: [String],
+        job: String,
+        event: String,
+        _ text: String,
+        now: Int64
+    ) -> Bool {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
         let message = Message(
-            job: job.name, event: event, message: text,
-            host: ProcessInfo.processInfo.hostName, time: now)
-        let json =
-            (try? encoder.encode(message)).map { String(decoding: $0, as: UTF8.self) } ?? "{}"
-        var commands: [[String]] = []
-        if !job.alarm.command.isEmpty { commands.append(job.alarm.command) }
-        if let address = job.alarm.webhook {
-            commands.append([
-                Program.path(of: "curl") ?? "/usr/bin/curl", "--silent", "--show-error", "--fail",
-                "--max-time", "30", "--output", "/dev/null", "--header",
-                "Content-Type: application/json", "--data-binary", "@-", address,
-            ])
+            job: job, event: event, message: text, host: ProcessInfo.processInfo.hostName,
+            time: now)
+        do {
+            // Told also by a run that was interrupted: that is what there is to tell.
+            try UserCommand(
+                arguments: arguments, timeLimitSeconds: 60, isInterruptible: false
+            ).run(
+                environment: ["VARVE_JOB": job, "VARVE_EVENT": event, "VARVE_MESSAGE": text],
+                input: String(decoding: try encoder.encode(message), as: UTF8.self))
+            return true
+        } catch {
+            logger.error("nobody could be told of job '\(job)': \(error)")
+            return false
         }
-        var isTold = true
-        for command in commands {
-            do {
-                try UserCommand(arguments: command, timeLimitSeconds: 60).run(
-                    environment: [
-                        "VARVE_JOB": job.name, "VARVE_EVENT": event, "VARVE_MESSAGE": text,
-                    ], input: json)
-            } catch {
-                logger.error("nobody could be told of job '\(job.name)': \(error)")
-                isTold = false
-            }
-        }
-        return isTold
     }
 }

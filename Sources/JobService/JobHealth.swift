@@ -1,6 +1,23 @@
 internal import BlockModel
 package import Configuration
 
+/// Something that is wrong with a job.
+package struct Trouble: Hashable, Sendable {
+    /// What it is about: the same for as long as it is the same trouble, whatever numbers are in its text.
+    package let kind: String
+    package let text: String
+
+    package init(_ kind: String, _ text: String) {
+        self.kind = kind
+        self.text = text
+    }
+
+    /// One whose text says what it is about; a number that grows is no news.
+    init(of step: String, _ text: String, _ reason: String) {
+        self.init("\(step): \(reason.filter { !$0.isNumber })", text)
+    }
+}
+
 /// Whether a job is well, worked out from what is known of it.
 package enum JobHealth {
     /// What is wrong; nothing when the job is well.
@@ -10,37 +27,43 @@ package enum JobHealth {
     ///   - record: what is known.
     ///   - isRunning: whether a run is under way.
     ///   - now: the time, in seconds since 1970.
-    /// - Returns: a text for each trouble.
+    /// - Returns: what is wrong.
     package static func troubles(
         of job: Job,
         _ record: JobRecord,
         isRunning: Bool,
         now: Int64
-    ) -> [String] {
-        var troubles: [String] = []
-        if !isRunning, let start = record.lastStart, start > record.lastEnd ?? 0 {
-            troubles.append("the last run was killed, or the machine stopped")
+    ) -> [Trouble] {
+        if let problem = record.problem { return [Trouble(of: "record", problem, problem)] }
+        var troubles: [Trouble] = []
+        if !isRunning, record.isUnderWay == true {
+            troubles.append(Trouble("killed", "the last run was killed, or the machine stopped"))
         } else if let error = record.error {
-            troubles.append("the last run failed: \(error)")
+            troubles.append(Trouble(of: "run", "the last run failed: \(error)", error))
         } else if record.lastEnd == nil, !isRunning {
-            troubles.append("it was never run")
+            troubles.append(Trouble("never", "it was never run"))
         }
         for volume in job.volumes {
             let name = volume.name.rawValue
             guard let time = record.volumes[name]?.snapshotTime else {
-                if record.lastEnd != nil { troubles.append("\(name) has no snapshot") }
+                if record.lastEnd != nil {
+                    troubles.append(Trouble("none \(name)", "\(name) has no snapshot"))
+                }
                 continue
             }
             guard let limit = job.alarm.maximumAgeSeconds, now - time > limit else { continue }
             troubles.append(
-                "the newest snapshot of \(name) is \(duration(now - time)) old, and "
-                    + "\(duration(limit)) are allowed")
+                Trouble(
+                    "old \(name)",
+                    "the newest snapshot of \(name) is \(duration(now - time)) old, and "
+                        + "\(duration(limit)) are allowed"))
         }
         for (verb, wanted, step) in [
             ("prune", job.prune != nil, record.prune), ("check", job.check != nil, record.check),
             ("boot test", job.bootTest != nil, record.bootTest),
         ] where wanted && !step.isGood {
-            troubles.append("the last \(verb) was not good: \(step.text)")
+            troubles.append(
+                Trouble(of: verb, "the last \(verb) was not good: \(step.text)", step.text))
         }
         return troubles
     }

@@ -30,6 +30,10 @@ package struct JobRecord: Codable, Hashable, Sendable {
         package init() {}
     }
 
+    /// Why nothing is known of the job although something was written; never written itself.
+    package var problem: String?
+    /// Whether a run began and did not come to its end, well or not.
+    package var isUnderWay: Bool?
     package var lastStart: Int64?
     package var lastEnd: Int64?
     package var lastSuccess: Int64?
@@ -42,8 +46,6 @@ package struct JobRecord: Codable, Hashable, Sendable {
     package var bootTest = Step()
     package var repositoryByteCount: UInt64?
     package var repositorySnapshotCount: Int?
-    /// What was told last of trouble, so that it is told once; nil when all was well.
-    package var toldTrouble: String?
 
     package init() {}
 }
@@ -55,16 +57,28 @@ package struct JobRecords: Sendable {
     /// - Parameter stateDirectory: that of the machine, such as `/var/lib/varve`.
     package init(stateDirectory: String) { directory = stateDirectory + "/jobs" }
 
-    /// What is known of a job; an empty record where nothing is.
+    /// What is known of a job; an empty record where nothing is, with the reason where that is not because
+    /// it was never run.
     package func read(_ job: String) -> JobRecord {
-        guard let text = Directory.text(of: "\(directory)/\(job).json", limit: 1 << 20) else {
-            return JobRecord()
+        let path = "\(directory)/\(job).json"
+        do {
+            let text = try Directory.wholeText(of: path)
+            return try JSONDecoder().decode(JobRecord.self, from: Data(text.utf8))
+        } catch {
+            var record = JobRecord()
+            guard (error as? SystemError)?.errno != SystemError.notFound else { return record }
+            record.problem =
+                error is SystemError
+                ? "what is known of it cannot be read: \(error)"
+                : "what is known of it, \(path), is damaged; the next run writes it anew"
+            return record
         }
-        return (try? JSONDecoder().decode(JobRecord.self, from: Data(text.utf8))) ?? JobRecord()
     }
 
     package func write(_ record: JobRecord, of job: String) throws {
         try Directory.makeAll(directory)
+        var record = record
+        record.problem = nil
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .prettyPrinted]
         let bytes = [UInt8](try encoder.encode(record))

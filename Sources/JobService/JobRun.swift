@@ -79,7 +79,9 @@ package final class JobRun {
         defer { withExtendedLifetime(lock) {} }
         record = records.read(job.name)
         let start = SystemClock.monotonicNanoseconds()
+        record.problem = nil
         record.lastStart = Self.now
+        record.isUnderWay = true
         try records.write(record, of: job.name)
         var failure: (any Error)?
         do {
@@ -88,11 +90,12 @@ package final class JobRun {
         } catch {
             failure = error
         }
+        record.isUnderWay = false
         record.lastEnd = Self.now
         record.seconds = Self.seconds(since: start)
         record.error = failure.map { "\($0)" }
         if failure == nil { record.lastSuccess = record.lastEnd }
-        if let reason = record.error, !Interruption.isRequested { runFailureHooks(reason) }
+        if let reason = record.error { runFailureHooks(reason) }
         try records.write(record, of: job.name)
         if let failure { throw failure }
         return record
@@ -105,6 +108,12 @@ package final class JobRun {
     }
 
     private func doAll() throws {
+        // Another job may follow in this process.
+        let (priority, zone) = (Priority.current, SystemClock.zoneSetting)
+        defer {
+            priority.restore()
+            SystemClock.restoreZone(zone)
+        }
         Priority.lower(nice: job.limits.nice, isIdle: job.limits.isIdle)
         if let zone = job.retention?.timeZone, !SystemClock.useZone(zone) {
             throw ServiceError(.usage, "this system has no time zone '\(zone)'")
@@ -157,6 +166,8 @@ package final class JobRun {
         do {
             let patience = patienceSeconds ?? self.patienceSeconds
             if let text = try patiently(patience, body) { tell(true, text) }
+            // Should this be killed, what is done is known.
+            try? records.write(record, of: job.name)
         } catch {
             tell(false, "\(error)")
             throw error
@@ -309,7 +320,7 @@ package final class JobRun {
         _ service: SnapshotService
     ) throws -> (isGood: Bool, text: String) {
         let coverage: DataCoverage = check.percent > 0 ? .percent(check.percent) : .none
-        let report = try service.check(coverage) { _, _ in }
+        let report = try service.check(coverage, workerCount: job.limits.threads) { _, _ in }
         let scope = "\(report.snapshotCount) snapshots, \(report.packsRead) packs read"
         guard report.harmCount == 0 else {
             let first = report.findings.first { !$0.isHarmless }
@@ -331,10 +342,15 @@ package final class JobRun {
         if let expect = test.expect { arguments += ["--expect", expect] }
         let command = UserCommand(
             arguments: arguments, timeLimitSeconds: test.timeoutSeconds + 120)
+        let folder = try PrivateDirectory()
+        let log = try FileHandle(folder.path + "/log", .create)
         do {
-            try command.run(environment: [:])
+            try command.run(environment: [:], log: log.descriptor)
         } catch let error as ServiceError where error.kind == .failed {
-            return (false, "\(test.volume)@latest: \(error)")
+            // What it says at its end is why.
+            let said = Directory.text(of: folder.path + "/log") ?? ""
+            let reason = said.split(separator: "\n").last.map(String.init) ?? "\(error)"
+            return (false, reason)
         }
         return (true, "\(test.volume)@latest boots")
     }
@@ -344,9 +360,15 @@ package final class JobRun {
     private func runHooks(_ hooks: [[String]], event: String, reason: String = "") throws -> String?
     {
         guard !hooks.isEmpty else { return nil }
+        // What was begun for a backup is taken back also when that is interrupted; whoever did that waits
+        // a minute for it.
+        let isFailure = event == "failure"
+        let limit = job.hooks.timeLimitSeconds
         for hook in hooks {
             let command = UserCommand(
-                arguments: hook, timeLimitSeconds: job.hooks.timeLimitSeconds)
+                arguments: hook,
+                timeLimitSeconds: Interruption.isRequested ? min(limit, 60) : limit,
+                isInterruptible: !isFailure)
             try command.run(environment: [
                 "VARVE_JOB": job.name, "VARVE_EVENT": event, "VARVE_REASON": reason,
                 "VARVE_REPOSITORY": job.repository.path,

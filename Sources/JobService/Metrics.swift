@@ -6,7 +6,7 @@ package struct Metrics {
     private var families: [(name: String, help: String, samples: [String])] = []
 
     /// - Parameter jobs: each job with what is known of it, and why it is not well.
-    package init(_ jobs: [(job: Job, record: JobRecord, troubles: [String])]) {
+    package init(_ jobs: [(job: Job, record: JobRecord, troubles: [Trouble])]) {
         for (job, record, troubles) in jobs {
             let labels = [("job", job.name)]
             add(

@@ -65,12 +65,18 @@ package struct ScheduleUnits {
             "After=local-fs.target",
             "RequiresMountsFor=\(Self.quoted(job.repository.path))", "",
             "[Service]", "Type=oneshot",
-            "ExecStart=\(execution("run", Self.quoted(job.name)))",
+            "ExecStart=\(execution("run", Self.quoted(job.name, isCommand: true)))",
             // A first backup may take long.
-            "TimeoutStartSec=infinity", "TimeoutStopSec=2min", "KillSignal=SIGTERM",
-            "SuccessExitStatus=130",
+            "TimeoutStartSec=infinity", "TimeoutStopSec=5min", "KillSignal=SIGTERM",
+            "SuccessExitStatus=130", "RuntimeDirectory=varve-\(job.name)",
         ]
-        lines += confinement(writing: [job.repository.path] + job.volumes.compactMap(\.store))
+        lines += confinement(
+            writing: [job.repository.path] + job.volumes.compactMap(\.store),
+            // Disks are read, frozen and mapped; files are read whoever they belong to.
+            capabilities: [
+                "SYS_ADMIN", "SYS_RAWIO", "SYS_NICE", "IPC_LOCK", "DAC_OVERRIDE",
+                "DAC_READ_SEARCH", "FOWNER", "CHOWN", "SETUID", "SETGID", "KILL", "MKNOD",
+            ])
         // What others see in /tmp is hidden from the unit unless the job is about it.
         let paths = [places.configuration, job.repository.path] + job.volumes.map(\.source)
         let isInTemporary = paths.contains { $0.hasPrefix("/tmp/") || $0.hasPrefix("/var/tmp/") }
@@ -79,6 +85,7 @@ package struct ScheduleUnits {
         lines.append("MemoryDenyWriteExecute=\(job.bootTest == nil ? "yes" : "no")")
         if job.limits.nice > 0 { lines.append("Nice=\(job.limits.nice)") }
         if job.limits.isIdle { lines.append("IOSchedulingClass=idle") }
+        if let percent = job.limits.cpuPercent { lines.append("CPUQuota=\(percent)%") }
         return lines.joined(separator: "\n") + "\n"
     }
 
@@ -102,7 +109,15 @@ package struct ScheduleUnits {
                 "[Service]", "Type=oneshot", "ExecStart=\(execution("status", "--notify --quiet"))",
                 // That something is wrong was told; it is no failure of this unit.
                 "SuccessExitStatus=1", "TimeoutStartSec=10min",
-            ] + confinement(writing: [])
+                "PrivateDevices=yes", "PrivateTmp=yes", "MemoryDenyWriteExecute=yes",
+            ]
+            // What tells people may belong to another user.
+            + confinement(
+                writing: [],
+                capabilities: [
+                    "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "CHOWN", "SETUID", "SETGID",
+                    "KILL",
+                ])
         return lines.joined(separator: "\n") + "\n"
     }
 
@@ -115,12 +130,12 @@ package struct ScheduleUnits {
     }
 
     private func execution(_ command: String, _ rest: String) -> String {
-        "\(Self.quoted(places.program)) \(command) --config "
-            + "\(Self.quoted(places.configuration)) \(rest)"
+        "\(Self.quoted(places.program, isCommand: true)) \(command) --config "
+            + "\(Self.quoted(places.configuration, isCommand: true)) \(rest)"
     }
 
     /// What keeps a unit from doing more than backups need.
-    private func confinement(writing: [String]) -> [String] {
+    private func confinement(writing: [String], capabilities: [String]) -> [String] {
         var paths = [places.stateDirectory, places.cacheDirectory] + writing
         if let metrics = configuration.metricsPath { paths.append(Directory.parent(of: metrics)) }
         var lines = [
@@ -128,27 +143,25 @@ package struct ScheduleUnits {
             "Environment=VARVE_CACHE_DIR=\(Self.quoted(places.cacheDirectory))",
             "UMask=0077", "NoNewPrivileges=yes", "ProtectSystem=strict", "ProtectHome=read-only",
             "ProtectHostname=yes", "ProtectClock=yes", "ProtectKernelLogs=yes",
-            "ProtectControlGroups=yes", "LockPersonality=yes", "RestrictRealtime=yes",
+            "ProtectControlGroups=yes", "ProtectKernelModules=yes", "ProtectKernelTunables=yes",
+            "RestrictNamespaces=yes", "LockPersonality=yes", "RestrictRealtime=yes",
             "RestrictSUIDSGID=yes", "SystemCallArchitectures=native",
             "SystemCallFilter=~@clock @cpu-emulation @obsolete @reboot @swap",
             "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK",
-            // Disks are read, frozen and mapped; files are read whoever they belong to.
-            "CapabilityBoundingSet=CAP_SYS_ADMIN CAP_SYS_RAWIO CAP_SYS_NICE CAP_IPC_LOCK "
-                + "CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH CAP_FOWNER CAP_CHOWN CAP_SETUID "
-                + "CAP_SETGID CAP_KILL CAP_MKNOD",
+            "CapabilityBoundingSet=" + capabilities.map { "CAP_" + $0 }.joined(separator: " "),
         ]
         for path in paths { lines.append("ReadWritePaths=-\(Self.quoted(path))") }
         return lines
     }
 
-    /// A word of a unit's line, in which nothing is expanded.
-    static func quoted(_ text: String) -> String {
+    /// A word of a unit's line, in which nothing is expanded: in that of a command, variables would be too.
+    static func quoted(_ text: String, isCommand: Bool = false) -> String {
         let escaped = text.map { character -> String in
             switch character {
             case "\\": "\\\\"
             case "\"": "\\\""
             case "%": "%%"
-            case "$": "$$"
+            case "$": isCommand ? "$$" : "$"
             default: character.isNewline ? "\\n" : String(character)
             }
         }.joined()
@@ -173,6 +186,7 @@ package struct ScheduleUnits {
                 "no job has a schedule; give one, such as [jobs.NAME.schedule] with "
                     + "on-calendar = \"hourly\"")
         }
+        try verify()
         let wanted = Set(units.map(\.name))
         try remove(installed().filter { !wanted.contains($0) }, isStarting: isStarting)
         // What a unit may write to has to be there when it begins.
@@ -189,6 +203,37 @@ package struct ScheduleUnits {
             try Self.systemctl(["enable", "--now"] + timers)
         }
         return units.map(\.name)
+    }
+
+    /// Refuses units that systemd would not take, before any is replaced.
+    private func verify() throws {
+        guard let program = Program.path(of: "systemd-analyze") else { return }
+        let folder = try PrivateDirectory()
+        for (name, text) in units {
+            let bytes = Array(text.utf8)
+            try FileOperation.replace("\(folder.path)/\(name)", with: bytes.rawSpan)
+        }
+        let log = try FileHandle(folder.path + "/log", .create)
+        let status = try Program.run(
+            [program, "verify", "--man=no"] + units.map { "\(folder.path)/\($0.name)" },
+            output: log.descriptor, errors: log.descriptor)
+        guard status == 0 else {
+            let said = Directory.text(of: folder.path + "/log") ?? ""
+            throw ServiceError(
+                .failed,
+                "systemd would not take the units, and none was written: "
+                    + said.split(separator: "\n").joined(separator: "; "))
+        }
+    }
+
+    /// Installed units that are not what would be written now.
+    package func outdated() throws -> [String] {
+        let wanted = Dictionary(uniqueKeysWithValues: units)
+        return try installed().filter { name in
+            wanted[name].map {
+                $0 != Directory.text(of: "\(places.unitDirectory)/\(name)")
+            } ?? false
+        }
     }
 
     /// Ends the timers and removes all units that were written; gives their names.

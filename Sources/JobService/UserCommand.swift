@@ -6,29 +6,36 @@ internal import SnapshotService
 package struct UserCommand {
     let arguments: [String]
     let timeLimitSeconds: Int64
+    /// Whether it is ended when this process is asked to stop.
+    var isInterruptible = true
 
     /// Runs it to its end; what it says goes to this process's standard error.
     ///
     /// - Parameters:
     ///   - environment: what it has beside the environment of this process.
     ///   - input: what it reads from its standard input.
+    ///   - log: a file that gets what it says instead.
     /// - Throws: ``ServiceError`` when it fails, or takes too long.
-    func run(environment: [String: String], input: String = "") throws {
+    func run(
+        environment: [String: String],
+        input: String = "",
+        log: Int32 = STDERR_FILENO
+    ) throws {
         let name = arguments.first ?? ""
         let pipe = try Self.descriptor(giving: input)
         let child: ChildProcess
         do {
             defer { close(pipe) }
             child = try ChildProcess(
-                arguments, environment: environment, input: pipe, output: STDERR_FILENO,
-                errors: STDERR_FILENO, isLeader: true)
+                arguments, environment: environment, input: pipe, output: log, errors: log,
+                isLeader: true)
         }
         let end = SystemClock.monotonicNanoseconds() + UInt64(timeLimitSeconds) * 1_000_000_000
         var isLate = false
         var isInterrupted = false
         while child.poll() == nil {
             isLate = SystemClock.monotonicNanoseconds() > end
-            isInterrupted = Interruption.isRequested
+            isInterrupted = isInterruptible && Interruption.isRequested
             if isLate || isInterrupted {
                 child.end()
                 break

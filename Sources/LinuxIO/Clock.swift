@@ -41,6 +41,18 @@ package enum SystemClock {
         return true
     }
 
+    /// What the environment says of the zone of local time; nil when it says nothing.
+    package static var zoneSetting: String? {
+        guard let value = unsafe getenv("TZ") else { return nil }
+        return unsafe String(cString: value)
+    }
+
+    /// Takes back what ``useZone(_:)`` did.
+    package static func restoreZone(_ setting: String?) {
+        if let setting { unsafe setenv("TZ", setting, 1) } else { unsafe unsetenv("TZ") }
+        tzset()
+    }
+
     /// Whether the system has a time zone of that name.
     package static func knowsZone(_ zone: String) -> Bool {
         let isName = zone.utf8.allSatisfy {

@@ -91,6 +91,8 @@ package enum Directory {
 
     /// The whole of a small text file, such as those under `/proc` and `/sys`; nil when it cannot
     /// be read.
+    ///
+    /// What is behind `limit` bytes is left out.
     package static func text(of path: String, limit: Int = 1 << 20) -> String? {
         guard let handle = try? FileHandle(path, .read) else { return nil }
         var bytes = [UInt8](repeating: 0, count: 4096)
@@ -101,5 +103,34 @@ package enum Directory {
             content.append(contentsOf: bytes[..<count])
         }
         return String(decoding: content, as: UTF8.self)
+    }
+
+    /// The content of a text file that is written by people.
+    ///
+    /// - Parameters:
+    ///   - path: the file.
+    ///   - limit: bytes that it may have.
+    /// - Returns: all of it.
+    /// - Throws: ``SystemError``: also for what is no file (`EISDIR`, `EINVAL`), for more than that
+    ///   (`EFBIG`), and for what is no UTF-8 (`EILSEQ`).
+    package static func wholeText(
+        of path: String,
+        limit: Int = 1 << 20
+    ) throws(SystemError) -> String {
+        let handle = try FileHandle(path, .read)
+        var content: [UInt8] = []
+        var bytes = [UInt8](repeating: 0, count: 1 << 16)
+        while true {
+            let count = unsafe Glibc.read(handle.descriptor, &bytes, bytes.count)
+            if count < 0, errno == EINTR { continue }
+            guard count >= 0 else { throw SystemError(.read, path) }
+            if count == 0 { break }
+            content.append(contentsOf: bytes[..<count])
+            guard content.count <= limit else { throw SystemError(.read, path, errno: EFBIG) }
+        }
+        guard let text = String(validating: content, as: UTF8.self) else {
+            throw SystemError(.read, path, errno: EILSEQ)
+        }
+        return text
     }
 }

@@ -39,15 +39,21 @@ package enum FileOperation {
         with bytes: RawSpan,
         mode: UInt32 = 0o600
     ) throws(SystemError) {
-        let partial = path + ".partial"
+        // Of two that write at once the last one counts.
+        let partial = path + ".partial.\(getpid())"
         guard unsafe unlink(partial) == 0 || errno == ENOENT else {
             throw SystemError(.remove, partial)
         }
-        let handle = try FileHandle(partial, .create, mode: mode)
-        guard fchmod(handle.descriptor, mode) == 0 else { throw SystemError(.open, partial) }
-        try PositionedIO.write(handle.descriptor, bytes, at: 0, subject: partial)
-        guard fsync(handle.descriptor) == 0 else { throw SystemError(.sync, partial) }
-        guard unsafe rename(partial, path) == 0 else { throw SystemError(.rename, path) }
+        do throws(SystemError) {
+            let handle = try FileHandle(partial, .create, mode: mode)
+            guard fchmod(handle.descriptor, mode) == 0 else { throw SystemError(.open, partial) }
+            try PositionedIO.write(handle.descriptor, bytes, at: 0, subject: partial)
+            guard fsync(handle.descriptor) == 0 else { throw SystemError(.sync, partial) }
+            guard unsafe rename(partial, path) == 0 else { throw SystemError(.rename, path) }
+        } catch {
+            _ = unsafe unlink(partial)
+            throw error
+        }
         try synchronizeDirectory(Directory.parent(of: path))
     }
 

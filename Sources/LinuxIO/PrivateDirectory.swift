@@ -7,8 +7,13 @@ package final class PrivateDirectory {
 
     /// Makes it where the system keeps what lives until it stops.
     package init() throws(SystemError) {
-        let runtime = unsafe getenv("XDG_RUNTIME_DIR").map { unsafe String(cString: $0) }
-        let base = geteuid() == 0 ? "/run" : runtime ?? "/tmp"
+        func setting(_ name: String) -> String? {
+            unsafe getenv(name).map { unsafe String(cString: $0) }
+        }
+        // A unit of systemd may write to the one that it was given only.
+        let ofUnit = setting("RUNTIME_DIRECTORY").map { String($0.prefix { $0 != ":" }) }
+        let base =
+            ofUnit ?? (geteuid() == 0 ? "/run" : setting("XDG_RUNTIME_DIR") ?? "/tmp")
         let template = unsafe strdup("\(base)/varve-XXXXXX")
         defer { unsafe free(template) }
         guard let template = unsafe template, unsafe mkdtemp(template) != nil else {

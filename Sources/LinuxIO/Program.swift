@@ -153,13 +153,14 @@ package final class ChildProcess {
         }
     }
 
-    /// Asks it to end, and kills it when it does not within some seconds.
+    /// Asks it to end, and kills it when it does not within some seconds; with it, what it started and left
+    /// in its session.
     package func end(seconds: Int = 10) {
         guard poll() == nil else { return }
         send(SIGTERM)
         for _ in 0..<seconds * 100 where poll() == nil { usleep(10_000) }
-        guard poll() == nil else { return }
-        send(SIGKILL)
+        // Its group is there for as long as anybody of it is.
+        if isLeader || poll() == nil { send(SIGKILL) }
         _ = wait()
     }
 }

@@ -27,6 +27,7 @@ package struct SystemError: Error, Hashable, CustomStringConvertible {
     }
 
     package static let readOnly = EROFS
+    package static let notFound = ENOENT
 
     /// The kernel's words for the error number.
     package var reason: String { unsafe String(cString: strerror(errno)) }

@@ -25,6 +25,7 @@ extension SnapshotService {
     /// Proves the repository; the scratch index lies beside the real one and is removed.
     package func check(
         _ coverage: DataCoverage,
+        workerCount: Int? = nil,
         progress: @escaping @Sendable (UInt64, UInt64) -> Void
     ) throws -> CheckReport {
         let hold = try holdForReading(purpose: "check")
@@ -42,7 +43,7 @@ extension SnapshotService {
         var check = try RepositoryCheck(repository, scratchDirectory: directory)
         var generator = SystemRandomNumberGenerator()
         let report = try check.run(
-            coverage, workerCount: Workers.standardCount, generator: &generator,
+            coverage, workerCount: workerCount ?? Workers.standardCount, generator: &generator,
             progress: progress)
         do {
             try index().learn(from: report.evidence)

@@ -55,9 +55,12 @@ enum ExampleConfiguration {
         nice = 10
         io = "idle"
         # threads = 1
+        # Of one processor, for runs by timers.
+        # cpu = "50%"
         # bandwidth = "50M"
 
-        # Who is told when something is wrong, once, and when all is well again.
+        # Who is told when something is wrong, once, and when all is well again. A job with a schedule may
+        # be silent for 7 days when nothing is said; "unlimited" is as long as it likes.
         [jobs.system.alarm]
         max-age = "6h"
         # command = ["/usr/local/bin/tell-admin"]

@@ -70,7 +70,7 @@ struct OutputOptions: ParsableArguments {
 
     /// Says on standard error what a list on standard output does not show.
     func note(_ text: String) {
-        if !json && !quiet { Terminal.writeError("varve: \(text)\n") }
+        if !json && !quiet { Terminal.writeError("varve: \(text)\n", .information) }
     }
 }
 
@@ -86,7 +86,9 @@ struct StandardErrorLog: LogHandler {
 
     func log(event: LogEvent) {
         let kind = event.level >= .warning ? "\(event.level): " : ""
-        Terminal.writeError("varve: \(kind)\(event.message)\n")
+        let importance: Terminal.Importance =
+            event.level >= .error ? .error : event.level == .warning ? .warning : .information
+        Terminal.writeError("varve: \(kind)\(event.message)\n", importance)
     }
 }
 

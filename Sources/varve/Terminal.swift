@@ -4,7 +4,30 @@ import SnapshotService
 /// Standard output and error, and the progress line on a terminal.
 enum Terminal {
     static func write(_ text: String) { write(text, to: STDOUT_FILENO) }
-    static func writeError(_ text: String) { write(text, to: STDERR_FILENO) }
+
+    /// Writes a text of whole lines to standard error.
+    static func writeError(_ text: String, _ importance: Importance = .error) {
+        guard isJournal else { return write(text, to: STDERR_FILENO) }
+        let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
+        write(
+            lines.map { $0.isEmpty ? "" : "<\(importance.rawValue)>\($0)" }
+                .joined(separator: "\n"), to: STDERR_FILENO)
+    }
+
+    /// How much a line matters, in the numbers of syslog(3).
+    enum Importance: Int {
+        case error = 3
+        case warning = 4
+        case information = 6
+    }
+
+    /// Whether standard error goes to the journal of systemd, which takes importance from a line's beginning.
+    private static let isJournal: Bool = {
+        guard let stream = getenv("JOURNAL_STREAM") else { return false }
+        var status = stat()
+        guard fstat(STDERR_FILENO, &status) == 0 else { return false }
+        return String(cString: stream) == "\(status.st_dev):\(status.st_ino)"
+    }()
 
     private static func write(_ text: String, to descriptor: Int32) {
         var text = text
@@ -113,7 +136,8 @@ enum Human {
 
     /// A number with its noun, such as `1 pack` or `4 packs`.
     static func count(_ number: some BinaryInteger, _ noun: String) -> String {
-        number == 1 ? "1 \(noun)" : "\(number) \(noun)s"
+        if number == 1 { return "1 \(noun)" }
+        return noun.hasSuffix("y") ? "\(number) \(noun.dropLast())ies" : "\(number) \(noun)s"
     }
 
     static func milliseconds(_ nanoseconds: UInt64) -> String {

@@ -17,7 +17,7 @@ import Testing
         prune = { every = "2d", max-unused = "10G", max-repack-size = "512M" }
         check = { read-data = "2.5%" }
         boot-test = { volume = "disk", every = "4w", expect = "login:", timeout = "10m" }
-        limits = { nice = 10, io = "idle", threads = 2, bandwidth = "50M" }
+        limits = { nice = 10, io = "idle", threads = 2, bandwidth = "50M", cpu = "50%" }
         alarm = { max-age = "6h", command = ["/bin/tell", "me"], webhook = "https://example.org/x" }
         [jobs.system.keep]
         last = 3
@@ -49,6 +49,7 @@ import Testing
         #expect(job.volumes.first { $0.allowsUse }?.source == "/srv/vm.img")
         #expect(job.schedule?.calendar == ["hourly", "Mon *-*-* 03:00"])
         #expect(job.schedule?.randomizedDelaySeconds == 300)
+        #expect(job.limits.cpuPercent == 50)
         #expect(job.prune?.everySeconds == 172_800 && job.prune?.maxUnused == "10G")
         #expect(job.prune?.maxRepackByteCount == 512 << 20)
         #expect(job.check?.percent == 2.5 && job.check?.everySeconds == 7 * 86_400)
@@ -97,6 +98,17 @@ import Testing
         ("[metrics]", "[metrics]\nfile = \"x\"", 26, "unknown"),
         ("[metrics]", "[metric]", 25, "unknown"),
         ("[metrics]", "[metrics", 25, ""),
+        ("\"hourly\", \"Mon", "\"every blue moon\", \"Mon", 8, "systemd.time"),
+        ("[\"hourly\"", "[\"hourly\\\\\"", 8, "systemd.time"),
+        ("time-limit = \"30s\"", "time-limit = \"0\"", 24, "no time"),
+        ("time-limit = \"30s\"", "time-limit = \"40000w\"", 24, "duration"),
+        ("[metrics]", "[jobs.watch]\nrepository = \"main\"\n[metrics]", 25, "look after"),
+        ("[metrics]", "[jobs.b]\nrepository = \"main\"\nvolumes = {}\n[metrics]", 27, "are none"),
+        (
+            "[metrics]",
+            "[jobs.b]\nrepository = \"main\"\nvolumes.disk = { source = \"/x\" }\n[metrics]", 27,
+            "another disk"
+        ),
     ]
 
     @Test("What is wrong is named, with its line", arguments: mistakes.indices)
@@ -105,7 +117,9 @@ import Testing
         let position = try #require(Self.whole.firstRange(of: from))
         let text = Self.whole.replacingCharacters(in: position, with: to)
         do {
-            _ = try Configuration(parsing: text) { !$0.hasSuffix("Nowhere") }
+            _ = try Configuration(
+                parsing: text, knowsTimeZone: { !$0.hasSuffix("Nowhere") },
+                knowsCalendar: { !$0.contains("moon") })
             Issue.record("'\(to)' was accepted")
         } catch {
             let lines = error.problems.map { "\($0)" }

@@ -2,6 +2,7 @@ import Configuration
 import Glibc
 import JobService
 import LinuxIO
+import Logging
 import TestKit
 import Testing
 
@@ -14,7 +15,7 @@ import Testing
         volumes.disk = { source = "/dev/vda" }
         schedule = { on-calendar = ["hourly", "*:0/7"], randomized-delay = "2m" }
         check = { every = "7d" }
-        limits = { nice = 7, io = "idle" }
+        limits = { nice = 7, io = "idle", cpu = "150%" }
         alarm = { max-age = "2h" }
         [jobs.b]
         repository = "main"
@@ -49,7 +50,7 @@ import Testing
         for line in [
             "ExecStart=/bin/true run --config /etc/varve/varve.toml a", "Nice=7",
             "IOSchedulingClass=idle", "ReadWritePaths=-\"/srv/back up\"", "PrivateTmp=yes",
-            "MemoryDenyWriteExecute=yes",
+            "MemoryDenyWriteExecute=yes", "RuntimeDirectory=varve-a", "CPUQuota=150%",
         ] { #expect(service.contains(line + "\n"), "\(line)") }
         let other = try #require(byName["varve-b.service"])
         #expect(other.contains("PrivateTmp=no\n") && other.contains("MemoryDenyWriteExecute=no\n"))
@@ -84,6 +85,61 @@ import Testing
         #expect(try Directory.names(in: places.unitDirectory) == ["varve-mine.service"])
     }
 
+    @Test("Units that systemd would not take are not written; those that are outdated are named")
+    func refused() throws {
+        _ = try #require(Program.path(of: "systemd-analyze"), "install the package systemd")
+        let home = try TemporaryDirectory()
+        var places = Self.places
+        places.unitDirectory = home.path + "/units"
+        places.stateDirectory = home.path + "/state"
+        places.cacheDirectory = home.path + "/cache"
+        var wrong = try Configuration(parsing: Self.text)
+        wrong.jobs[0].schedule?.calendar = ["every blue moon"]
+        #expect(throws: (any Error).self) {
+            try ScheduleUnits(wrong, places: places).install(isStarting: false)
+        }
+        #expect(try Directory.names(in: places.unitDirectory) ?? [] == [])
+        let units = ScheduleUnits(try Configuration(parsing: Self.text), places: places)
+        _ = try units.install(isStarting: false)
+        #expect(try units.outdated() == [])
+        var other = try Configuration(parsing: Self.text)
+        other.jobs[0].schedule?.calendar = ["daily"]
+        #expect(try ScheduleUnits(other, places: places).outdated() == ["varve-a.timer"])
+    }
+
+    @Test("What is new is told once, by each way on its own")
+    func alarms() throws {
+        let home = try TemporaryDirectory()
+        let records = JobRecords(stateDirectory: home.path)
+        try Directory.makeAll(records.directory)
+        var configuration = try Configuration(parsing: Self.text)
+        configuration.jobs[0].alarm.command = [
+            "/bin/sh", "-c", "echo $VARVE_EVENT: $VARVE_MESSAGE >>\(home.path)/log",
+        ]
+        // Nobody listens there: this way fails again and again.
+        configuration.jobs[0].alarm.webhook = "http://127.0.0.1:9/{x,y}"
+        let job = configuration.jobs[0]
+        var logger = Logger(label: "test")
+        logger.logLevel = .critical
+        let alarms = Alarms(records: records, logger: logger)
+        func tell(_ troubles: Trouble...) -> String {
+            try? FileOperation.remove(home.path + "/log")
+            alarms.tell(of: job, troubles, now: 5)
+            return Directory.text(of: home.path + "/log") ?? ""
+        }
+        let a = Trouble("old disk1", "disk1 is 5 h old")
+        let b = Trouble("old disk2", "disk2 is old")
+        #expect(tell() == "")
+        #expect(tell(a) == "trouble: disk1 is 5 h old\n")
+        #expect(tell(a) == "")
+        #expect(tell(Trouble("old disk1", "disk1 is 2 d 1 h old")) == "")
+        #expect(tell(a, b) == "trouble: disk1 is 5 h old; disk2 is old\n")
+        #expect(tell(b) == "")
+        #expect(tell(a) == "trouble: disk1 is 5 h old\n")
+        #expect(tell() == "recovered: all is well again\n")
+        #expect(tell() == "")
+    }
+
     @Test("A job is well when its last run succeeded and no snapshot is too old")
     func health() throws {
         let job = try #require(try Configuration(parsing: Self.text).job("a"))
@@ -92,7 +148,7 @@ import Testing
         record.lastStart = 900
         record.lastEnd = 950
         #expect(
-            JobHealth.troubles(of: job, record, isRunning: false, now: 1000) == [
+            JobHealth.troubles(of: job, record, isRunning: false, now: 1000).map(\.text) == [
                 "disk has no snapshot"
             ])
         record.volumes["disk"] = JobRecord.Volume()
@@ -102,13 +158,12 @@ import Testing
         record.check.isGood = false
         record.check.text = "lost"
         #expect(JobHealth.troubles(of: job, record, isRunning: false, now: 1000).count == 1)
-        record.lastStart = 960
+        record.isUnderWay = true
         #expect(
-            JobHealth.troubles(of: job, record, isRunning: false, now: 1000).first?.contains(
-                "killed")
-                == true)
+            JobHealth.troubles(of: job, record, isRunning: false, now: 1000).map(\.kind)
+                == ["killed", "check: lost"])
         #expect(JobHealth.troubles(of: job, record, isRunning: true, now: 1000).count == 1)
-        record.lastEnd = 970
+        record.isUnderWay = false
         record.error = "disk gone"
         #expect(JobHealth.troubles(of: job, record, isRunning: false, now: 1000).count == 2)
     }
@@ -136,8 +191,10 @@ import Testing
         record.repositoryByteCount = 42
         record.volumes["disk"] = JobRecord.Volume()
         record.volumes["disk"]?.snapshotTime = 6
-        let text = Metrics(configuration.jobs.map { ($0, record, $0.name == "a" ? [] : ["x"]) })
-            .text
+        let text = Metrics(
+            configuration.jobs.map { ($0, record, $0.name == "a" ? [] : [Trouble("x", "x")]) }
+        )
+        .text
         let lines = text.split(separator: "\n").map(String.init)
         let heads = lines.filter { $0.hasPrefix("# TYPE") }
         #expect(Set(heads).count == heads.count)
@@ -161,7 +218,8 @@ import Testing
         try records.write(record, of: "a")
         #expect(records.read("a") == record)
         try FileOperation.replace(records.directory + "/a.json", with: Array("{".utf8).span.bytes)
-        #expect(records.read("a") == JobRecord())
+        #expect(records.read("a").problem?.contains("damaged") == true)
+        #expect(records.read("a").volumes.isEmpty)
         #expect(!records.isRunning("a"))
         let lock = try records.lock("a")
         #expect(lock != nil && records.isRunning("a"))

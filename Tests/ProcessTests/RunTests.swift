@@ -78,6 +78,27 @@ import Testing
             "$VARVE" status --notify -q && exit 23
             [ "$(grep -c 'are allowed' alarms)" = 1 ] || { cat alarms; exit 24; }
             "$VARVE" restore a@latest - -q | cmp - a || exit 25
+            # A configuration that cannot be used is told, once, to those whom the last good one names.
+            cp varve.toml good; echo 'x = ' >>varve.toml
+            "$VARVE" status --notify -q 2>/dev/null; [ $? = 2 ] || exit 26
+            "$VARVE" status --notify -q 2>/dev/null; [ $? = 2 ] || exit 26
+            [ "$(grep -c 'varve.toml has 1 error' alarms)" = 1 ] || { cat alarms; exit 27; }
+            mv good varve.toml
+            # Metrics that cannot be written are no success.
+            mv metrics elsewhere
+            "$VARVE" run -q 2>errors; [ $? = 3 ] || exit 28
+            grep -q 'metrics could not be written' errors || exit 29
+            mv elsewhere metrics
+            # What is damaged, or may not be read, is not said to have never been there.
+            echo '{' >state/jobs/sys.json
+            "$VARVE" status >status && exit 30
+            grep -q 'is damaged' status || exit 31
+            "$VARVE" run -q || exit 32
+            # Neither are files that are none.
+            mkdir folder; printf '\\377' >bytes; head -c 2000000 /dev/zero | tr '\\0' '#' >long
+            for file in folder bytes long; do
+                "$VARVE" config check --config $file -q 2>errors; [ $? = 2 ] || exit 33
+            done
             """
         let result = try Child.shell(script, in: place)
         #expect(result.status == 0, "\(result.status): \(result.output) \(result.errors)")
@@ -92,6 +113,11 @@ import Testing
             cd \(place.path)
             export VARVE_CONFIG=$PWD/varve.toml VARVE_STATE_DIR=$PWD/state
             head -c 100000 /dev/urandom >a
+            pids() {
+                for p in /proc/[0-9]*; do
+                    [ "$(tr '\\0' ' ' 2>/dev/null <$p/cmdline)" != "$1 " ] || echo ${p#/proc/}
+                done
+            }
             write() {
                 printf '[repositories.m]\\npath = "%s"\\n[jobs.j]\\nrepository = "m"\\n' \
                     $PWD/repository >varve.toml
@@ -113,6 +139,41 @@ import Testing
             "$VARVE" run -q 2>errors; [ $? = 11 ] || { cat errors; exit 8; }
             grep -q 'running already' errors || exit 9
             wait $p || exit 10
+            # A run that is killed keeps what it had done, and is told of.
+            write 'exit 0'
+            echo 'after = ["/bin/sleep", "60"]' >>varve.toml; echo 'time-limit = "1m"' >more
+            sed -i 's/time-limit = "1s"/time-limit = "1m"/' varve.toml
+            "$VARVE" run -q & p=$!
+            for i in $(seq 100); do [ -n "$("$VARVE" snapshots -q)" ] && break; sleep 0.1; done
+            sleep 0.5; kill -9 $p; wait $p
+            pids '/bin/sleep 60' | xargs -r kill -9
+            "$VARVE" status >status && exit 20
+            grep -q 'was killed' status || { cat status; exit 21; }
+            grep -q 'a@2' status || { cat status; exit 22; }
+            # One that is interrupted takes back what its hooks began.
+            write 'exit 0'
+            echo 'after = ["/bin/sleep", "60"]' >>varve.toml
+            echo "on-failure = ["'"/bin/sh", "-c", "echo back >'$PWD'/back"]' >>varve.toml
+            sed -i 's/time-limit = "1s"/time-limit = "1m"/' varve.toml
+            "$VARVE" run -q 2>errors & p=$!
+            sleep 1.5; kill $p; wait $p; [ $? = 130 ] || { cat errors; exit 23; }
+            [ "$(cat back)" = back ] || exit 24
+            # What a hook left behind does not outlive its time.
+            write "trap '' TERM; sleep 61 & sleep 62"
+            "$VARVE" run -q 2>errors && exit 25
+            sleep 0.2; [ -z "$(pids 'sleep 61')$(pids 'sleep 62')" ] || exit 26
+            # What one job sets is not there for the next.
+            printf '[repositories.m]\\npath = "%s"\\n' $PWD/repository >varve.toml
+            for job in p1 p2; do
+                printf '[jobs.%s]\\nrepository = "m"\\nvolumes.%s = { source = "%s" }\\n' $job $job $PWD/a
+                printf 'hooks.before = ["/bin/sh", "-c", "echo %s $(nice) $TZ >>%s"]\\n' $job $PWD/seen
+                [ $job = p2 ] || printf 'limits.nice = 15\\nkeep = { last = 9, time-zone = "Pacific/Auckland" }\\n'
+            done >>varve.toml
+            "$VARVE" run -q || exit 27
+            if [ "$(id -u)" = 0 ]; then
+                [ "$(tail -n 1 seen)" = "p2 $(nice) ${TZ:-}" ] || [ "$(tail -n 1 seen)" = "p2 $(nice)" ] ||
+                    { cat seen; exit 28; }
+            fi
             "$VARVE" run nothing 2>/dev/null; [ $? = 2 ] || exit 11
             "$VARVE" config example >varve.toml && "$VARVE" config check -q || exit 12
             echo 'x = ' >>varve.toml

@@ -48,6 +48,8 @@ int varve_lock_is_held(int fd);
 int varve_open_direct(const char *path);
 int varve_allocate(int fd, uint64_t bytes);
 // Lets all other processes go first at disks; 0, or -1 with errno.
+int varve_io_priority(void);
+int varve_set_io_priority(int priority);
 int varve_set_idle_io(void);
 /* Attaches an open file to a free loop device, which lets go of it when nothing has it open any
  * more; gives an open descriptor of the device, and its number. */

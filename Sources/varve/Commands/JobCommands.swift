@@ -20,15 +20,32 @@ struct ConfigurationOptions: ParsableArguments {
     }
 
     /// Reads and validates it; what is wrong goes to standard error, a line each.
-    func read(_ output: OutputOptions) throws -> Configuration {
-        guard let text = Directory.text(of: path, limit: 1 << 20) else {
+    ///
+    /// - Parameters:
+    ///   - output: how it is said.
+    ///   - asksSystemd: whether systemd is asked for its opinion of times.
+    ///   - isFollowed: whether it is the one by which jobs are run and watched.
+    /// - Returns: the configuration.
+    /// - Throws: ``ServiceError`` of kind `usage` where there is anything wrong with it.
+    func read(
+        _ output: OutputOptions,
+        asksSystemd: Bool = false,
+        isFollowed: Bool = false
+    ) throws -> Configuration {
+        let text: String
+        do {
+            text = try Directory.wholeText(of: path)
+        } catch {
             throw ServiceError(
                 .usage,
-                "\(path) cannot be read; write it (see 'varve config example'), or name another "
-                    + "with --config")
+                "\(error); write it (see 'varve config example'), or name another with --config")
         }
         do throws(ConfigurationError) {
-            return try Configuration(parsing: text, knowsTimeZone: SystemClock.knowsZone)
+            let found = try Configuration(
+                parsing: text, knowsTimeZone: SystemClock.knowsZone,
+                knowsCalendar: { asksSystemd ? Self.isTime($0) : true })
+            if isFollowed { LastConfiguration.keep(text) }
+            return found
         } catch {
             for problem in error.problems {
                 if output.json {
@@ -43,6 +60,12 @@ struct ConfigurationOptions: ParsableArguments {
                 .usage,
                 "\(path) has \(Human.count(error.problems.count, "error")); nothing was done")
         }
+    }
+
+    /// Whether systemd takes a text for a time; where it is not installed, anything is.
+    private static func isTime(_ text: String) -> Bool {
+        guard let program = Program.path(of: "systemd-analyze") else { return true }
+        return (try? Program.run([program, "calendar", "--", text])) == 0
     }
 
     func jobs(_ names: [String], _ configuration: Configuration) throws -> [Job] {
@@ -99,7 +122,7 @@ struct ConfigCommand: ParsableCommand {
         }
 
         func run() throws {
-            let found = try configuration.read(output)
+            let found = try configuration.read(output, asksSystemd: true)
             if output.json {
                 JSONLine.write(
                     Summary(
@@ -142,7 +165,7 @@ struct RunCommand: ParsableCommand {
     var wait = ShortDuration(seconds: 3600)
 
     func run() throws {
-        let found = try configuration.read(output)
+        let found = try configuration.read(output, isFollowed: true)
         var failure: (any Error)?
         var failureCount = 0
         let chosen = try configuration.jobs(jobs, found)
@@ -169,8 +192,11 @@ struct RunCommand: ParsableCommand {
             JobWatch(configuration: found, output: output).look(at: job)
             if Interruption.isRequested { break }
         }
-        JobWatch(configuration: found, output: output).writeMetrics()
-        guard let failure else { return }
+        let isMeasured = JobWatch(configuration: found, output: output).writeMetrics()
+        guard let failure else {
+            if !isMeasured { throw ExitCode(Exit.partial) }
+            return
+        }
         throw ExitCode(failureCount < chosen.count ? Exit.partial : Exit.status(of: failure))
     }
 }
@@ -180,15 +206,20 @@ struct JobWatch {
     let configuration: Configuration
     let output: OutputOptions
 
-    /// Tells what is new of a job.
+    /// Tells what is new of a job; gives what is wrong with it.
     @discardableResult
-    func look(at job: Job) -> [String] {
-        Alarms(records: .standard, logger: output.logger).look(
-            at: job, now: SystemClock.now().seconds)
+    func look(at job: Job) -> [Trouble] {
+        let now = SystemClock.now().seconds
+        let troubles = JobHealth.troubles(
+            of: job, JobRecords.standard.read(job.name),
+            isRunning: JobRecords.standard.isRunning(job.name), now: now)
+        Alarms(records: .standard, logger: output.logger).tell(of: job, troubles, now: now)
+        return troubles
     }
 
-    func writeMetrics() {
-        guard let path = configuration.metricsPath else { return }
+    /// Writes metrics, if they are wanted; false when that failed, which was said then.
+    func writeMetrics() -> Bool {
+        guard let path = configuration.metricsPath else { return true }
         let now = SystemClock.now().seconds
         let jobs = configuration.jobs.map { job in
             let record = JobRecords.standard.read(job.name)
@@ -201,8 +232,34 @@ struct JobWatch {
         do {
             let bytes = Array(Metrics(jobs).text.utf8)
             try FileOperation.replace(path, with: bytes.rawSpan, mode: 0o644)
+            return true
         } catch {
-            output.logger.error("metrics could not be written: \(error)")
+            Exit.report(error, about: "metrics could not be written")
+            return false
+        }
+    }
+}
+
+/// The last configuration in which nothing was wrong: it says who is to be told when that changes.
+enum LastConfiguration {
+    private static var path: String { StateDirectory.standard.path + "/configuration.toml" }
+
+    /// Keeps it, where that is possible and it is another one than before.
+    static func keep(_ text: String) {
+        guard Directory.text(of: path) != text else { return }
+        let bytes = Array(text.utf8)
+        try? Directory.makeAll(StateDirectory.standard.path)
+        try? FileOperation.replace(path, with: bytes.rawSpan)
+    }
+
+    /// Tells everybody whom it names that the one of now cannot be used.
+    static func tell(_ error: any Error, _ output: OutputOptions) {
+        guard let text = Directory.text(of: path), let last = try? Configuration(parsing: text)
+        else { return }
+        let alarms = Alarms(records: .standard, logger: output.logger)
+        for job in last.jobs {
+            alarms.tell(
+                of: job, [Trouble("configuration", "\(error)")], now: SystemClock.now().seconds)
         }
     }
 }
@@ -248,7 +305,13 @@ struct StatusCommand: ParsableCommand {
     }
 
     func run() throws {
-        let found = try configuration.read(output)
+        let found: Configuration
+        do {
+            found = try configuration.read(output, isFollowed: notify)
+        } catch {
+            if notify { LastConfiguration.tell(error, output) }
+            throw error
+        }
         let now = SystemClock.now().seconds
         var unwell = 0
         for job in try configuration.jobs(jobs, found) {
@@ -262,16 +325,17 @@ struct StatusCommand: ParsableCommand {
             if !troubles.isEmpty { unwell += 1 }
             show(job, record, troubles, now: now)
         }
-        if notify { JobWatch(configuration: found, output: output).writeMetrics() }
-        guard unwell == 0 else { throw ExitCode(1) }
+        let isMeasured =
+            !notify || JobWatch(configuration: found, output: output).writeMetrics()
+        guard unwell == 0, isMeasured else { throw ExitCode(1) }
     }
 
-    private func show(_ job: Job, _ record: JobRecord, _ troubles: [String], now: Int64) {
+    private func show(_ job: Job, _ record: JobRecord, _ troubles: [Trouble], now: Int64) {
         let time = { (seconds: Int64?) in seconds.map { Timestamp(seconds: $0).rfc3339 } }
         guard !output.json else {
             return JSONLine.write(
                 Message(
-                    job: job.name, healthy: troubles.isEmpty, troubles: troubles,
+                    job: job.name, healthy: troubles.isEmpty, troubles: troubles.map(\.text),
                     lastStart: time(record.lastStart), lastSuccess: time(record.lastSuccess),
                     seconds: record.seconds,
                     volumes: job.volumes.map { volume in
@@ -289,7 +353,7 @@ struct StatusCommand: ParsableCommand {
             seconds.map { "\(JobHealth.duration(max(0, now - $0))) ago" } ?? "never"
         }
         output.say("\(troubles.isEmpty ? "green" : "RED  ")  \(job.name)")
-        for trouble in troubles { output.say("       \(Terminal.printable(trouble))") }
+        for trouble in troubles { output.say("       \(Terminal.printable(trouble.text))") }
         for volume in job.volumes {
             let last = record.volumes[volume.name.rawValue]
             let generation = last?.generation.map { "@\($0)" } ?? ""
@@ -350,7 +414,7 @@ struct ScheduleCommand: ParsableCommand {
         @OptionGroup var options: UnitOptions
 
         func run() throws {
-            let found = try options.configuration.read(options.output)
+            let found = try options.configuration.read(options.output, asksSystemd: true)
             let names = try options.units(found).install(isStarting: options.start)
             if options.output.json { JSONLine.write(Summary(action: "install", units: names)) }
             for name in names { options.output.say("wrote \(name)") }
@@ -378,13 +442,30 @@ struct ScheduleCommand: ParsableCommand {
 
         @OptionGroup var options: UnitOptions
 
+        private struct Status: Encodable {
+            var messageType = "summary"
+            var action = "status"
+            let units: [String]
+            let missing: [String]
+            let ofNoJob: [String]
+            let outdated: [String]
+        }
+
         func run() throws {
             let found = try options.configuration.read(options.output)
             let units = options.units(found)
             let installed = try units.installed()
             let wanted = units.units.map(\.name)
+            let outdated = try units.outdated()
             if options.output.json {
-                JSONLine.write(Summary(action: "status", units: installed))
+                JSONLine.write(
+                    Status(
+                        units: installed, missing: wanted.filter { !installed.contains($0) },
+                        ofNoJob: installed.filter { !wanted.contains($0) }, outdated: outdated))
+            }
+            for name in outdated {
+                options.output.say(
+                    "\(name) is not what the configuration says now; run 'varve schedule install'")
             }
             for name in wanted where !installed.contains(name) {
                 options.output.say("\(name) is missing; run 'varve schedule install'")
@@ -399,7 +480,7 @@ struct ScheduleCommand: ParsableCommand {
                 _ = try Program.run(
                     [program, "--no-pager", "list-timers", "--all"] + timers, output: 1, errors: 2)
             }
-            guard Set(installed) == Set(wanted) else { throw ExitCode(1) }
+            guard Set(installed) == Set(wanted), outdated.isEmpty else { throw ExitCode(1) }
         }
     }
 }
