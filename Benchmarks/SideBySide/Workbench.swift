@@ -209,6 +209,13 @@ struct VarveRepository {
         return command
     }
 
+    /// The same of a command of several words, with an index of its own.
+    func command(words: [String], cache: String) -> Command {
+        var command = Command([program] + words + ["--repo", path])
+        command.environment["VARVE_CACHE_DIR"] = cache
+        return command
+    }
+
     /// Bytes of all objects, holds aside.
     func storedByteCount() throws -> UInt64 {
         try Storage.byteCount(of: path, excluding: ["locks", "reserve"])

@@ -20,10 +20,13 @@ extension Workbench {
         try makeDatabase(path, byteCount: Self.yearVolumeByteCount, seed: options.seed ^ 0x91)
         var year = try Year(repository, path, options)
         var digests: [UInt64: Digest] = [:]
+        var early: [Use: [Measurement]] = [:]
         for hour in 1...options.generations {
             let generation = try year.capture()
             digests[generation] = try Self.digest(of: path)
             try year.forget()
+            if hour % Self.hoursBetweenPrunes == 0 { try year.prune() }
+            if hour == Self.earlyHour { early = try use(repository) }
             if hour % 500 == 0 {
                 let recent = Statistics.median(Array(year.forgetSeconds.suffix(100)))
                 report.progress(
@@ -32,6 +35,7 @@ extension Workbench {
             }
         }
         report(year)
+        if !early.isEmpty { report(early, try use(repository)) }
         var restored = 0
         for snapshot in try year.snapshots() {
             let target = scratch + "/year.out"
@@ -53,9 +57,56 @@ extension Workbench {
         report.add(
             ResultRow(
                 row: "year", work: "objects beside packs after \(options.generations) hours",
-                varve: "\(objects - packs)", note: "\(packs) packs before 'prune'"))
+                varve: "\(objects - packs)", note: "\(packs) packs, pruned each week"))
         try Storage.remove(path)
         try repository.remove()
+    }
+
+    private static let hoursBetweenPrunes = 7 * 24
+    /// When the repository is used for the first time: a month of days is kept by then.
+    private static let earlyHour = 31 * 24
+
+    /// What a repository is used for, whose time must not grow with the years.
+    private enum Use: String, CaseIterable {
+        case list = "list the snapshots"
+        case open = "open the newest (diff with itself)"
+        case rebuild = "build the index anew"
+    }
+
+    private func use(_ repository: VarveRepository) throws -> [Use: [Measurement]] {
+        var measurements: [Use: [Measurement]] = [:]
+        for use in Use.allCases {
+            let arguments =
+                switch use {
+                case .list: ["snapshots"]
+                case .open: ["diff", "disk@latest", "disk@latest"]
+                case .rebuild: ["index", "rebuild"]
+                }
+            // An index of another machine: that of the benchmark is in use.
+            let command = repository.command(
+                words: arguments, cache: scratch + "/year.cache")
+            measurements[use] = try (0..<max(5, options.pairCount)).map { _ in
+                try varve(command, use.rawValue)
+            }
+        }
+        return measurements
+    }
+
+    private func report(_ early: [Use: [Measurement]], _ late: [Use: [Measurement]]) {
+        for use in Use.allCases {
+            let (first, last) = (early[use] ?? [], late[use] ?? [])
+            let ratio =
+                Statistics.median(last.map(\.wallSeconds))
+                / Statistics.median(first.map(\.wallSeconds))
+            report.add(
+                ResultRow(
+                    row: "year", work: use.rawValue + ", after \(options.generations) hours",
+                    varve: Format.seconds(Statistics.median(last.map(\.wallSeconds))),
+                    reference: "after \(Self.earlyHour): "
+                        + Format.seconds(Statistics.median(first.map(\.wallSeconds))),
+                    ratio: ratio, note: "medians of \(last.count)",
+                    samples: ["early": first, "late": last]))
+        }
     }
 
     private static func digest(of path: String) throws -> Digest {
@@ -87,6 +138,12 @@ extension Workbench {
                 ratio: longest / Self.forgetSecondsLimit,
                 note: "\(year.mergedCount) merges in all"),
             atMost: 1)
+        report.add(
+            ResultRow(
+                row: "year", work: "one prune, median of the last 10",
+                varve: Format.seconds(Statistics.median(Array(year.pruneSeconds.suffix(10)))),
+                reference: "of the first 10: "
+                    + Format.seconds(Statistics.median(Array(year.pruneSeconds.prefix(10))))))
         let captures = year.captureSeconds
         report.add(
             ResultRow(
@@ -109,6 +166,7 @@ private struct Year {
     private let policy: RetentionPolicy
     private(set) var forgetSeconds: [Double] = []
     private(set) var captureSeconds: [Double] = []
+    private(set) var pruneSeconds: [Double] = []
     private(set) var mergedCount = 0
 
     /// The clock that only the benchmark turns.
@@ -153,6 +211,13 @@ private struct Year {
         ) { _ in }
         captureSeconds.append(Double(SystemClock.monotonicNanoseconds() - start) / 1e9)
         return summary.generation
+    }
+
+    mutating func prune() throws {
+        let start = SystemClock.monotonicNanoseconds()
+        _ = try service.prune(
+            PruneOptions(), isDryRun: false, planned: { _, _ in }, progress: { _, _ in })
+        pruneSeconds.append(Double(SystemClock.monotonicNanoseconds() - start) / 1e9)
     }
 
     mutating func forget() throws {

@@ -1,0 +1,207 @@
+internal import BlockModel
+internal import LMDB
+internal import RepositoryFormat
+
+extension Index {
+    /// Thrown where the account does not fit together.
+    struct AccountMismatch: Error {}
+
+    /// Changes to the account within one transaction.
+    struct AccountUpdate {
+        static let countsPerPage: UInt64 = 2040
+
+        private let index: Index
+        private var hasFurtherPlaces: Bool
+        private var pages: [UInt64: [UInt16]] = [:]
+        private var changedPages: Set<UInt64> = []
+        private var tallies: [UInt32: PackTally?] = [:]
+        /// Blocks whose count is still to be changed, because something that needs them lives or died.
+        private var pending: [(number: BlockNumber, change: Int)] = []
+
+        init(_ index: Index, _ transaction: borrowing Transaction) throws {
+            self.index = index
+            hasFurtherPlaces = try transaction.entryCount(of: index.tables.places) > 0
+        }
+
+        mutating func count(
+            of number: BlockNumber,
+            _ transaction: borrowing Transaction
+        ) throws -> UInt16 {
+            let page = number / Self.countsPerPage
+            if pages[page] == nil {
+                var counts = [UInt16](repeating: 0, count: Int(Self.countsPerPage))
+                try transaction.value(in: index.tables.uses, for: Key().appending(page)) { bytes in
+                    for slot in 0..<min(counts.count, bytes.byteCount / 2) {
+                        counts[slot] = bytes.littleEndian(at: 2 * slot, as: UInt16.self)
+                    }
+                }
+                pages[page] = counts
+            }
+            return pages[page]?[Int(number % Self.countsPerPage)] ?? 0
+        }
+
+        /// Counts each of the sorted `numbers` by `change`.
+        mutating func change(
+            _ numbers: ArraySlice<BlockNumber>,
+            by change: Int,
+            _ transaction: borrowing Transaction
+        ) throws {
+            var position = numbers.startIndex
+            while position < numbers.endIndex {
+                let number = numbers[position]
+                var end = position + 1
+                while end < numbers.endIndex, numbers[end] == number { end += 1 }
+                pending.append((number, change * (end - position)))
+                try settle(transaction)
+                position = end
+            }
+        }
+
+        private mutating func settle(_ transaction: borrowing Transaction) throws {
+            while let (number, change) = pending.popLast() {
+                let old = Int(try count(of: number, transaction))
+                if old == Int(UInt16.max) { continue }
+                let new = old + change
+                guard new >= 0 else { throw AccountMismatch() }
+                let page = number / Self.countsPerPage
+                pages[page]?[Int(number % Self.countsPerPage)] = UInt16(clamping: new)
+                changedPages.insert(page)
+                if (old == 0) != (new == 0) {
+                    try turn(number, by: new == 0 ? -1 : 1, transaction)
+                }
+            }
+        }
+
+        /// Tells the packs of a block, and what it is a patch of, that it lives or died.
+        private mutating func turn(
+            _ number: BlockNumber,
+            by sign: Int,
+            _ transaction: borrowing Transaction
+        ) throws {
+            let places = try talliedPlaces(of: number, transaction)
+            for place in places { try tell(place, by: sign, transaction) }
+            for prefix in try needs(of: number, at: places, transaction) {
+                pending.append((prefix, sign))
+            }
+        }
+
+        /// Where the block is: one place in each pack that has a tally.
+        private mutating func talliedPlaces(
+            of number: BlockNumber,
+            _ transaction: borrowing Transaction
+        ) throws -> [Place] {
+            guard let first = try index.entry(of: number, transaction)?.place else { return [] }
+            guard hasFurtherPlaces else {
+                return try tally(of: first.pack, transaction) == nil ? [] : [first]
+            }
+            var places: [UInt32: Place] = [:]
+            for place in try [first] + index.furtherPlaces(of: number, transaction)
+            where try tally(of: place.pack, transaction) != nil {
+                if let known = places[place.pack],
+                    (known.byteOffset, known.slot) <= (place.byteOffset, place.slot)
+                {
+                    continue
+                }
+                places[place.pack] = place
+            }
+            return Array(places.values)
+        }
+
+        /// What the block is a patch of where it is patched least; nothing where it is stored in full.
+        ///
+        /// A shallow place needs shallower ones, so that no two blocks keep each other alive.
+        private func needs(
+            of number: BlockNumber,
+            at places: [Place],
+            _ transaction: borrowing Transaction
+        ) throws -> [BlockNumber] {
+            guard let depth = places.map(\.depth).min(), depth > 0 else { return [] }
+            let packs = Set(places.filter { $0.depth == depth }.map(\.pack))
+            return try index.prefixes(of: number, transaction)
+                .filter { packs.contains($0.pack) }.map(\.prefix)
+        }
+
+        /// Runs `body`, which changes where the blocks `numbers` are, and counts anew what they need.
+        mutating func rearrange(
+            _ numbers: [BlockNumber],
+            _ transaction: borrowing Transaction,
+            _ body: (inout AccountUpdate) throws -> Void
+        ) throws {
+            var live: [BlockNumber] = []
+            for number in numbers where try count(of: number, transaction) > 0 {
+                live.append(number)
+            }
+            for number in live {
+                let places = try talliedPlaces(of: number, transaction)
+                for place in places { try tell(place, by: -1, transaction) }
+                for prefix in try needs(of: number, at: places, transaction) {
+                    pending.append((prefix, -1))
+                }
+            }
+            try body(&self)
+            hasFurtherPlaces = try transaction.entryCount(of: index.tables.places) > 0
+            // These are taken up first: what is needed as before does not die in between.
+            for number in live {
+                let places = try talliedPlaces(of: number, transaction)
+                for place in places { try tell(place, by: 1, transaction) }
+                for prefix in try needs(of: number, at: places, transaction) {
+                    pending.append((prefix, 1))
+                }
+            }
+            try settle(transaction)
+        }
+
+        private mutating func tally(
+            of pack: UInt32,
+            _ transaction: borrowing Transaction
+        ) throws -> PackTally? {
+            if let known = tallies[pack] { return known }
+            let record = index.pack(pack)
+            let found = try transaction.value(
+                in: index.tables.tallies, for: Key().appending(pack)
+            ) { value in record.flatMap { PackTally(of: $0, decoding: value) } }
+            tallies[pack] = .some(found ?? nil)
+            return found ?? nil
+        }
+
+        private mutating func tell(
+            _ place: Place,
+            by sign: Int,
+            _ transaction: borrowing Transaction
+        ) throws {
+            guard var tally = try tally(of: place.pack, transaction) else { return }
+            let share = Index.share(of: place)
+            if sign > 0 {
+                tally.liveBlockCount += 1
+                tally.liveByteCount += share
+            } else {
+                guard tally.liveBlockCount > 0, tally.liveByteCount >= share else {
+                    throw AccountMismatch()
+                }
+                tally.liveBlockCount -= 1
+                tally.liveByteCount -= share
+            }
+            tallies[place.pack] = tally
+        }
+
+        /// Enters a pack of which nothing lives yet.
+        mutating func takeIn(_ tally: PackTally) { tallies[tally.number] = tally }
+
+        /// Leaves a pack out from now on.
+        mutating func drop(_ pack: UInt32) { tallies[pack] = .some(nil) }
+
+        func flush(_ transaction: borrowing Transaction) throws {
+            for page in changedPages.sorted() {
+                var writer = ByteWriter(reserving: 2 * Int(Self.countsPerPage))
+                for count in pages[page] ?? [] { writer.append(count) }
+                try transaction.put(
+                    writer.bytes.rawSpan, in: index.tables.uses, for: Key().appending(page))
+            }
+            for (pack, tally) in tallies {
+                guard let tally else { continue }
+                try transaction.put(
+                    tally.encoded().rawSpan, in: index.tables.tallies, for: Key().appending(pack))
+            }
+        }
+    }
+}

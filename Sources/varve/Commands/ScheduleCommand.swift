@@ -1,0 +1,119 @@
+import ArgumentParser
+import Configuration
+import FoundationEssentials
+import JobService
+import LinuxIO
+import LiveVolumes
+
+struct ScheduleCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "schedule",
+        abstract: "Run jobs by timers of systemd.",
+        subcommands: [Install.self, ScheduleStatus.self, Remove.self])
+
+    struct UnitOptions: ParsableArguments {
+        @OptionGroup var configuration: ConfigurationOptions
+        @OptionGroup var output: OutputOptions
+
+        @Option(help: "Where units are written (default: /etc/systemd/system).")
+        var unitDirectory: String?
+
+        @Flag(inversion: .prefixedNo, help: "Tell systemd, and begin or end the timers.")
+        var start = true
+
+        func units(_ found: Configuration) -> ScheduleUnits {
+            let environment = ProcessInfo.processInfo.environment
+            let path = configuration.path
+            var places = ScheduleUnits.Places(
+                program: Directory.resolve("/proc/self/exe") ?? "/usr/bin/varve",
+                configuration: Directory.resolve(path) ?? path,
+                stateDirectory: StateDirectory.standard.path,
+                cacheDirectory: environment["VARVE_CACHE_DIR"] ?? "/var/cache/varve")
+            if let unitDirectory { places.unitDirectory = unitDirectory }
+            return ScheduleUnits(found, places: places)
+        }
+    }
+
+    private struct Summary: Encodable {
+        var messageType = "summary"
+        let action: String
+        let units: [String]
+    }
+
+    struct Install: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Write units for the jobs that have a schedule, and begin their timers.")
+
+        @OptionGroup var options: UnitOptions
+
+        func run() throws {
+            let found = try options.configuration.read(options.output, asksSystemd: true)
+            let names = try options.units(found).install(isStarting: options.start)
+            if options.output.json { JSONLine.write(Summary(action: "install", units: names)) }
+            for name in names { options.output.say("wrote \(name)") }
+        }
+    }
+
+    struct Remove: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "End the timers, and remove the units that were written.")
+
+        @OptionGroup var options: UnitOptions
+
+        func run() throws {
+            // What is to be removed is known by itself, whatever became of the configuration.
+            let names = try options.units(Configuration()).remove(isStarting: options.start)
+            if options.output.json { JSONLine.write(Summary(action: "remove", units: names)) }
+            for name in names { options.output.say("removed \(name)") }
+            if names.isEmpty { options.output.say("nothing was installed") }
+        }
+    }
+
+    struct ScheduleStatus: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "status", abstract: "Show the units, and when the timers are next due.")
+
+        @OptionGroup var options: UnitOptions
+
+        private struct Status: Encodable {
+            var messageType = "summary"
+            var action = "status"
+            let units: [String]
+            let missing: [String]
+            let ofNoJob: [String]
+            let outdated: [String]
+        }
+
+        func run() throws {
+            let found = try options.configuration.read(options.output)
+            let units = options.units(found)
+            let installed = try units.installed()
+            let wanted = units.units.map(\.name)
+            let outdated = try units.outdated()
+            if options.output.json {
+                JSONLine.write(
+                    Status(
+                        units: installed, missing: wanted.filter { !installed.contains($0) },
+                        ofNoJob: installed.filter { !wanted.contains($0) }, outdated: outdated))
+            }
+            for name in outdated {
+                options.output.say(
+                    "\(name) is not what the configuration says now; run 'varve schedule install'")
+            }
+            for name in wanted where !installed.contains(name) {
+                options.output.say("\(name) is missing; run 'varve schedule install'")
+            }
+            for name in installed where !wanted.contains(name) {
+                options.output.say("\(name) is of no job any more; run 'varve schedule install'")
+            }
+            let timers = installed.filter { $0.hasSuffix(".timer") }
+            if options.start, !options.output.json, !timers.isEmpty,
+                let program = Program.path(of: "systemctl")
+            {
+                _ = try Program.run(
+                    [program, "--no-pager", "list-timers", "--all"] + timers, output: 1, errors: 2)
+            }
+            guard Set(installed) == Set(wanted), outdated.isEmpty else { throw ExitCode(1) }
+        }
+    }
+}

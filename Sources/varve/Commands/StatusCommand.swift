@@ -1,0 +1,114 @@
+import ArgumentParser
+import BlockModel
+import Configuration
+import JobService
+import LinuxIO
+import SnapshotService
+
+struct StatusCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "status",
+        abstract: "Say whether all jobs are well, and why not.",
+        discussion: """
+            From what the last runs left, without reading repositories. Exit status 0 says that all \
+            is well, 1 that something is not.
+            """)
+
+    @OptionGroup var configuration: ConfigurationOptions
+    @OptionGroup var output: OutputOptions
+
+    @Argument(help: "The jobs (default: all).")
+    var jobs: [String] = []
+
+    @Flag(help: "Tell who is to be told of what is new, and write metrics.")
+    var notify = false
+
+    private struct VolumeMessage: Encodable {
+        let volume: String
+        let newestSnapshot: String?
+        let generation: UInt64?
+        let bytesStored: UInt64
+    }
+
+    private struct Message: Encodable {
+        var messageType = "job"
+        let job: String
+        let healthy: Bool
+        let troubles: [String]
+        let lastStart: String?
+        let lastSuccess: String?
+        let seconds: Double
+        let volumes: [VolumeMessage]
+        let lastPrune: String?
+        let lastCheck: String?
+        let lastBootTest: String?
+        let repositoryBytes: UInt64?
+    }
+
+    func run() throws {
+        let found: Configuration
+        do {
+            found = try configuration.read(output, isFollowed: notify)
+        } catch {
+            if notify { LastConfiguration.tell(error, output) }
+            throw error
+        }
+        let now = SystemClock.now().seconds
+        var unwell = 0
+        for job in try configuration.jobs(jobs, found) {
+            let record = JobRecords.standard.read(job.name)
+            let watch = JobWatch(configuration: found, output: output)
+            let isRunning = JobRecords.standard.isRunning(job.name)
+            let troubles =
+                notify
+                ? watch.look(at: job)
+                : JobHealth.troubles(of: job, record, isRunning: isRunning, now: now)
+            if !troubles.isEmpty { unwell += 1 }
+            show(job, record, troubles, now: now)
+        }
+        let isMeasured =
+            !notify || JobWatch(configuration: found, output: output).writeMetrics()
+        guard unwell == 0, isMeasured else { throw ExitCode(1) }
+    }
+
+    private func show(_ job: Job, _ record: JobRecord, _ troubles: [Trouble], now: Int64) {
+        let time = { (seconds: Int64?) in seconds.map { Timestamp(seconds: $0).rfc3339 } }
+        guard !output.json else {
+            return JSONLine.write(
+                Message(
+                    job: job.name, healthy: troubles.isEmpty, troubles: troubles.map(\.text),
+                    lastStart: time(record.lastStart), lastSuccess: time(record.lastSuccess),
+                    seconds: record.seconds,
+                    volumes: job.volumes.map { volume in
+                        let last = record.volumes[volume.name.rawValue]
+                        return VolumeMessage(
+                            volume: volume.name.rawValue,
+                            newestSnapshot: time(last?.snapshotTime),
+                            generation: last?.generation, bytesStored: last?.bytesStored ?? 0)
+                    },
+                    lastPrune: time(record.prune.time), lastCheck: time(record.check.time),
+                    lastBootTest: time(record.bootTest.time),
+                    repositoryBytes: record.repositoryByteCount))
+        }
+        let ago = { (seconds: Int64?) in
+            seconds.map { "\(JobHealth.duration(max(0, now - $0))) ago" } ?? "never"
+        }
+        output.say("\(troubles.isEmpty ? "green" : "RED  ")  \(job.name)")
+        for trouble in troubles { output.say("       \(Terminal.printable(trouble.text))") }
+        for volume in job.volumes {
+            let last = record.volumes[volume.name.rawValue]
+            let generation = last?.generation.map { "@\($0)" } ?? ""
+            output.say(
+                "       \(volume.name)\(generation): \(ago(last?.snapshotTime)), stored "
+                    + Human.bytes(last?.bytesStored ?? 0))
+        }
+        var steps = ["last success \(ago(record.lastSuccess))"]
+        if job.prune != nil { steps.append("pruned \(ago(record.prune.time))") }
+        if job.check != nil { steps.append("checked \(ago(record.check.time))") }
+        if job.bootTest != nil { steps.append("booted \(ago(record.bootTest.time))") }
+        if let count = record.repositoryByteCount {
+            steps.append("repository \(Human.bytes(count))")
+        }
+        output.say("       \(steps.joined(separator: ", "))")
+    }
+}
