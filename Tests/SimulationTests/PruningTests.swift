@@ -239,6 +239,55 @@ import Testing
         }
     }
 
+    @Test(
+        "A block that two machines stored, as a patch and in full, stays whatever goes",
+        arguments: 0..<12)
+    func twice(variant: Int) throws {
+        let store = MemoryStore()
+        let lab = try Self.makeLab(store)
+        var generator = SeededGenerator(seed: UInt64(variant) + 77)
+        let x = generator.bytes(4096)
+        var y = x
+        y[1000] ^= 1
+        func image(_ parts: [UInt8]...) -> [UInt8] { parts.flatMap { $0 } }
+        let (v, w) = (lab.volume, try #require(VolumeName("other")))
+        let rest = generator.bytes(4096)
+        func some(_ count: Int) -> [UInt8] { generator.bytes(4096 * count) }
+        var images: [VolumeName: [UInt8]] = [:]
+        func capture(_ volume: VolumeName, _ bytes: [UInt8]) throws {
+            lab.volume = volume
+            try lab.capture(bytes)
+            images[volume] = bytes
+        }
+        try capture(v, image(x, some(4), rest))
+        let before = store.objects
+        try capture(v, image(y, some(4), rest))
+        // The other machine does not see yet what this one has just stored.
+        let mine = store.objects.filter { before[$0.key] == nil && $0.key.hasPrefix("packs/") }
+        for name in mine.keys { store.objects[name] = nil }
+        lab.deleteIndex()
+        try capture(w, image(some(1), y))
+        store.objects.merge(mine) { $1 }
+        if variant % 2 == 0 { lab.deleteIndex() }
+        if variant % 3 > 0 { try capture(v, image(y, some(4), rest)) }
+        if variant % 3 > 1 { try capture(w, image(some(1), y)) }
+        for volume in [v, w] {
+            lab.volume = volume
+            try lab.forget(try lab.timeline().snapshots.dropLast().map(\.id), isThorough: true)
+        }
+        #expect(try lab.check().findings == [])
+        if variant % 4 > 1 { lab.deleteIndex() }
+        for _ in 0..<3 {
+            #expect(try lab.prune(Self.everything).damagedPacks == [])
+            #expect(try lab.check().findings == [])
+            lab.deleteIndex()
+        }
+        for volume in [v, w] {
+            lab.volume = volume
+            #expect(try lab.restore(try #require(lab.timeline().tip)) == images[volume])
+        }
+    }
+
     @Test("A block that cannot be read keeps its pack, and what hides a delta keeps everything")
     func damage() throws {
         let store = MemoryStore()

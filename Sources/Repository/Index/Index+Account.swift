@@ -418,6 +418,8 @@ extension Index {
         let isLive: Bool
         /// Its places in packs that stay.
         let elsewhere: [Place]
+        /// Its places in those that go, the shallowest first.
+        let leaving: [Place]
     }
 
     /// The blocks of `digests`, in their order; `leaving` are the packs that go.
@@ -428,11 +430,13 @@ extension Index {
         try environment.write { transaction in
             var update = try AccountUpdate(self, transaction)
             return try numbers(of: digests, transaction).map { number in
-                AccountedBlock(
+                let places = try places(of: number, transaction)
+                return AccountedBlock(
                     number: number, isLive: try update.count(of: number, transaction) > 0,
-                    elsewhere: try places(of: number, transaction).filter {
+                    elsewhere: places.filter {
                         !leaving.contains($0.pack) && pack($0.pack)?.isRotten($0) == false
-                    })
+                    },
+                    leaving: places.filter { leaving.contains($0.pack) })
             }
         }
     }

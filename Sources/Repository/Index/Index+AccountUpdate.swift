@@ -85,7 +85,7 @@ extension Index {
             }
         }
 
-        /// Where the block is: one place in each pack that has a tally.
+        /// Where the block is: in each pack that has a tally, its shallowest place.
         private mutating func talliedPlaces(
             of number: BlockNumber,
             _ transaction: borrowing Transaction
@@ -98,7 +98,8 @@ extension Index {
             for place in try [first] + index.furtherPlaces(of: number, transaction)
             where try tally(of: place.pack, transaction) != nil {
                 if let known = places[place.pack],
-                    (known.byteOffset, known.slot) <= (place.byteOffset, place.slot)
+                    (known.depth, known.byteOffset, known.slot)
+                        <= (place.depth, place.byteOffset, place.slot)
                 {
                     continue
                 }

@@ -212,12 +212,18 @@ extension Index {
             try addPlace(blocks[position].place, to: number, transaction)
         }
         var adder = try Adder(self, transaction)
-        var added: Set<Digest> = []
+        var added: [Digest: BlockNumber] = [:]
+        var again: [(number: BlockNumber, place: Place)] = []
         for position in blocks.indices where known[position] == nil {
             let (digest, place) = blocks[position]
-            guard added.insert(digest).inserted else { continue }
-            _ = try adder.add(digest, place, transaction)
+            if let number = added[digest] {
+                again.append((number, place))
+            } else {
+                added[digest] = try adder.add(digest, place, transaction)
+            }
         }
         try adder.flush(transaction)
+        // A pack may hold a block twice, as a patch and in full.
+        for (number, place) in again { try addPlace(place, to: number, transaction) }
     }
 }

@@ -57,13 +57,11 @@ final class Repacker {
             var needed: [Int] = []
             for slot in slots {
                 let place = Place(pack: tally.number, frame: frame, slot: slot - slots.lowerBound)
-                guard needsCopy(blocks[slot], place, table.digests[slot]) else { continue }
-                do {
-                    try reader.prove(place, table.digests[slot], scratch: scratch)
-                    needed.append(slot)
-                } catch {
-                    // Its pack stays, for whoever can mend it.
-                    isWhole = false
+                switch need(of: blocks[slot], at: place, table.digests[slot]) {
+                case .copy: needed.append(slot)
+                case .nothing: break
+                // Its pack stays, for whoever can mend it.
+                case .help: isWhole = false
                 }
             }
             if needed.isEmpty {
@@ -84,18 +82,34 @@ final class Repacker {
     /// Makes all that was copied durable, and known to the index.
     func finish() throws { try copier.finish() }
 
-    private func needsCopy(
-        _ block: Index.AccountedBlock,
-        _ place: Place,
+    /// What is to be done about a block at a place that goes.
+    private enum Need {
+        case nothing, copy
+        /// It lives, and cannot be read.
+        case help
+    }
+
+    /// Of several places that go, one that can be read is copied, the shallowest: what deeper ones are
+    /// patches of may be dead for its sake.
+    private func need(
+        of block: Index.AccountedBlock,
+        at place: Place,
         _ digest: Digest
-    ) -> Bool {
-        guard block.isLive else { return false }
-        if let depth = copied[digest], depth <= place.depth { return false }
-        // What patches of it rely on is a place that is no deeper than this one.
-        for other in block.elsewhere where other.depth <= place.depth {
-            if (try? reader.prove(other, digest, scratch: scratch)) != nil { return false }
+    ) -> Need {
+        guard block.isLive else { return .nothing }
+        if copied[digest] != nil { return .nothing }
+        let best = block.leaving.first { isReadable($0, digest) }
+        // What patches of it rely on is a place that is no deeper than the best.
+        let depth = best?.depth ?? place.depth
+        if block.elsewhere.contains(where: { $0.depth <= depth && isReadable($0, digest) }) {
+            return .nothing
         }
-        return true
+        guard let best else { return .help }
+        return best == place ? .copy : .nothing
+    }
+
+    private func isReadable(_ place: Place, _ digest: Digest) -> Bool {
+        (try? reader.prove(place, digest, scratch: scratch)) != nil
     }
 
     private func copyWhole(
