@@ -214,7 +214,7 @@ let package = Package(
         ),
         .testTarget(
             name: "ProcessTests",
-            dependencies: ["LinuxIO", "SimulationSupport", "TestKit", "varve"],
+            dependencies: ["LMDB", "LinuxIO", "SimulationSupport", "TestKit", "varve"],
             swiftSettings: common
         ),
         .target(

@@ -304,6 +304,8 @@ package enum UnusedShare: Hashable, Sendable {
     package init?(_ text: String) {
         if text == "unlimited" {
             self = .unlimited
+        } else if text == "0" {
+            self = .bytes(0)
         } else if text.hasSuffix("%") {
             guard let percent = Double(text.dropLast()), (0...100).contains(percent) else {
                 return nil

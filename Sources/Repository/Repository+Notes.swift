@@ -174,6 +174,14 @@ extension Repository {
             on: snapshot, of: volume, identifiers: identifiers)
     }
 
+    /// Takes back that a snapshot was forgotten, where somebody said so.
+    func show(_ snapshot: SnapshotID, of volume: VolumeName) throws {
+        for (id, name, note) in try notes(of: volume)
+        where id == snapshot && note?.kind == .forgotten {
+            try store.delete(name, .durable)
+        }
+    }
+
     /// Gives a snapshot other tags than it has.
     package func setTags(
         _ tags: [String],

@@ -54,6 +54,14 @@ extension Repository {
         return listings.values.sorted { $0.volume < $1.volume }
     }
 
+    /// Names of all deltas, of all volumes.
+    package func deltaNames() throws -> Set<String> {
+        Set(
+            try store.list(ObjectNames.volumes).map(\.name).filter {
+                if case .delta = ObjectNames.parse(volumeEntry: $0)?.1 { true } else { false }
+            })
+    }
+
     /// The timeline of one volume; empty when the repository has none of it.
     package func timeline(
         of volume: VolumeName,

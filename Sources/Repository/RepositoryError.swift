@@ -9,6 +9,8 @@ package struct RepositoryError: Error, CustomStringConvertible {
         case notFound
         case ambiguous
         case unsupported
+        /// The index, which can be built anew.
+        case index
         case failed
     }
 

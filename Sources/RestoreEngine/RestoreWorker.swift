@@ -42,7 +42,9 @@ final class RestoreWorker {
 
     func run(_ failure: SharedFailure) throws {
         while let stretch = try plan.next() {
-            if Interruption.isRequested || failure.hasFailed { throw RestoreInterrupted() }
+            if Interruption.isRequested { throw RestoreInterrupted() }
+            // Another's failure is told by itself.
+            if failure.hasFailed { return }
             switch target {
             case .stream: try stream(stretch)
             case .fresh(let volume): try writeAll(stretch, volume)
@@ -58,7 +60,7 @@ final class RestoreWorker {
     private func stream(_ stretch: RestorePlan.Stretch) throws {
         buffer.zero(0..<stretch.slots.count * size)
         try decode(stretch, dataSlots(of: stretch))
-        guard turnstile.wait(for: stretch.ticket) else { throw RestoreInterrupted() }
+        guard turnstile.wait(for: stretch.ticket) else { throw StoppedForOthers() }
         let count = byteCount(of: stretch.slots, in: stretch)
         let buffer = buffer
         try PositionedIO.writeStream(
@@ -201,3 +203,6 @@ final class RestoreWorker {
         return runs
     }
 }
+
+/// Another worker failed or was interrupted, and says so itself.
+struct StoppedForOthers: Error {}

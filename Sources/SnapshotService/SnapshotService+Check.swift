@@ -80,6 +80,12 @@ extension SnapshotService {
     )] {
         let hold = try holdForReading(purpose: "stats")
         defer { withExtendedLifetime(hold) {} }
+        return try whileListed { try costsAsListed() }
+    }
+
+    private func costsAsListed() throws -> [(
+        volume: VolumeName, snapshot: Timeline.Snapshot, cost: SnapshotCost
+    )] {
         let index = try currentIndex()
         let timelines = try timelines()
         _ = try index.bringAccountForward(

@@ -27,17 +27,20 @@ extension SnapshotService {
             try other.hold(.repository, .shared, purpose: "copy"),
             try other.hold(.volume(volume), .exclusive, purpose: "copy \(volume)"),
         ]
-        guard let timeline = try timelines(volume).first else { return CopySummary() }
         let copy = try SnapshotCopy(
             from: repository, try currentIndex(), to: other.repository, try other.currentIndex(),
             holds: holds, identifiers: RandomIdentifiers(), now: Moment.now)
-        let snapshots = timeline.snapshots.filter { chosen?.contains($0.id) ?? true }
-        try copy.run(
-            snapshots, of: timeline,
-            progress: {
-                progress($0)
-                try? reading?.renew(now: Moment.now())
-            }, done: done)
+        let snapshots = try whileListed {
+            guard let timeline = try timelines(volume).first else { return [Timeline.Snapshot]() }
+            let snapshots = timeline.snapshots.filter { chosen?.contains($0.id) ?? true }
+            try copy.run(
+                snapshots, of: timeline,
+                progress: {
+                    progress($0)
+                    try? reading?.renew(now: Moment.now())
+                }, done: done)
+            return snapshots
+        }
         try copyWords(on: snapshots, of: volume, to: other)
         return copy.summary
     }

@@ -39,7 +39,7 @@ extension SnapshotService {
         let prune = Prune(
             repository: repository, index: try currentIndex(), options: options,
             identifiers: RandomIdentifiers(), now: Moment.now)
-        let plan = try prune.plan()
+        let plan = try whileListed { try prune.plan() }
         if let count = prune.accountReport.differenceCount, count > 0 {
             logger.warning(
                 "the account of needed blocks was wrong for \(count) packs, and was made anew")

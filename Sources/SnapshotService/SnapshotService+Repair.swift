@@ -1,6 +1,7 @@
 package import BlockModel
 internal import LinuxIO
 internal import Logging
+internal import ObjectStore
 package import Repository
 internal import RepositoryFormat
 internal import VolumeAccess
@@ -57,6 +58,13 @@ extension SnapshotService {
         progress: @escaping @Sendable (UInt64, UInt64) -> Void
     ) throws -> RepairSummary {
         try repository.requireWritable()
+        for other in others where other.repository.blockSize != repository.blockSize {
+            throw ServiceError(
+                .failed,
+                "\(other.repository.store.location) has blocks of another size, and none of them is "
+                    + "one of this repository's; name a repository with blocks of "
+                    + "\(repository.blockSize.byteCount) bytes")
+        }
         let sources = try options.sources.map { try VolumeSource(path: $0, allowsUse: true) }
         let hold = try hold(.repository, .shared, purpose: "repair")
         defer { withExtendedLifetime(hold) {} }
@@ -64,8 +72,15 @@ extension SnapshotService {
         defer { withExtendedLifetime(readings) {} }
 
         var summary = RepairSummary()
-        try mendPaths(others, hold, options, &summary)
-        try mendIndex(&summary)
+        do {
+            try mendPaths(others, hold, options, &summary)
+            try mendIndex(&summary)
+        } catch let error as RepositoryError where error.kind == .index {
+            // What it has wrong is of no help: it is built anew, and others may know more.
+            _ = try rebuildIndex()
+            summary.indexWasRebuilt = true
+            try mendPaths(others, hold, options, &summary)
+        }
         let report = try check(.all, progress: progress)
         let stillLost = try mendBlocks(report, others, sources, hold, &summary)
         try noteLacks(of: stillLost, &summary)
@@ -100,8 +115,7 @@ extension SnapshotService {
             let own = try self.hold(.volume(volume), .exclusive, purpose: "repair \(volume)")
             let index = try currentIndex()
             let copies = try others.compactMap { other -> (SnapshotCopy, Timeline)? in
-                guard other.repository.blockSize == repository.blockSize,
-                    other.repository.identity.id != repository.identity.id,
+                guard other.repository.identity.id != repository.identity.id,
                     let there = try other.timelines(volume).first
                 else { return nil }
                 let copy = try SnapshotCopy(
@@ -129,7 +143,7 @@ extension SnapshotService {
         do {
             let index = try currentIndex()
             isSound = try timelines().allSatisfy { try index.isSound($0) }
-        } catch let error as RepositoryError where error.kind == .damaged {
+        } catch let error as RepositoryError where error.kind == .damaged || error.kind == .index {
             isSound = false
         }
         guard !isSound else { return }

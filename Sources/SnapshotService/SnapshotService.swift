@@ -75,6 +75,24 @@ package final class SnapshotService {
         try repository.timelines(volume, cache: try? index())
     }
 
+    /// Runs what lists volumes and reads their deltas: again, where somebody who forgets snapshots has
+    /// deleted some of them in between.
+    func whileListed<Result>(_ body: () throws -> Result) throws -> Result {
+        var listed = try repository.deltaNames()
+        for _ in 0..<Self.listingLimit {
+            do {
+                return try body()
+            } catch let error as RepositoryError where error.kind == .damaged {
+                let now = try repository.deltaNames()
+                guard !listed.isSubset(of: now) else { throw error }
+                listed = now
+            }
+        }
+        return try body()
+    }
+
+    private static let listingLimit = 20
+
     // MARK: Holds
 
     /// Takes a hold; a repository that cannot be written is read without one.

@@ -85,6 +85,12 @@ import Testing
         for arguments in [["d@3"], ["d@latest"], ["d@77"]] {
             #expect(try Child.run(["forget"] + arguments, in: place).status == 1, "\(arguments)")
         }
+        #expect(try varve("tag", "d@1", "d@77", "--add", "x").status == 1)
+        #expect(try varve("tag", "d@1", "--add", "a\nb").status == 2)
+        #expect(try !varve("snapshots", "--json").output.contains("\"x\""))
+        for limit in ["0", "0%"] {
+            #expect(try varve("prune", "--dry-run", "--max-unused", limit).status == 0)
+        }
         for arguments in [
             [], ["d@1", "--keep-last", "3"], ["--keep-last", "-1"], ["--keep-within", "3"],
             ["--keep-last", "1", "--time-zone", "Moon/Base"], ["--keep-last", "0"],
@@ -135,6 +141,10 @@ import Testing
                 "$VARVE" restore d@latest - 2>errors | cmp - image || { cat errors; exit 3; }
                 "$VARVE" check >report 2>&1 || { cat report; exit 4; }
                 "$VARVE" snapshots -q >list 2>&1 || { cat list; exit 5; }
+                "$VARVE" stats --snapshots -q >list 2>&1 || { cat list; exit 10; }
+                "$VARVE" prune -n -q >list 2>&1 || { cat list; exit 11; }
+                rm -rf copy; "$VARVE" init -r copy -q
+                "$VARVE" copy --from-repo repository -r copy -q >list 2>&1 || { cat list; exit 12; }
             done
             wait $f
             unset VARVE_CACHE_DIR; export VARVE_CACHE_DIR=\(place.cache)

@@ -1,4 +1,5 @@
 import Foundation
+import LMDB
 import SimulationSupport
 import TestKit
 import Testing
@@ -72,6 +73,22 @@ import Testing
         try expectWhole([1, 2, 3, 4])
     }
 
+    @Test("An index that does not fit together is built anew")
+    func index() throws {
+        let names = try FileManager.default.contentsOfDirectory(atPath: place.cache)
+        let directory = try #require(names.first { $0.count == 32 })
+        do {
+            let environment = try Environment(
+                path: "\(place.cache)/\(directory)/index.mdb", tableLimit: 17)
+            try environment.write { try $0.clear(try $0.table("numbers")) }
+        }
+        #expect(try varve("restore", "d@2", place.path + "/two").status == 1)
+        let result = try varve("repair")
+        #expect(result.status == 0, "\(result.errors)")
+        #expect(result.output.contains("built anew"))
+        try expectWhole([1, 2, 3, 4])
+    }
+
     @Test("Blocks of a lost pack are marked as lacking, until a disk that has them is named")
     func pack() throws {
         let packs = try names("packs").filter { $0.split(separator: "/").count == 3 }
@@ -105,6 +122,8 @@ import Testing
         for name in try names("volumes") where !name.contains("newest") { try remove(name) }
         try FileManager.default.removeItem(atPath: place.cache)
         #expect(try varve("repair", "--from-repo", place.path + "/nothing").status == 10)
+        #expect(try varve("init", "-r", place.path + "/small", "--block-size", "4K").status == 0)
+        #expect(try varve("repair", "--from-repo", place.path + "/small").status == 1)
         #expect(try varve("repair", "--from", place.path + "/nothing").status == 1)
         // The marker tells of the newest only, and of that the other has all.
         let result = try varve("repair", "--from-repo", other)

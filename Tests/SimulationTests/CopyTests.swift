@@ -34,6 +34,35 @@ import Testing
         return lab
     }
 
+    @Test("What was forgotten there is shown again when it is copied again")
+    func shownAgain() throws {
+        let (store, otherStore) = (MemoryStore(), MemoryStore())
+        let lab = try Self.makeLab(store)
+        let other = try Self.makeOther(otherStore)
+        var generator = SeededGenerator(seed: 4)
+        var image = generator.bytes(400_000)
+        for number in 1...3 {
+            image[number * 5000] ^= 1
+            try lab.capture(image)
+        }
+        let snapshots = try lab.timeline().snapshots
+        try lab.copy(snapshots, to: other)
+        // The base waits to be merged.
+        try other.forget([snapshots[0].id])
+        #expect(try other.timeline().snapshots.count == 2)
+        #expect(try other.timeline().forgotten.count == 1)
+        #expect(try lab.copy(snapshots, to: other).copiedCount == 1)
+        #expect(try other.timeline().snapshots == snapshots)
+        // Only the note is left of one.
+        try other.forget([snapshots[1].id], isThorough: true)
+        try other.repository.hide(
+            [snapshots[1].id], of: try other.timeline(), time: other.time,
+            identifiers: SeededIdentifiers(seed: 4))
+        #expect(try lab.copy(snapshots, to: other).copiedCount == 1)
+        #expect(try other.restoreAll() == lab.restoreAll())
+        #expect(try other.check().findings == [])
+    }
+
     @Test(
         "Whatever is chosen is there afterwards, bit for bit, with its id",
         arguments: 0..<8 as Range<UInt64>)

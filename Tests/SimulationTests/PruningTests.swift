@@ -1,4 +1,5 @@
 import BlockModel
+import LMDB
 import ObjectStore
 import Repository
 import RepositoryFormat
@@ -286,6 +287,88 @@ import Testing
             lab.volume = volume
             #expect(try lab.restore(try #require(lab.timeline().tip)) == images[volume])
         }
+    }
+
+    /// Changes a bit in the value of some row of a table, or removes the row; false for an empty table.
+    private static func harm(
+        _ name: String,
+        in directory: String,
+        _ generator: inout SeededGenerator
+    ) throws -> Bool {
+        let environment = try Environment(path: directory + "/index.mdb", tableLimit: 17)
+        let isDuplicates = ["digests", "places", "prefixes"].contains(name)
+        return try environment.write { transaction in
+            let table = try transaction.table(name, options: isDuplicates ? .fixedDuplicates : [])
+            let rows = try transaction.withCursor(over: table) { cursor in
+                var rows: [(key: [UInt8], value: [UInt8])] = []
+                func row(_ key: RawSpan, _ value: RawSpan) -> (key: [UInt8], value: [UInt8]) {
+                    ([UInt8](copying: key), [UInt8](copying: value))
+                }
+                var next = try cursor.first(row)
+                while let found = next {
+                    rows.append(found)
+                    next = try cursor.next(row)
+                }
+                return rows
+            }
+            guard let row = rows.randomElement(using: &generator) else { return false }
+            var key = Key()
+            for byte in row.key { key = key.appending(byte) }
+            if isDuplicates {
+                try transaction.remove(row.value.span.bytes, for: key, from: table)
+            } else {
+                try transaction.remove(key, from: table)
+            }
+            guard Int.random(in: 0..<3, using: &generator) > 0 else { return true }
+            var value = row.value
+            value[Int.random(in: 0..<value.count, using: &generator)] ^=
+                1 << UInt8.random(in: 0..<8, using: &generator)
+            try transaction.put(value.span.bytes, in: table, for: key)
+            return true
+        }
+    }
+
+    @Test(
+        "An index that rotted makes prune stop, or count anew, and never delete what is needed",
+        arguments: ["uses", "tallies", "prefixes", "counted", "numbers", "digests", "places"])
+    func rottenIndex(table: String) throws {
+        let store = MemoryStore()
+        let lab = try Self.makeLab(store)
+        var model = ImageModel(byteCount: 120_000, seed: 91)
+        for _ in 0..<9 {
+            for _ in 0..<3 { model.change() }
+            try lab.capture(model.bytes)
+        }
+        let victims = try lab.timeline().snapshots.prefix(7)
+        try lab.prune()
+        try lab.forget(victims.map(\.id), isThorough: true)
+        lab.closeIndex()
+        let sound = store.objects
+        let index = try lab.contents(of: lab.indexDirectory + "/index.mdb")
+        var expected: [[UInt8]] = []
+        var generator = SeededGenerator(seed: 92)
+        var stoppedCount = 0
+        for round in 0..<40 {
+            store.objects = sound
+            try lab.replaceIndex(with: index)
+            if round == 0 {
+                expected = try lab.restoreAll()
+                lab.closeIndex()
+            }
+            guard try Self.harm(table, in: lab.indexDirectory, &generator) else { continue }
+            lab.seed += 1
+            do {
+                try lab.prune(Self.everything)
+            } catch {
+                stoppedCount += 1
+            }
+            // Whatever the index says: the repository alone is asked.
+            lab.deleteIndex()
+            #expect(try lab.restoreAll() == expected, "\(table) \(round)")
+            try lab.prune(Self.everything)
+            #expect(try lab.check().findings == [], "\(table) \(round)")
+        }
+        if ["numbers", "digests"].contains(table) { #expect(stoppedCount > 0) }
     }
 
     @Test("A block that cannot be read keeps its pack, and what hides a delta keeps everything")

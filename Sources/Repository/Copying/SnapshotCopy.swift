@@ -38,6 +38,8 @@ package final class SnapshotCopy {
     private let reader: BlockReader
     private let scratch: AlignedBuffer
     package private(set) var summary = CopySummary()
+    private var copied: Set<SnapshotID> = []
+    private var known: Set<SnapshotID> = []
     package var packByteTarget = Format.packByteTarget
     package var partByteLimit = Format.partByteLimit
 
@@ -85,7 +87,7 @@ package final class SnapshotCopy {
         scratch = try AlignedBuffer(byteCount: source.blockSize.byteCount)
     }
 
-    /// Copies those of `snapshots` that the other repository lacks.
+    /// Copies those of `snapshots` that the other repository lacks; may be run again with another listing.
     ///
     /// - Parameters:
     ///   - snapshots: snapshots of the timeline, oldest first.
@@ -109,8 +111,15 @@ package final class SnapshotCopy {
                     "volume '\(timeline.volume)' in \(target.store.location) has damage, and nothing "
                         + "is copied over it; run 'varve check'")
             }
-            if (there.snapshots + there.forgotten).contains(where: { $0.id == snapshot.id }) {
-                summary.knownCount += 1
+            if there.snapshot(snapshot.id) != nil {
+                if !copied.contains(snapshot.id) { known.insert(snapshot.id) }
+                summary.knownCount = known.count
+                continue
+            }
+            // One that is wanted again is shown again.
+            try target.show(snapshot.id, of: timeline.volume)
+            if there.forgotten.contains(where: { $0.id == snapshot.id }) {
+                count(snapshot, done)
                 continue
             }
             guard !there.isReached(snapshot.generation) else {
@@ -120,9 +129,14 @@ package final class SnapshotCopy {
                         + "\(snapshot.generation): it is another volume, and the two cannot be one")
             }
             try copy(snapshot, of: timeline, to: there, progress)
-            summary.copiedCount += 1
-            done(snapshot)
+            count(snapshot, done)
         }
+    }
+
+    private func count(_ snapshot: Timeline.Snapshot, _ done: (Timeline.Snapshot) -> Void) {
+        copied.insert(snapshot.id)
+        summary.copiedCount = copied.count
+        done(snapshot)
     }
 
     private func copy(

@@ -25,6 +25,8 @@ extension Repository {
         identifiers: any IdentifierSource
     ) throws {
         try requireWritable()
+        // What an index remembers of the listing is not asked: the deltas are.
+        if !snapshots.isEmpty { try requireSound(try self.timeline(of: timeline.volume)) }
         for snapshot in snapshots {
             guard snapshot != timeline.tip?.id else {
                 throw RepositoryError(
@@ -66,12 +68,7 @@ extension Repository {
         var summary = RemovalSummary()
         while true {
             let timeline = try timeline(of: volume)
-            guard timeline.isSound else {
-                throw RepositoryError(
-                    .damaged,
-                    "volume '\(volume)' has damage, and nothing of it is deleted until that is "
-                        + "mended; run 'varve check'")
-            }
+            try requireSound(timeline)
             // The marker names the newest, which stays, before any other goes.
             _ = try prepareMarkers(timeline)
             let plan = ForgetPlan(timeline, isThorough: isThorough)
@@ -90,6 +87,14 @@ extension Repository {
             summary.deletedCount += try delete(plan.removed, of: volume, willDelete)
             summary.removedCount += plan.removed.count
         }
+    }
+
+    private func requireSound(_ timeline: Timeline) throws {
+        guard !timeline.isSound else { return }
+        throw RepositoryError(
+            .damaged,
+            "volume '\(timeline.volume)' has damage, and nothing of it is forgotten or deleted until "
+                + "that is mended; run 'varve repair'")
     }
 
     /// Whether a prune gains more from doing away with hidden snapshots than that writes.

@@ -1,12 +1,15 @@
 package import BlockModel
 internal import LMDB
 package import RepositoryFormat
+internal import XXHash
 
 /// Which blocks are live: counted by the deltas and the patches that need them.
 ///
 /// The page of documentation `Pruning` has the tables, and says when they are made anew.
 extension Index {
     private static let accountKey = Key("account")
+    /// How many blocks are needed and in no pack.
+    static let placelessKey = Key("placeless")
     /// There while a delta is counted by several transactions.
     private static let countingKey = Key("counting")
     /// An account that old is made anew.
@@ -93,7 +96,22 @@ extension Index {
     /// The tally in a row; nil for one of a pack that is gone.
     private func tally(_ key: RawSpan, _ value: RawSpan) -> PackTally? {
         let number = key.littleEndian(at: 0, as: UInt32.self).byteSwapped
-        return pack(number).flatMap { PackTally(of: $0, decoding: value) }
+        return pack(number).flatMap { tally(of: $0, value) }
+    }
+
+    /// A tally as it is stored; nil for one that is not what was written.
+    func tally(of pack: PackRecord, _ value: RawSpan) -> PackTally? {
+        let end = PackTally.byteCount
+        guard value.byteCount == end + 8,
+            value.littleEndian(at: end, as: UInt64.self)
+                == checksum(of: value.extracting(0..<end), key: UInt64(pack.number))
+        else { return nil }
+        return PackTally(of: pack, decoding: value.extracting(0..<end))
+    }
+
+    /// Guards a row against what a damaged file makes of it: a keyed hash of its bytes and of its key.
+    func checksum(of bytes: RawSpan, key: UInt64) -> UInt64 {
+        fingerprints.hash128(bytes).low ^ key &* 0x9E37_79B9_7F4A_7C15
     }
 
     private static func key(of delta: KnownDelta) -> Key {
@@ -137,7 +155,7 @@ extension Index {
     private func ageOfAccount(_ now: Timestamp) throws -> Int64? {
         let made = try environment.read { transaction in
             try transaction.value(in: tables.meta, for: Self.accountKey) {
-                Int64(bitPattern: $0.littleEndian(at: 0, as: UInt64.self))
+                try Int64(bitPattern: Self.number($0, as: UInt64.self))
             }
         }
         return made.flatMap { $0 <= now.seconds ? now.seconds - $0 : nil }
@@ -164,6 +182,7 @@ extension Index {
         }
         try transaction.remove(Self.accountKey, from: tables.meta)
         try transaction.remove(Self.countingKey, from: tables.meta)
+        try transaction.remove(Self.placelessKey, from: tables.meta)
     }
 
     private func count(
@@ -303,13 +322,17 @@ extension Index {
             var update = try AccountUpdate(self, transaction)
             try update.rearrange(numbers, transaction) { update in
                 update.takeIn(PackTally(of: pack, blockCount: numbers.count))
+                try update.keepPages(of: numbers, transaction)
                 for (patch, head) in zip(patches, heads) {
                     let prefixes =
                         try patch.prefixes.map { try self.numbers(of: $0, transaction) }
                         ?? [Self.unknownPrefix]
-                    for prefix in prefixes {
+                    let different = Set(prefixes)
+                    for prefix in different {
+                        let row = PrefixRow(
+                            pack: pack.number, prefix: prefix, count: UInt32(different.count))
                         try transaction.put(
-                            Self.prefixRow(pack.number, prefix).rawSpan, in: tables.prefixes,
+                            prefixRow(row).rawSpan, in: tables.prefixes,
                             for: Key().appending(head))
                     }
                 }
@@ -403,10 +426,9 @@ extension Index {
         in retired: Set<UInt32>,
         _ transaction: borrowing Transaction
     ) throws {
-        for (pack, prefix) in try prefixes(of: number, transaction) where retired.contains(pack) {
+        for row in try prefixes(of: number, transaction) where retired.contains(row.pack) {
             try transaction.remove(
-                Self.prefixRow(pack, prefix).rawSpan, for: Key().appending(number),
-                from: tables.prefixes)
+                prefixRow(row).rawSpan, for: Key().appending(number), from: tables.prefixes)
         }
     }
 
@@ -422,17 +444,42 @@ extension Index {
         let leaving: [Place]
     }
 
-    /// The blocks of `digests`, in their order; `leaving` are the packs that go.
+    /// The blocks of a pack, in the order of its table; `leaving` are the packs that go.
+    ///
+    /// Nothing is taken for dead that the index may have lost: each block has to be known, at this place,
+    /// and counted.
+    ///
+    /// - Throws: ``RepositoryError`` where the index does not fit the pack.
     func accounted(
-        _ digests: [Digest],
+        _ table: PackTable,
+        of tally: PackTally,
         leaving: Set<UInt32>
     ) throws -> [AccountedBlock] {
-        try environment.write { transaction in
+        let places = self.places(of: table, in: tally.number)
+        do {
+            return try accounted(places, leaving: leaving)
+        } catch is AccountMismatch {
+            // The next prune makes it anew.
+            try environment.write { try $0.remove(Self.accountKey, from: tables.meta) }
+            throw Self.broken("what it has of \(ObjectNames.pack(tally.id)) is not what that holds")
+        }
+    }
+
+    private func accounted(
+        _ blocks: [(digest: Digest, place: Place)],
+        leaving: Set<UInt32>
+    ) throws -> [AccountedBlock] {
+        try environment.read { transaction in
             var update = try AccountUpdate(self, transaction)
-            return try numbers(of: digests, transaction).map { number in
+            return try blocks.map { digest, place in
+                guard let number = try number(of: digest, transaction),
+                    let first = try entry(of: number, transaction)?.place,
+                    try first == place || furtherPlaces(of: number, transaction).contains(place)
+                else { throw AccountMismatch() }
                 let places = try places(of: number, transaction)
                 return AccountedBlock(
-                    number: number, isLive: try update.count(of: number, transaction) > 0,
+                    number: number,
+                    isLive: try update.certainCount(of: number, transaction) > 0,
                     elsewhere: places.filter {
                         !leaving.contains($0.pack) && pack($0.pack)?.isRotten($0) == false
                     },
@@ -450,34 +497,51 @@ extension Index {
 
     // MARK: Rows
 
-    private static func prefixRow(_ pack: UInt32, _ prefix: BlockNumber) -> [UInt8] {
+    private static let prefixByteCount = 16
+
+    private func prefixRow(_ row: PrefixRow) -> [UInt8] {
         var writer = ByteWriter()
-        writer.append(pack)
-        writer.append(prefix)
+        writer.append(row.pack)
+        writer.append(row.prefix)
+        writer.append(row.count)
+        writer.append(checksum(of: writer.bytes.rawSpan, key: 0))
         return writer.bytes
     }
 
     func prefixes(
         of number: BlockNumber,
         _ transaction: borrowing Transaction
-    ) throws -> [(pack: UInt32, prefix: BlockNumber)] {
+    ) throws -> [PrefixRow] {
         try transaction.withCursor(over: tables.prefixes) { cursor in
-            let lowest = [UInt8](repeating: 0, count: 12)
-            var found: [(pack: UInt32, prefix: BlockNumber)] = []
+            let lowest = [UInt8](repeating: 0, count: Self.prefixByteCount + 8)
+            var found: [PrefixRow] = []
             var more = try cursor.seek(
-                Key().appending(number), atLeast: lowest.rawSpan, Self.prefix)
+                Key().appending(number), atLeast: lowest.rawSpan, prefix)
             while let row = more {
                 found.append(row)
-                more = try cursor.nextDuplicate { _, value in try Self.prefix(value) }
+                more = try cursor.nextDuplicate { _, value in try self.prefix(value) }
             }
             return found
         }
     }
 
-    private static func prefix(_ row: RawSpan) throws -> (pack: UInt32, prefix: BlockNumber) {
-        guard row.byteCount == 12 else { throw broken("a prefix has a row of a wrong length") }
-        return (
-            row.littleEndian(at: 0, as: UInt32.self), row.littleEndian(at: 4, as: UInt64.self)
-        )
+    private func prefix(_ row: RawSpan) throws -> PrefixRow {
+        let end = Self.prefixByteCount
+        guard row.byteCount == end + 8,
+            row.littleEndian(at: end, as: UInt64.self)
+                == checksum(of: row.extracting(0..<end), key: 0)
+        else { throw AccountMismatch() }
+        return PrefixRow(
+            pack: row.littleEndian(at: 0, as: UInt32.self),
+            prefix: row.littleEndian(at: 4, as: UInt64.self),
+            count: row.littleEndian(at: 12, as: UInt32.self))
+    }
+
+    /// One of the blocks that a patch in a pack is a patch of.
+    struct PrefixRow: Hashable {
+        let pack: UInt32
+        let prefix: BlockNumber
+        /// How many the patch has: none of them may be missing.
+        let count: UInt32
     }
 }

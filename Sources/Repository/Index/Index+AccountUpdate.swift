@@ -4,11 +4,17 @@ internal import RepositoryFormat
 
 extension Index {
     /// Thrown where the account does not fit together.
-    struct AccountMismatch: Error {}
+    struct AccountMismatch: Error, CustomStringConvertible {
+        var description: String {
+            "the index's account of live blocks does not fit together; run 'varve index rebuild', which "
+                + "loses nothing"
+        }
+    }
 
     /// Changes to the account within one transaction.
     struct AccountUpdate {
-        static let countsPerPage: UInt64 = 2040
+        /// With the page's checksum they fill one page of LMDB.
+        static let countsPerPage: UInt64 = 2036
 
         private let index: Index
         private var hasFurtherPlaces: Bool
@@ -17,6 +23,8 @@ extension Index {
         private var tallies: [UInt32: PackTally?] = [:]
         /// Blocks whose count is still to be changed, because something that needs them lives or died.
         private var pending: [(number: BlockNumber, change: Int)] = []
+        /// By how much there are more blocks that live and are nowhere.
+        private var placelessChange = 0
 
         init(_ index: Index, _ transaction: borrowing Transaction) throws {
             self.index = index
@@ -29,15 +37,58 @@ extension Index {
         ) throws -> UInt16 {
             let page = number / Self.countsPerPage
             if pages[page] == nil {
-                var counts = [UInt16](repeating: 0, count: Int(Self.countsPerPage))
-                try transaction.value(in: index.tables.uses, for: Key().appending(page)) { bytes in
-                    for slot in 0..<min(counts.count, bytes.byteCount / 2) {
-                        counts[slot] = bytes.littleEndian(at: 2 * slot, as: UInt16.self)
-                    }
-                }
-                pages[page] = counts
+                pages[page] =
+                    try storedCounts(page, transaction)
+                    ?? [UInt16](repeating: 0, count: Int(Self.countsPerPage))
             }
             return pages[page]?[Int(number % Self.countsPerPage)] ?? 0
+        }
+
+        /// The same of a block of a pack that was taken in, whose page has to be there: what a damaged
+        /// index lacks must not look as if nobody needed it.
+        mutating func certainCount(
+            of number: BlockNumber,
+            _ transaction: borrowing Transaction
+        ) throws -> UInt16 {
+            let page = number / Self.countsPerPage
+            if pages[page] == nil, try storedCounts(page, transaction) == nil {
+                throw AccountMismatch()
+            }
+            return try count(of: number, transaction)
+        }
+
+        private func storedCounts(
+            _ page: UInt64,
+            _ transaction: borrowing Transaction
+        ) throws -> [UInt16]? {
+            try transaction.value(in: index.tables.uses, for: Key().appending(page)) { bytes in
+                let end = 2 * Int(Self.countsPerPage)
+                guard bytes.byteCount == end + 8,
+                    bytes.littleEndian(at: end, as: UInt64.self)
+                        == index.checksum(of: bytes.extracting(0..<end), key: page)
+                else { throw AccountMismatch() }
+                return (0..<Int(Self.countsPerPage)).map {
+                    bytes.littleEndian(at: 2 * $0, as: UInt16.self)
+                }
+            }
+        }
+
+        /// Lets the pages of blocks be stored, whether anybody needs these or not.
+        mutating func keepPages(
+            of numbers: [BlockNumber],
+            _ transaction: borrowing Transaction
+        ) throws {
+            for number in numbers {
+                let page = number / Self.countsPerPage
+                guard pages[page] == nil else {
+                    if !changedPages.contains(page), try storedCounts(page, transaction) == nil {
+                        changedPages.insert(page)
+                    }
+                    continue
+                }
+                _ = try count(of: number, transaction)
+                if try storedCounts(page, transaction) == nil { changedPages.insert(page) }
+            }
         }
 
         /// Counts each of the sorted `numbers` by `change`.
@@ -79,10 +130,20 @@ extension Index {
             _ transaction: borrowing Transaction
         ) throws {
             let places = try talliedPlaces(of: number, transaction)
-            for place in places { try tell(place, by: sign, transaction) }
+            try tell(places, of: number, by: sign, transaction)
             for prefix in try needs(of: number, at: places, transaction) {
                 pending.append((prefix, sign))
             }
+        }
+
+        private mutating func tell(
+            _ places: [Place],
+            of number: BlockNumber,
+            by sign: Int,
+            _ transaction: borrowing Transaction
+        ) throws {
+            if places.isEmpty, number >= SpecialBlock.firstDigest { placelessChange += sign }
+            for place in places { try tell(place, by: sign, transaction) }
         }
 
         /// Where the block is: in each pack that has a tally, its shallowest place.
@@ -118,8 +179,15 @@ extension Index {
         ) throws -> [BlockNumber] {
             guard let depth = places.map(\.depth).min(), depth > 0 else { return [] }
             let packs = Set(places.filter { $0.depth == depth }.map(\.pack))
-            return try index.prefixes(of: number, transaction)
-                .filter { packs.contains($0.pack) }.map(\.prefix)
+            let rows = Dictionary(
+                grouping: try index.prefixes(of: number, transaction), by: \.pack)
+            return try packs.sorted().flatMap { pack in
+                // What a damaged index lacks must not look as if nothing were needed.
+                guard let rows = rows[pack], rows.count >= rows[0].count else {
+                    throw AccountMismatch()
+                }
+                return rows.map(\.prefix)
+            }
         }
 
         /// Runs `body`, which changes where the blocks `numbers` are, and counts anew what they need.
@@ -134,7 +202,7 @@ extension Index {
             }
             for number in live {
                 let places = try talliedPlaces(of: number, transaction)
-                for place in places { try tell(place, by: -1, transaction) }
+                try tell(places, of: number, by: -1, transaction)
                 for prefix in try needs(of: number, at: places, transaction) {
                     pending.append((prefix, -1))
                 }
@@ -144,7 +212,7 @@ extension Index {
             // These are taken up first: what is needed as before does not die in between.
             for number in live {
                 let places = try talliedPlaces(of: number, transaction)
-                for place in places { try tell(place, by: 1, transaction) }
+                try tell(places, of: number, by: 1, transaction)
                 for prefix in try needs(of: number, at: places, transaction) {
                     pending.append((prefix, 1))
                 }
@@ -160,7 +228,7 @@ extension Index {
             let record = index.pack(pack)
             let found = try transaction.value(
                 in: index.tables.tallies, for: Key().appending(pack)
-            ) { value in record.flatMap { PackTally(of: $0, decoding: value) } }
+            ) { value in record.flatMap { index.tally(of: $0, value) } }
             tallies[pack] = .some(found ?? nil)
             return found ?? nil
         }
@@ -193,15 +261,31 @@ extension Index {
 
         func flush(_ transaction: borrowing Transaction) throws {
             for page in changedPages.sorted() {
-                var writer = ByteWriter(reserving: 2 * Int(Self.countsPerPage))
+                var writer = ByteWriter(reserving: 2 * Int(Self.countsPerPage) + 8)
                 for count in pages[page] ?? [] { writer.append(count) }
+                writer.append(index.checksum(of: writer.bytes.rawSpan, key: page))
                 try transaction.put(
                     writer.bytes.rawSpan, in: index.tables.uses, for: Key().appending(page))
             }
+            if placelessChange != 0 {
+                let old =
+                    try transaction.value(in: index.tables.meta, for: Index.placelessKey) {
+                        try Index.number($0, as: UInt64.self)
+                    } ?? 0
+                let new = Int64(clamping: old) + Int64(placelessChange)
+                guard new >= 0 else { throw AccountMismatch() }
+                var writer = ByteWriter()
+                writer.append(UInt64(new))
+                try transaction.put(
+                    writer.bytes.rawSpan, in: index.tables.meta, for: Index.placelessKey)
+            }
             for (pack, tally) in tallies {
                 guard let tally else { continue }
+                var writer = ByteWriter()
+                writer.append(tally.encoded())
+                writer.append(index.checksum(of: writer.bytes.rawSpan, key: UInt64(pack)))
                 try transaction.put(
-                    tally.encoded().rawSpan, in: index.tables.tallies, for: Key().appending(pack))
+                    writer.bytes.rawSpan, in: index.tables.tallies, for: Key().appending(pack))
             }
         }
     }

@@ -145,7 +145,7 @@ extension Index {
             self.index = index
             next =
                 try transaction.value(in: index.tables.meta, for: Index.nextNumberKey) {
-                    $0.littleEndian(at: 0, as: UInt64.self)
+                    try Index.number($0, as: UInt64.self)
                 } ?? SpecialBlock.firstDigest
             page = next / UInt64(Index.entriesPerPage)
             bytes =
@@ -260,7 +260,7 @@ extension Index {
 
     static func broken(_ why: String) -> RepositoryError {
         RepositoryError(
-            .failed,
+            .index,
             "the index does not fit together (\(why)); run 'varve index rebuild', which loses nothing"
         )
     }

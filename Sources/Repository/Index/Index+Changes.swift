@@ -9,10 +9,10 @@ extension Index {
         try environment.read { transaction in
             try transaction.withCursor(over: tables.heads) { cursor in
                 var facts: [SnapshotID: SnapshotFacts] = [:]
-                var more = try cursor.first { _, row in Self.head(row, of: volume) }
+                var more = try cursor.first { _, row in self.head(row, of: volume) }
                 while let found = more {
                     if let head = found { facts[head.to] = head.facts }
-                    more = try cursor.next { _, row in Self.head(row, of: volume) }
+                    more = try cursor.next { _, row in self.head(row, of: volume) }
                 }
                 return facts
             }

@@ -30,7 +30,7 @@ extension Index {
     ) throws -> [SnapshotCost]? {
         let count = try environment.read { transaction in
             try transaction.value(in: tables.meta, for: Self.nextNumberKey) {
-                $0.littleEndian(at: 0, as: UInt64.self)
+                try Self.number($0, as: UInt64.self)
             } ?? 0
         }
         // One snapshot, or several.
@@ -80,9 +80,9 @@ extension Index {
                     try forEachEntry(of: pending.span, transaction) { position, _, place in
                         body(pending[position], Self.share(of: place))
                         guard place.kind.isPatch else { return }
-                        for (pack, prefix) in try prefixes(of: pending[position], transaction)
-                        where pack == place.pack && isNew(prefix) {
-                            next.append(prefix)
+                        for row in try prefixes(of: pending[position], transaction)
+                        where row.pack == place.pack && isNew(row.prefix) {
+                            next.append(row.prefix)
                         }
                     }
                     pending = next.sorted()

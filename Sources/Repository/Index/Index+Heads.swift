@@ -12,14 +12,14 @@ extension Index: DeltaHeadCache {
             try deltas.map { name, byteCount in
                 let key = Key().appending(name.id.high).appending(name.id.low)
                 return try transaction.value(in: tables.heads, for: key) {
-                    Self.head($0, name, byteCount)
+                    head($0, name, byteCount)
                 } ?? nil
             }
         }
         return heads ?? Array(repeating: nil, count: deltas.count)
     }
 
-    private static func head(
+    private func head(
         _ row: RawSpan,
         _ name: DeltaName,
         _ byteCount: UInt64
@@ -32,8 +32,13 @@ extension Index: DeltaHeadCache {
     }
 
     /// The head in a row of a volume; nil for another volume's.
-    static func head(_ row: RawSpan, of volume: VolumeName) -> DeltaHead? {
-        var reader = ByteReader([UInt8](copying: row))
+    func head(_ row: RawSpan, of volume: VolumeName) -> DeltaHead? {
+        let end = row.byteCount - 8
+        guard end >= 8,
+            row.littleEndian(at: end, as: UInt64.self)
+                == checksum(of: row.extracting(0..<end), key: 0)
+        else { return nil }
+        var reader = ByteReader([UInt8](copying: row.extracting(0..<end)))
         guard (try? reader.integer(UInt64.self)) != nil,
             (try? reader.text()) == volume.rawValue,
             let rest = try? reader.take(reader.remaining)
@@ -60,6 +65,7 @@ extension Index: DeltaHeadCache {
         writer.append(byteCount)
         writer.append(delta.name.volume.rawValue)
         writer.append(try delta.head.encoded())
+        writer.append(checksum(of: writer.bytes.rawSpan, key: 0))
         let key = Key().appending(delta.name.id.high).appending(delta.name.id.low)
         try transaction.put(writer.bytes.rawSpan, in: tables.heads, for: key)
     }

@@ -99,7 +99,7 @@ extension Index {
     func newLine(_ state: LineState, _ transaction: borrowing Transaction) throws -> LineNumber {
         let number =
             try transaction.value(in: tables.meta, for: Self.nextLineKey) {
-                $0.littleEndian(at: 0, as: UInt32.self)
+                try Self.number($0, as: UInt32.self)
             } ?? 1
         var writer = ByteWriter()
         writer.append(number + 1)

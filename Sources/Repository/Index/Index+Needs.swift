@@ -1,26 +1,53 @@
 internal import BlockModel
 internal import LMDB
 
+/// Blocks that are needed and that no pack gives, as far as the account knows.
 extension Index {
-    /// Whether a delta, or a patch that is needed, names a block that no sound place gives.
-    func lacksNeededBlocks() throws -> Bool {
-        try environment.write { transaction in
-            var update = try AccountUpdate(self, transaction)
-            return try transaction.withCursor(over: tables.numbers) { cursor in
-                var more = try cursor.first { self.withoutFirstPlace($0, $1).map(\.number) }
-                while let numbers = more {
-                    for number in numbers
-                    where try update.count(of: number, transaction) > 0
-                        && !places(of: number, transaction).contains(where: {
-                            pack($0.pack)?.isRotten($0) == false
-                        })
-                    {
-                        return true
-                    }
-                    more = try cursor.next { self.withoutFirstPlace($0, $1).map(\.number) }
-                }
-                return false
-            }
+    /// How many there are: kept with the account, so that asking costs nothing.
+    func placelessCount() throws -> UInt64 {
+        try environment.read { transaction in
+            try transaction.value(in: tables.meta, for: Self.placelessKey) {
+                try Self.number($0, as: UInt64.self)
+            } ?? 0
         }
+    }
+
+    /// Their digests, but for those behind the first `limit`; of all blocks, whose places are looked at.
+    ///
+    /// - Parameters:
+    ///   - limit: digests that are wanted at most.
+    ///   - isSound: whether a place in a frame that is known to be rotten is none.
+    /// - Returns: the digests.
+    /// - Throws: where the index does not fit together.
+    func neededWithoutPlace(limit: Int, isSound: Bool = false) throws -> Set<Digest> {
+        try environment.read { transaction in
+            var update = try AccountUpdate(self, transaction)
+            var digests: Set<Digest> = []
+            try transaction.withCursor(over: tables.numbers) { cursor in
+                var more = try cursor.first {
+                    self.withoutFirstPlace($0, $1, isSound: isSound)
+                }
+                while let suspects = more, digests.count < limit {
+                    for (number, digest) in suspects
+                    where try isNeeded(number, &update, isSound: isSound, transaction) {
+                        digests.insert(digest)
+                    }
+                    more = try cursor.next { self.withoutFirstPlace($0, $1, isSound: isSound) }
+                }
+            }
+            return digests
+        }
+    }
+
+    /// Whether a block is needed and has no place.
+    private func isNeeded(
+        _ number: BlockNumber,
+        _ update: inout AccountUpdate,
+        isSound: Bool,
+        _ transaction: borrowing Transaction
+    ) throws -> Bool {
+        guard try update.count(of: number, transaction) > 0 else { return false }
+        let places = try places(of: number, transaction)
+        return !places.contains { !isSound || pack($0.pack)?.isRotten($0) == false }
     }
 }

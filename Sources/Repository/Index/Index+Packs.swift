@@ -174,7 +174,7 @@ extension Index {
     ) throws -> PackRecord {
         let number =
             try transaction.value(in: tables.meta, for: Self.nextPackKey) {
-                $0.littleEndian(at: 0, as: UInt32.self)
+                try Self.number($0, as: UInt32.self)
             } ?? Place.missingPack + 1
         var writer = ByteWriter()
         writer.append(number + 1)
@@ -183,7 +183,7 @@ extension Index {
     }
 
     /// Every block of a pack with its place, in the order of the pack.
-    private func places(of table: PackTable, in pack: UInt32) -> [(digest: Digest, place: Place)] {
+    func places(of table: PackTable, in pack: UInt32) -> [(digest: Digest, place: Place)] {
         var places: [(digest: Digest, place: Place)] = []
         places.reserveCapacity(table.digests.count)
         for frame in table.frames {

@@ -133,7 +133,7 @@ extension Index {
 
     func lossCount(_ transaction: borrowing Transaction) throws -> UInt64 {
         try transaction.value(in: tables.meta, for: Self.lossKey) {
-            $0.littleEndian(at: 0, as: UInt64.self)
+            try Self.number($0, as: UInt64.self)
         } ?? 0
     }
 
@@ -201,16 +201,22 @@ extension Index {
     }
 
     /// Entries of a page of `numbers` whose first place is in no pack of the repository.
+    ///
+    /// With `isSound` also those whose first place is rotten.
     func withoutFirstPlace(
         _ key: RawSpan,
-        _ bytes: RawSpan
+        _ bytes: RawSpan,
+        isSound: Bool = false
     ) -> [(number: BlockNumber, digest: Digest)] {
+        guard key.byteCount == 8 else { return [] }
         let page = key.littleEndian(at: 0, as: UInt64.self).byteSwapped
         return (0..<bytes.byteCount / Self.entryByteCount).compactMap { slot in
             let number = page * UInt64(Self.entriesPerPage) + UInt64(slot)
             let offset = slot * Self.entryByteCount
             let place = Place(at: offset + Digest.byteCount, in: bytes)
-            guard number >= SpecialBlock.firstDigest, pack(place.pack) == nil else { return nil }
+            guard number >= SpecialBlock.firstDigest,
+                pack(place.pack).map({ isSound && $0.isRotten(place) }) ?? true
+            else { return nil }
             return (number, bytes.digest(at: offset))
         }
     }

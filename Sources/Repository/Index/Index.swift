@@ -11,7 +11,7 @@ package import XXHash
 /// It is bound to the repository's id; one that belongs elsewhere, or that LMDB refuses, is thrown
 /// away. Nothing in it is the only copy of anything.
 package final class Index: Sendable {
-    static let formatVersion: UInt32 = 4
+    static let formatVersion: UInt32 = 5
 
     let environment: Environment
     let tables: IndexTables
@@ -162,6 +162,17 @@ package final class Index: Sendable {
         packsByNumber.withLock { $0.removeAll() }
     }
 
+    /// A number that is a value of its own, in a row that a damaged file may have cut.
+    static func number<Number: FixedWidthInteger & BitwiseCopyable>(
+        _ value: RawSpan,
+        as type: Number.Type
+    ) throws -> Number {
+        guard value.byteCount >= MemoryLayout<Number>.size else {
+            throw broken("a number has a row of a wrong length")
+        }
+        return value.littleEndian(at: 0, as: type)
+    }
+
     // MARK: Packs
 
     /// The record of a pack that is in the repository; nil for one that is gone.
@@ -210,7 +221,10 @@ package final class Index: Sendable {
     }
 
     private static func packRecord(_ key: RawSpan, _ value: RawSpan) throws -> PackRecord {
-        PackRecord(
+        guard key.byteCount == 4, value.byteCount == 32 else {
+            throw broken("a pack has a row of a wrong length")
+        }
+        return PackRecord(
             number: key.littleEndian(at: 0, as: UInt32.self).byteSwapped,
             id: ObjectID(
                 high: value.littleEndian(at: 0, as: UInt64.self),

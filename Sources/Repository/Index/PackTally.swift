@@ -26,6 +26,8 @@ package struct PackTally: Hashable, Sendable {
         self.blockCount = UInt64(blockCount)
     }
 
+    static let byteCount = 24
+
     func encoded() -> [UInt8] {
         var writer = ByteWriter()
         for value in [blockCount, liveBlockCount, liveByteCount] { writer.append(value) }
@@ -33,7 +35,7 @@ package struct PackTally: Hashable, Sendable {
     }
 
     init?(of pack: PackRecord, decoding bytes: RawSpan) {
-        guard bytes.byteCount == 24 else { return nil }
+        guard bytes.byteCount == Self.byteCount else { return nil }
         self.init(of: pack, blockCount: 0)
         blockCount = bytes.littleEndian(at: 0, as: UInt64.self)
         liveBlockCount = bytes.littleEndian(at: 8, as: UInt64.self)

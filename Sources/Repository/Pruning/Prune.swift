@@ -88,11 +88,24 @@ package final class Prune {
         accountReport = try index.bringAccountForward(
             timelines.flatMap(\.deltas), of: repository, now: now(),
             isRecount: options.isRecount && accountReport.reason == nil)
+        try examineLosses()
         let isUnfinished = try unfinished(timelines)
         let tallies = try index.packTallies()
-        return PrunePlan(
+        let plan = PrunePlan(
             tallies, options, unreadable: try uselessUnreadablePacks(),
             rotten: try mendedRottenPacks(tallies), mayBeUnfinished: isUnfinished)
+        // One that was whole when the index took it in may not be any more.
+        var unreadable: [ObjectID] = []
+        for tally in plan.dead + plan.repacked {
+            do {
+                _ = try table(of: tally)
+            } catch let error as RepositoryError where error.kind == .damaged {
+                unreadable.append(tally.id)
+            }
+        }
+        guard !unreadable.isEmpty else { return plan }
+        try index.learn(from: PackEvidence(unreadable: unreadable))
+        return try self.plan()
     }
 
     /// Tells which packs, of those that nothing needs, an interrupted backup may have left.
@@ -144,7 +157,9 @@ package final class Prune {
         }
         var done: UInt64 = 0
         for packs in plan.dead.split(byBytes: .max, count: Self.packsTogether) {
-            try run.delete(try packs.map { ($0, try table(of: $0)) }, now())
+            let tables = try packs.map { ($0, try table(of: $0)) }
+            try requireDead(tables)
+            try run.delete(tables, now())
             summary.deletedPackCount += packs.count
             summary.deletedByteCount += packs.reduce(0) { $0 + $1.byteCount }
             done += packs.reduce(0) { $0 + $1.byteCount }
@@ -207,18 +222,30 @@ package final class Prune {
         summary.deletedByteCount += whole.reduce(0) { $0 + $1.tally.byteCount }
     }
 
+    /// Makes sure that nothing lives in packs of which the tallies say so.
+    private func requireDead(_ packs: [(tally: PackTally, table: PackTable)]) throws {
+        for (tally, table) in packs {
+            let blocks = try index.accounted(table, of: tally, leaving: [])
+            guard blocks.allSatisfy({ !$0.isLive }) else { throw Self.misfit(tally) }
+        }
+    }
+
+    private static func misfit(_ tally: PackTally) -> RepositoryError {
+        RepositoryError(
+            .failed,
+            "\(ObjectNames.pack(tally.id)) holds blocks that no other pack has, and it was not "
+                + "deleted; run 'varve index rebuild' and prune again")
+    }
+
     /// Makes sure, once more, that what is deleted is held elsewhere as far as it is live.
     private func requireElsewhere(
         _ packs: [(tally: PackTally, table: PackTable)],
         leaving: Set<UInt32>
     ) throws {
         for (tally, table) in packs {
-            let blocks = try index.accounted(table.digests, leaving: leaving)
+            let blocks = try index.accounted(table, of: tally, leaving: leaving)
             guard blocks.allSatisfy({ !$0.isLive || !$0.elsewhere.isEmpty }) else {
-                throw RepositoryError(
-                    .failed,
-                    "\(ObjectNames.pack(tally.id)) holds blocks that no other pack has, and it was not "
-                        + "deleted; run 'varve index rebuild' and prune again")
+                throw Self.misfit(tally)
             }
         }
     }
@@ -239,10 +266,16 @@ package final class Prune {
     private func deleteLostParts(_ summary: inout PruneSummary) throws {
         let parts = try repository.store.list(ObjectNames.parts)
         guard !parts.isEmpty else { return }
-        let timelines = try repository.timelines(cache: index)
-        guard timelines.allSatisfy(\.isSound) else { return }
-        let named = Set(
-            timelines.flatMap(\.deltas).flatMap(\.head.parts).map { ObjectNames.part($0.id) })
+        func named(_ timelines: [Timeline]) -> Set<String>? {
+            guard timelines.allSatisfy(\.isSound) else { return nil }
+            return Set(
+                timelines.flatMap(\.deltas).flatMap(\.head.parts).map { ObjectNames.part($0.id) })
+        }
+        let remembered = named(try repository.timelines(cache: index))
+        guard let remembered, !parts.allSatisfy({ remembered.contains($0.name) }),
+            // What the index remembers is no reason to delete anything.
+            let named = named(try repository.timelines())
+        else { return }
         for part in parts where !named.contains(part.name) {
             try repository.store.delete(part.name, .eventual)
             summary.deletedPartCount += 1

@@ -47,7 +47,7 @@ final class Repacker {
         leaving: Set<UInt32>,
         idle: () throws -> Void
     ) throws -> Bool {
-        let blocks = try index.accounted(table.digests, leaving: leaving)
+        let blocks = try index.accounted(table, of: tally, leaving: leaving)
         var isWhole = true
         var position = 0
         for frame in table.frames {

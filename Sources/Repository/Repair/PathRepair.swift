@@ -101,7 +101,7 @@ package final class PathRepair {
             }
         } catch is LMDBError {
             // What the index cannot read it does not know.
-        } catch let error as RepositoryError where error.kind == .damaged {}
+        } catch let error as RepositoryError where error.kind == .damaged || error.kind == .index {}
         return false
     }
 

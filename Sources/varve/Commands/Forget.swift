@@ -361,12 +361,18 @@ struct Tag: ParsableCommand {
         guard Self.split(add + set).allSatisfy({ (1...256).contains($0.utf8.count) }) else {
             throw ValidationError("a tag has 1 to 256 bytes")
         }
+        guard Self.split(add + set).allSatisfy({ Terminal.printable($0) == $0 }) else {
+            throw ValidationError("a tag has no control characters")
+        }
     }
 
     func run() throws {
         let service = try repository.open(output)
-        for text in snapshots {
-            let (title, tags) = try service.changeTags(of: SnapshotSelector(text)) { old in
+        // One that is not there keeps the others from being changed.
+        let selectors = try snapshots.map { try SnapshotSelector($0) }
+        for selector in selectors { _ = try service.find(selector) }
+        for selector in selectors {
+            let (title, tags) = try service.changeTags(of: selector) { old in
                 let gone = Self.split(remove)
                 var tags = set.isEmpty ? old.filter { !gone.contains($0) } : []
                 for tag in Self.split(set + add) where !tags.contains(tag) { tags.append(tag) }
