@@ -94,7 +94,8 @@ extension Index {
     }
 
     /// The tally in a row; nil for one of a pack that is gone.
-    private func tally(_ key: RawSpan, _ value: RawSpan) -> PackTally? {
+    private func tally(_ key: RawSpan, _ value: RawSpan) throws -> PackTally? {
+        try Self.require(4, of: key)
         let number = key.littleEndian(at: 0, as: UInt32.self).byteSwapped
         return pack(number).flatMap { tally(of: $0, value) }
     }
@@ -131,10 +132,10 @@ extension Index {
             }
             let ids = Set(deltas.map(\.name.id))
             let areCounted = try transaction.withCursor(over: tables.counted) { cursor in
-                var more = try cursor.first { key, _ in Self.objectID(key) }
+                var more = try cursor.first { key, _ in try Self.objectID(key) }
                 while let id = more {
                     guard ids.contains(id) else { return false }
-                    more = try cursor.next { key, _ in Self.objectID(key) }
+                    more = try cursor.next { key, _ in try Self.objectID(key) }
                 }
                 return true
             }
@@ -161,8 +162,9 @@ extension Index {
         return made.flatMap { $0 <= now.seconds ? now.seconds - $0 : nil }
     }
 
-    private static func objectID(_ key: RawSpan) -> ObjectID {
-        ObjectID(
+    private static func objectID(_ key: RawSpan) throws -> ObjectID {
+        try require(16, of: key)
+        return ObjectID(
             high: key.littleEndian(at: 0, as: UInt64.self).byteSwapped,
             low: key.littleEndian(at: 8, as: UInt64.self).byteSwapped)
     }

@@ -121,14 +121,19 @@ extension Index {
             let lowest = Key().appending(UInt64(0)).appending(UInt64(0))
             var places: [Place] = []
             var more = try lowest.withBytes { lowest in
-                try cursor.seek(Key().appending(number), atLeast: lowest) { Place(at: 0, in: $0) }
+                try cursor.seek(Key().appending(number), atLeast: lowest) { try Self.place($0) }
             }
             while let place = more {
                 places.append(place)
-                more = try cursor.nextDuplicate { _, value in Place(at: 0, in: value) }
+                more = try cursor.nextDuplicate { _, value in try Self.place(value) }
             }
             return places
         }
+    }
+
+    private static func place(_ row: RawSpan) throws -> Place {
+        try require(Place.byteCount, of: row)
+        return Place(at: 0, in: row)
     }
 
     // MARK: Adding

@@ -72,7 +72,8 @@ extension Index {
         _ key: RawSpan,
         _ value: RawSpan
     ) throws -> (LineNumber, LineState) {
-        (
+        try require(4, of: key)
+        return (
             key.littleEndian(at: 0, as: UInt32.self).byteSwapped,
             try LineState(decoding: [UInt8](copying: value))
         )
@@ -119,7 +120,8 @@ extension Index {
         try transaction.value(
             in: tables.snapshots, for: Key().appending(line).appending(generation)
         ) { bytes in
-            (SnapshotID(bytes.digest(at: 0)), bytes.littleEndian(at: 32, as: UInt64.self))
+            try Self.require(40, of: bytes)
+            return (SnapshotID(bytes.digest(at: 0)), bytes.littleEndian(at: 32, as: UInt64.self))
         }
     }
 
@@ -365,7 +367,8 @@ extension Index {
         _ transaction: borrowing Transaction
     ) throws -> Digest? {
         try transaction.value(in: tables.leaves, for: Self.pageKey(line, page)) {
-            $0.digest(at: 0)
+            try Self.require(Digest.byteCount, of: $0)
+            return $0.digest(at: 0)
         }
     }
 

@@ -94,10 +94,10 @@ extension Index {
     func loadRot(_ transaction: borrowing Transaction) throws -> [ObjectID: Set<UInt32>] {
         try transaction.withCursor(over: tables.rot) { cursor in
             var known: [ObjectID: Set<UInt32>] = [:]
-            var more = try cursor.first { key, _ in Self.rottenFrame(key) }
+            var more = try cursor.first { key, _ in try Self.rottenFrame(key) }
             while let frame = more {
                 known[frame.pack, default: []].insert(frame.byteOffset)
-                more = try cursor.next { key, _ in Self.rottenFrame(key) }
+                more = try cursor.next { key, _ in try Self.rottenFrame(key) }
             }
             return known
         }
@@ -118,8 +118,9 @@ extension Index {
         Key().appending(frame.pack.high).appending(frame.pack.low).appending(frame.byteOffset)
     }
 
-    private static func rottenFrame(_ key: RawSpan) -> RottenFrame {
-        RottenFrame(
+    private static func rottenFrame(_ key: RawSpan) throws -> RottenFrame {
+        try require(20, of: key)
+        return RottenFrame(
             pack: ObjectID(
                 high: key.littleEndian(at: 0, as: UInt64.self).byteSwapped,
                 low: key.littleEndian(at: 8, as: UInt64.self).byteSwapped),

@@ -213,8 +213,9 @@ extension Index {
     ) throws -> [(attempt: UInt64, page: UInt64)] {
         try transaction.withCursor(over: tables.staged) { cursor in
             var keys: [(attempt: UInt64, page: UInt64)] = []
-            let read: (RawSpan, RawSpan) -> (LineNumber, UInt64, UInt64) = { key, _ in
-                (
+            let read: (RawSpan, RawSpan) throws -> (LineNumber, UInt64, UInt64) = { key, _ in
+                try Self.require(16, of: key)
+                return (
                     key.littleEndian(at: 0, as: UInt32.self).byteSwapped,
                     key.littleEndian(at: 4, as: UInt64.self).byteSwapped,
                     UInt64(key.littleEndian(at: 12, as: UInt32.self).byteSwapped)

@@ -162,14 +162,17 @@ package final class Index: Sendable {
         packsByNumber.withLock { $0.removeAll() }
     }
 
-    /// A number that is a value of its own, in a row that a damaged file may have cut.
+    /// Refuses what a damaged file may have cut of a row's key or value.
+    static func require(_ byteCount: Int, of bytes: RawSpan) throws {
+        guard bytes.byteCount >= byteCount else { throw broken("a row has a wrong length") }
+    }
+
+    /// A number that is a value of its own.
     static func number<Number: FixedWidthInteger & BitwiseCopyable>(
         _ value: RawSpan,
         as type: Number.Type
     ) throws -> Number {
-        guard value.byteCount >= MemoryLayout<Number>.size else {
-            throw broken("a number has a row of a wrong length")
-        }
+        try require(MemoryLayout<Number>.size, of: value)
         return value.littleEndian(at: 0, as: type)
     }
 
@@ -221,9 +224,8 @@ package final class Index: Sendable {
     }
 
     private static func packRecord(_ key: RawSpan, _ value: RawSpan) throws -> PackRecord {
-        guard key.byteCount == 4, value.byteCount == 32 else {
-            throw broken("a pack has a row of a wrong length")
-        }
+        try require(4, of: key)
+        try require(32, of: value)
         return PackRecord(
             number: key.littleEndian(at: 0, as: UInt32.self).byteSwapped,
             id: ObjectID(
