@@ -26,6 +26,9 @@ enum Machine {
     static let releasedProgram =
         ProcessInfo.processInfo.environment["VARVE_TEST_PROGRAM"] ?? program
 
+    /// The Debian package, which only tools/test builds.
+    static let package = ProcessInfo.processInfo.environment["VARVE_TEST_PACKAGE"]
+
     /// The bundle that these tests are in.
     static let testBundle = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath().path
 
@@ -52,6 +55,12 @@ extension Trait where Self == ConditionTrait {
     static var needsRoot: Self {
         .enabled(
             if: Machine.hasRights, "Loop devices and mounts need root; run tools/test as root.")
+    }
+
+    static var needsPackage: Self {
+        .enabled(
+            if: Machine.package != nil || Machine.isContinuousIntegration,
+            "The Debian package is built by tools/test.")
     }
 
     static var needsRig: Self {
