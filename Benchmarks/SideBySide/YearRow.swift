@@ -215,8 +215,10 @@ private struct Year {
 
     mutating func prune() throws {
         let start = SystemClock.monotonicNanoseconds()
+        var options = PruneOptions()
+        options.repacksSmallPacks = true
         _ = try service.prune(
-            PruneOptions(), isDryRun: false, planned: { _, _ in }, progress: { _, _ in })
+            options, isDryRun: false, planned: { _, _ in }, progress: { _, _ in })
         pruneSeconds.append(Double(SystemClock.monotonicNanoseconds() - start) / 1e9)
     }
 

@@ -138,6 +138,13 @@ package struct Capture {
 
     /// Refuses what must not be built upon, and brings the index to the snapshot before.
     private func prepare() throws -> Line {
+        guard timeline.highestGeneration < ObjectNames.generationLimit else {
+            throw RepositoryError(
+                .damaged,
+                "something says that volume '\(timeline.volume)' has had \(timeline.highestGeneration) "
+                    + "snapshots, and no number is left; use another --volume, and see 'varve check'"
+            )
+        }
         if timeline.tip == nil, !timeline.damaged.isEmpty || !timeline.problems.isEmpty {
             throw RepositoryError(
                 .damaged,

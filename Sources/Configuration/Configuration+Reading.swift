@@ -205,6 +205,7 @@ extension Configuration {
             table.parsed("max-unused", form) { UnusedShare($0) == nil ? nil : $0 }
             ?? prune.maxUnused
         prune.maxRepackByteCount = table.byteCount("max-repack-size")
+        prune.repacksSmallPacks = table.boolean("repack-small") ?? true
         table.end()
         return prune
     }

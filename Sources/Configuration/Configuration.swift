@@ -53,6 +53,8 @@ package struct Job: Hashable, Sendable {
         /// As `varve prune --max-unused` takes it.
         package var maxUnused = "5%"
         package var maxRepackByteCount: UInt64?
+        /// Whether small packs are written together.
+        package var repacksSmallPacks = true
     }
 
     package struct Check: Hashable, Sendable {

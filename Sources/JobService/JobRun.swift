@@ -296,6 +296,7 @@ package final class JobRun {
     ) throws -> (isGood: Bool, text: String) {
         var options = PruneOptions()
         options.maxRepackByteCount = prune.maxRepackByteCount
+        options.repacksSmallPacks = prune.repacksSmallPacks
         switch UnusedShare(prune.maxUnused) {
         case .percent(let percent): options.maxUnused = .percent(percent)
         case .bytes(let count): options.maxUnused = .bytes(count)

@@ -58,6 +58,8 @@ package final class Hold: Sendable {
         var record: HoldRecord
         var name: String
         var lock: any ObjectLock
+        /// Whether somebody removed it: then no successor takes its place.
+        var isLost = false
     }
     private let state: Mutex<State>
 
@@ -89,17 +91,41 @@ package final class Hold: Sendable {
         return (name, try repository.store.createLocked(name, bytes))
     }
 
-    /// Renews the hold when it is due.
+    /// Renews the hold when it is due; one that somebody removed stays removed.
     package func renew(now: Timestamp) throws {
         try state.withLock { state in
             guard now.seconds - state.record.created.seconds >= Self.renewalSeconds else { return }
+            try requireThere(&state)
             var renewed = state.record
             renewed.created = now
             renewed.expires = Timestamp(seconds: now.seconds + Self.lifetimeSeconds)
             let (name, lock) = try Self.write(renewed, scope, kind, repository)
+            // Who removed it in between did not see the new one.
+            do {
+                try requireThere(&state)
+            } catch {
+                try repository.store.delete(name, .eventual)
+                throw error
+            }
             let old = state.name
             state = State(record: renewed, name: name, lock: lock)
             try repository.store.delete(old, .eventual)
+        }
+    }
+
+    private func requireThere(_ state: inout State) throws {
+        do throws(ObjectStoreError) {
+            guard !state.isLost else {
+                throw ObjectStoreError(.notFound, during: .read, of: state.name)
+            }
+            _ = try repository.store.byteCount(of: state.name)
+        } catch {
+            guard error.reason == .notFound else { throw error }
+            state.isLost = true
+            throw RepositoryError(
+                .locked,
+                "the hold of this process on the repository was removed while it ran, and it stopped; "
+                    + "run the command again")
         }
     }
 
@@ -117,19 +143,12 @@ package final class Hold: Sendable {
     }
 
     /// Refuses to go on when somebody removed the hold: what it protected may be gone.
-    package func verify() throws {
-        do throws(ObjectStoreError) {
-            _ = try repository.store.byteCount(of: objectName)
-        } catch {
-            guard error.reason == .notFound else { throw error }
-            throw RepositoryError(
-                .locked,
-                "the hold of this process on the repository was removed while it ran, and it stopped; "
-                    + "run the command again")
-        }
-    }
+    package func verify() throws { try state.withLock { try requireThere(&$0) } }
 
     fileprivate var objectName: String { state.withLock { $0.name } }
+
+    /// Whether a listing shows this hold.
+    func isSame(as other: ForeignHold) -> Bool { other.name == objectName }
 }
 
 /// A hold that somebody else has, as a listing shows it.

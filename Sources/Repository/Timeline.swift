@@ -78,8 +78,11 @@ package struct Timeline: Sendable {
 
         var reached: Set<SnapshotID> = [.nothing]
         var found: [SnapshotID: Snapshot] = [:]
-        // A delta leads upwards, so that all that lead to its start come before it.
-        for delta in self.deltas where reached.contains(delta.head.from) {
+        // A delta leads upwards, so that all that lead to its start come before it; and from where that is.
+        for delta in self.deltas
+        where delta.head.from == .nothing
+            || found[delta.head.from]?.generation == delta.name.from
+        {
             guard found[delta.head.to].map({ $0.generation == delta.name.to }) ?? true else {
                 continue
             }

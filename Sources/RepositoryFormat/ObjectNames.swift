@@ -86,7 +86,9 @@ package enum ObjectNames {
     package static func notes(of volume: VolumeName) -> String { notes + volume.rawValue + "/" }
 
     /// The highest number that a note's name has room for.
-    package static let noteNumberLimit: Generation = 999_999_999_999
+    package static let noteNumberLimit = generationLimit
+    /// The highest generation that a name has room for.
+    package static let generationLimit: Generation = 999_999_999_999
 
     /// The number in the name of a note: the higher, the newer; nil for another name.
     package static func noteNumber(of name: String) -> Generation? {

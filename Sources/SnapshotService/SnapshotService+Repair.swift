@@ -72,19 +72,18 @@ extension SnapshotService {
         defer { withExtendedLifetime(readings) {} }
 
         var summary = RepairSummary()
-        do {
-            try mendPaths(others, hold, options, &summary)
-            try mendIndex(&summary)
-        } catch let error as RepositoryError where error.kind == .index {
-            // What it has wrong is of no help: it is built anew, and others may know more.
-            _ = try rebuildIndex()
-            summary.indexWasRebuilt = true
-            try mendPaths(others, hold, options, &summary)
+        // What an index that is damaged still has of one volume may be all that knows of it: it is built
+        // anew when all volumes were looked at.
+        let isBroken = try mendPaths(others, hold, options, &summary)
+        try mendIndex(isBroken: isBroken, &summary)
+        if isBroken {
+            summary.lost = []
+            _ = try mendPaths(others, hold, options, &summary)
         }
         let report = try check(.all, progress: progress)
         let stillLost = try mendBlocks(report, others, sources, hold, &summary)
-        try noteLacks(of: stillLost, &summary)
         summary.hasMoreLostBlocks = report.lostBlocksAreTruncated
+        try noteLacks(of: stillLost, &summary)
         summary.findings = report.findings.filter { finding in
             !finding.isHarmless && finding.lack == nil
                 && ObjectNames.packID(of: finding.subject) == nil
@@ -101,53 +100,74 @@ extension SnapshotService {
 
     // MARK: Paths
 
+    /// Mends the deltas of all volumes; gives whether the index did not fit together for some.
     private func mendPaths(
         _ others: [SnapshotService],
         _ hold: Hold,
         _ options: RepairOptions,
         _ summary: inout RepairSummary
-    ) throws {
+    ) throws -> Bool {
+        var isBroken = false
         for timeline in try timelines() {
-            let volume = timeline.volume
-            let isWhole = try timeline.isSound && repository.brokenDeltas(of: timeline).isEmpty
-            let hasNotes = try options.givesUp && !repository.unreadableNotes(of: volume).isEmpty
-            if isWhole && !hasNotes { continue }
-            let own = try self.hold(.volume(volume), .exclusive, purpose: "repair \(volume)")
-            let index = try currentIndex()
-            let copies = try others.compactMap { other -> (SnapshotCopy, Timeline)? in
-                guard other.repository.identity.id != repository.identity.id,
-                    let there = try other.timelines(volume).first
-                else { return nil }
-                let copy = try SnapshotCopy(
-                    from: other.repository, try other.currentIndex(), to: repository, index,
-                    holds: [hold, own], identifiers: RandomIdentifiers(), now: Moment.now)
-                return (copy, there)
+            try hold.renew(now: Moment.now())
+            do {
+                try mendPaths(of: timeline, others, hold, options, &summary)
+            } catch let error as RepositoryError where error.kind == .index {
+                logger.warning("\(error)")
+                isBroken = true
             }
-            let repair = PathRepair(
-                repository, index, holds: [hold, own], identifiers: RandomIdentifiers())
-            let left = try repair.run(volume, others: copies)
-            summary.mended += repair.mended.map { (volume, $0) }
-            summary.deleted += repair.deleted
-            summary.lost += left.damaged.map { (volume, $0) }
-            if options.givesUp {
-                summary.deleted += try repository.giveUpLost(of: left)
-                summary.lost.removeAll { $0.volume == volume }
-            }
-            withExtendedLifetime(own) {}
         }
+        return isBroken
+    }
+
+    private func mendPaths(
+        of timeline: Timeline,
+        _ others: [SnapshotService],
+        _ hold: Hold,
+        _ options: RepairOptions,
+        _ summary: inout RepairSummary
+    ) throws {
+        let volume = timeline.volume
+        let isWhole = try timeline.isSound && repository.brokenDeltas(of: timeline).isEmpty
+        let hasNotes = try options.givesUp && !repository.damagedNotes(of: volume).isEmpty
+        if isWhole && !hasNotes { return }
+        let own = try self.hold(.volume(volume), .exclusive, purpose: "repair \(volume)")
+        let index = try currentIndex()
+        let copies = try others.compactMap { other -> (SnapshotCopy, Timeline)? in
+            guard other.repository.identity.id != repository.identity.id,
+                let there = try other.timelines(volume).first
+            else { return nil }
+            let copy = try SnapshotCopy(
+                from: other.repository, try other.currentIndex(), to: repository, index,
+                holds: [hold, own], identifiers: RandomIdentifiers(), now: Moment.now)
+            return (copy, there)
+        }
+        let repair = PathRepair(
+            repository, index, holds: [hold, own], identifiers: RandomIdentifiers(),
+            now: Moment.now)
+        let left = try repair.run(volume, others: copies)
+        summary.mended += repair.mended.map { (volume, $0) }
+        summary.deleted += repair.deleted
+        summary.lost += left.damaged.map { (volume, $0) }
+        if options.givesUp {
+            summary.deleted += try repository.giveUpLost(
+                of: left, holds: [hold, own], now: Moment.now)
+            summary.lost.removeAll { $0.volume == volume }
+        }
+        withExtendedLifetime(own) {}
     }
 
     /// Builds the index anew where it is not what the repository says.
-    private func mendIndex(_ summary: inout RepairSummary) throws {
-        let isSound: Bool
+    private func mendIndex(isBroken: Bool, _ summary: inout RepairSummary) throws {
+        var isSound = !isBroken
         do {
             let index = try currentIndex()
-            isSound = try timelines().allSatisfy { try index.isSound($0) }
+            isSound = try isSound && timelines().allSatisfy { try index.isSound($0) }
         } catch let error as RepositoryError where error.kind == .damaged || error.kind == .index {
             isSound = false
         }
         guard !isSound else { return }
-        _ = try rebuildIndex()
+        _ = try rebuildIndex(isLenient: true)
         summary.indexWasRebuilt = true
     }
 
@@ -192,7 +212,8 @@ extension SnapshotService {
         for timeline in try timelines() {
             let lacks = repository.lacks(of: lost, in: timeline)
             try repository.noteLacks(
-                lacks, in: timeline, time: Moment.now(), identifiers: RandomIdentifiers())
+                lacks, in: timeline, isAll: !summary.hasMoreLostBlocks, time: Moment.now(),
+                identifiers: RandomIdentifiers())
             for snapshot in timeline.snapshots {
                 guard let count = lacks[snapshot.id] else { continue }
                 summary.lacking.append((timeline.volume, snapshot, count))

@@ -134,8 +134,11 @@ package final class SnapshotService {
 
     // MARK: Index
 
-    /// Throws the index away and builds it from the repository.
-    package func rebuildIndex() throws -> (volumes: Int, snapshots: Int, byteCount: UInt64) {
+    /// Throws the index away and builds it from the repository; with `isLenient` as far as that can be
+    /// read.
+    package func rebuildIndex(
+        isLenient: Bool = false
+    ) throws -> (volumes: Int, snapshots: Int, byteCount: UInt64) {
         let hold = try holdForReading(purpose: "index rebuild")
         defer { withExtendedLifetime(hold) {} }
         let index = try index()
@@ -146,7 +149,11 @@ package final class SnapshotService {
             }
             timelines = try self.timelines()
             for timeline in timelines {
-                _ = try index.synchronize(timeline, with: repository)
+                if isLenient {
+                    try index.bringForward(timeline, with: repository)
+                } else {
+                    _ = try index.synchronize(timeline, with: repository)
+                }
             }
         }
         let snapshots = timelines.reduce(0) { $0 + $1.snapshots.count }

@@ -35,6 +35,8 @@ enum ExampleConfiguration {
         [jobs.system.prune]
         every = "1d"
         max-unused = "5%"
+        # Small packs are written together, where there are many.
+        # repack-small = false
 
         [jobs.system.check]
         every = "7d"

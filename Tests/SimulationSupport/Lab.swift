@@ -376,10 +376,13 @@ extension Lab {
             copy.partByteLimit = partByteLimit
             return [(copy, try other.timeline())]
         }
-        let repair = PathRepair(repository, index, holds: holds, identifiers: identifiers)
+        let repair = PathRepair(
+            repository, index, holds: holds, identifiers: identifiers, now: { self.time })
         repair.partByteLimit = partByteLimit
         let left = try repair.run(volume, others: others ?? [])
-        if givesUp { _ = try repository.giveUpLost(of: left) }
+        if givesUp {
+            _ = try repository.giveUpLost(of: left, holds: holds, now: { self.time })
+        }
         return (repair.mended, left)
     }
 }

@@ -19,6 +19,62 @@ import Testing
         store.objects.keys.count { $0.hasPrefix("volumes/") && !$0.contains("newest") }
     }
 
+    /// A delta between two snapshots that names nothing, whatever lies between them.
+    private static func writeWrongDelta(
+        from: Timeline.Snapshot,
+        to: Timeline.Snapshot,
+        fromGeneration: Generation? = nil,
+        toGeneration: Generation? = nil,
+        time: Timestamp? = nil,
+        in lab: Lab
+    ) throws {
+        let writer = DeltaWriter(
+            repository: lab.repository, identifiers: SeededIdentifiers(seed: 4242))
+        try writer.finishMap()
+        var facts = to.facts
+        if let time { facts.time = time }
+        let (start, end) = (fromGeneration ?? from.generation, toGeneration ?? to.generation)
+        let head = DeltaHead(
+            from: from.id, fromGeneration: start, fromByteCount: from.facts.byteCount,
+            toGeneration: end, facts: facts)
+        let name = DeltaName(
+            volume: lab.volume, from: start, to: end, id: SeededIdentifiers(seed: 4243).next())
+        _ = try writer.commit(name, head: head)
+    }
+
+    @Test("Nothing is deleted for the sake of a merged delta that was not proved")
+    func unproved() throws {
+        let store = MemoryStore()
+        let lab = try Self.makeLab(store)
+        for number in 0..<4 { try lab.capture([UInt8](repeating: UInt8(number), count: 90_000)) }
+        let images = try lab.restoreAll()
+        let snapshots = try lab.timeline().snapshots
+        // As one that was found wrong, or was written before a stop.
+        try Self.writeWrongDelta(from: snapshots[0], to: snapshots[2], in: lab)
+        let before = Set(store.objects.keys)
+        #expect(throws: RepositoryError.self) {
+            try lab.forget([snapshots[1].id], isThorough: true)
+        }
+        #expect(Set(store.objects.keys).isSuperset(of: before))
+        lab.deleteIndex()
+        #expect(try lab.restoreAll() == [images[0], images[2], images[3]])
+    }
+
+    @Test("A delta that begins where its start is not leads nowhere")
+    func wrongStart() throws {
+        let store = MemoryStore()
+        let lab = try Self.makeLab(store)
+        for number in 0..<3 { try lab.capture([UInt8](repeating: UInt8(number), count: 9000)) }
+        let snapshots = try lab.timeline().snapshots
+        try Self.writeWrongDelta(
+            from: snapshots[0], to: snapshots[2], fromGeneration: 2, toGeneration: 9,
+            time: Timestamp(seconds: 5), in: lab)
+        let timeline = try lab.timeline()
+        #expect(timeline.snapshots == snapshots)
+        #expect(timeline.damaged.map(\.generation) == [9])
+        #expect(try lab.check().harmCount > 0)
+    }
+
     @Test("On a volume with damage nothing is forgotten, whatever an index remembers of it")
     func damage() throws {
         let store = MemoryStore()

@@ -371,6 +371,56 @@ import Testing
         if ["numbers", "digests"].contains(table) { #expect(stoppedCount > 0) }
     }
 
+    @Test("Small packs are written together where there are many, and all is as before")
+    func smallPacks() throws {
+        let store = MemoryStore()
+        let lab = try Self.makeLab(store)
+        lab.packByteTarget = Format.packByteTarget
+        var model = ImageModel(byteCount: 120_000, seed: 17)
+        var images: [[UInt8]] = []
+        func packCount() -> Int { store.objects.keys.count { $0.hasPrefix("packs/") } }
+        var options = PruneOptions()
+        options.repacksSmallPacks = true
+        for round in 0..<100 {
+            repeat { model.change() } while images.last == model.bytes
+            try lab.capture(model.bytes)
+            images.append(model.bytes)
+            if round == 40 {
+                let before = packCount()
+                #expect(try lab.prune(options).repackedPackCount == 0)
+                #expect(packCount() == before)
+            }
+        }
+        #expect(packCount() > 64)
+        try lab.prune()
+        #expect(packCount() > 64)
+        #expect(try lab.prune(options).repackedPackCount > 64)
+        #expect(packCount() < 5)
+        #expect(try lab.check().findings == [])
+        lab.deleteIndex()
+        #expect(try lab.restoreAll() == images)
+        #expect(try lab.prune(options).repackedPackCount == 0)
+    }
+
+    @Test("A hold that somebody removed stays removed, however often it is renewed")
+    func removedHold() throws {
+        let store = MemoryStore()
+        let lab = try Self.makeLab(store)
+        let start = lab.time
+        let hold = try lab.repository.hold(
+            .repository, .shared, purpose: "test", owner: .current(), now: { start })
+        let later = Timestamp(seconds: start.seconds + 400)
+        try hold.renew(now: later)
+        try hold.verify()
+        for name in store.objects.keys where name.hasPrefix("locks/") { store.objects[name] = nil }
+        for seconds in [401, 900, 2000] as [Int64] {
+            let now = Timestamp(seconds: start.seconds + 400 + seconds)
+            #expect(throws: RepositoryError.self) { try hold.renew(now: now) }
+            #expect(throws: RepositoryError.self) { try hold.verify() }
+        }
+        #expect(!store.objects.keys.contains { $0.hasPrefix("locks/") })
+    }
+
     @Test("A block that cannot be read keeps its pack, and what hides a delta keeps everything")
     func damage() throws {
         let store = MemoryStore()

@@ -43,7 +43,14 @@ extension Repository {
             guard parts.count == shortCut.steps.count else { continue }
             var merge = try DeltaMerge(parts, of: self)
             let delta = try merge.write(identifiers: identifiers, partByteLimit: partByteLimit)
-            guard try index.confirms(delta, of: self) == true else {
+            let isProved: Bool
+            do {
+                isProved = try index.confirms(delta, of: self) == true
+            } catch {
+                try store.delete(delta.name.objectName, .durable)
+                throw error
+            }
+            guard isProved else {
                 try store.delete(delta.name.objectName, .durable)
                 continue
             }

@@ -66,12 +66,12 @@ struct ForgetPlan {
         _ timeline: Timeline,
         avoiding removed: Set<SnapshotID>
     ) -> Set<SnapshotID> {
-        var reached: Set<SnapshotID> = [.nothing]
+        var reached: [SnapshotID: Generation] = [.nothing: 0]
         for delta in timeline.deltas
-        where reached.contains(delta.head.from) && !removed.contains(delta.head.to) {
-            reached.insert(delta.head.to)
+        where reached[delta.head.from] == delta.name.from && !removed.contains(delta.head.to) {
+            reached[delta.head.to] = delta.name.to
         }
-        return reached
+        return Set(reached.keys)
     }
 
     /// The ways to kept snapshots that lead through removed ones only, from the last kept one.

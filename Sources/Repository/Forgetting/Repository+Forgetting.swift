@@ -77,12 +77,29 @@ extension Repository {
                 try deleteLeftNotes(timeline)
                 return summary
             }
+            var proved: Set<DeltaName> = []
             for merge in plan.merges {
                 var merger = try DeltaMerge(merge.deltas, of: self)
                 let delta = try merger.write(
                     identifiers: identifiers, partByteLimit: partByteLimit)
-                try prove(delta, timeline)
+                do {
+                    try prove(delta, timeline)
+                } catch {
+                    // Nothing may come to rely on it.
+                    try store.delete(delta.name.objectName, .durable)
+                    throw error
+                }
+                proved.insert(delta.name)
                 summary.mergedCount += 1
+            }
+            // One that was written before a stop was not proved, or not yet.
+            let generations = Set(
+                timeline.forgotten.filter { plan.removed.contains($0.id) }.map(\.generation))
+            for delta in timeline.deltas
+            where !proved.contains(delta.name)
+                && generations.contains(where: { $0 > delta.name.from && $0 < delta.name.to })
+            {
+                try prove(delta, timeline)
             }
             summary.deletedCount += try delete(plan.removed, of: volume, willDelete)
             summary.removedCount += plan.removed.count

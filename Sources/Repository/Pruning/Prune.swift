@@ -146,12 +146,22 @@ package final class Prune {
         try repository.requireWritable()
         var summary = PruneSummary()
         var plan = plan
+        // Planning may have taken longer than others wait for the hold: then what was planned is no plan.
+        try hold.verify(now: now())
         var run = PruneRun(prune: self, hold: hold)
         // One that is left is of no harm to anybody: captures and prunes drop it.
         defer { try? run.end() }
         try run.publish(plan.leaving, time: now(), identifiers)
         if try removeExpiredHolds() {
             waitForGrace()
+            // One that was renewed while it was being removed.
+            for other in try repository.holds(on: .repository, now: now())
+            where other.state == .live && !hold.isSame(as: other) {
+                throw RepositoryError(
+                    .locked,
+                    "another command uses the repository (\(other.record?.purpose ?? other.name)); "
+                        + "nothing was deleted: prune again when it has ended")
+            }
             try index.synchronizePacks(with: repository)
             plan = try self.plan().limited(to: plan)
         }
@@ -178,7 +188,7 @@ package final class Prune {
             done += packs.reduce(0) { $0 + $1.byteCount }
             progress(done)
         }
-        try deleteLostParts(&summary)
+        try deleteLostParts(&run, &summary)
         return summary
     }
 
@@ -263,7 +273,7 @@ package final class Prune {
     }
 
     /// Deletes parts that no delta names: of captures and merges that were killed.
-    private func deleteLostParts(_ summary: inout PruneSummary) throws {
+    private func deleteLostParts(_ run: inout PruneRun, _ summary: inout PruneSummary) throws {
         let parts = try repository.store.list(ObjectNames.parts)
         guard !parts.isEmpty else { return }
         func named(_ timelines: [Timeline]) -> Set<String>? {
@@ -277,7 +287,7 @@ package final class Prune {
             let named = named(try repository.timelines())
         else { return }
         for part in parts where !named.contains(part.name) {
-            try repository.store.delete(part.name, .eventual)
+            try run.delete(part.name)
             summary.deletedPartCount += 1
             summary.deletedByteCount += part.byteCount
         }
@@ -315,14 +325,17 @@ package final class Prune {
             } while !rest.isEmpty
         }
 
-        func renew(_ now: Timestamp) throws { try hold.renew(now: now) }
+        func renew(_ now: Timestamp) throws {
+            try hold.verify(now: now)
+            try hold.renew(now: now)
+        }
 
         func delete(
             _ packs: [(tally: PackTally, table: PackTable)],
             _ now: Timestamp
         ) throws {
             if Interruption.isRequested { throw PruneInterrupted() }
-            try hold.renew(now: now)
+            try renew(now)
             try prune.index.retire(packs)
             try delete(packs.map(\.tally.id))
         }
@@ -330,17 +343,20 @@ package final class Prune {
         /// Deletes packs that cannot be read, of which the index has nothing.
         func delete(_ packs: [PrunePlan.UnreadablePack], _ now: Timestamp) throws {
             guard !packs.isEmpty else { return }
-            try hold.renew(now: now)
+            try renew(now)
             try delete(packs.map(\.id))
         }
 
         private func delete(_ packs: [ObjectID]) throws {
-            for pack in packs {
-                try hold.verify(now: prune.now())
-                for list in lists { _ = try store.byteCount(of: list) }
-                // A pack that a crash brings back is found dead again.
-                try store.delete(ObjectNames.pack(pack), .eventual)
-            }
+            for pack in packs { try delete(ObjectNames.pack(pack)) }
+        }
+
+        /// Deletes an object if nobody can have begun to rely on it since that was published.
+        func delete(_ name: String) throws {
+            try hold.verify(now: prune.now())
+            for list in lists { _ = try store.byteCount(of: list) }
+            // One that a crash brings back is found dead again.
+            try store.delete(name, .eventual)
         }
 
         func end() throws {

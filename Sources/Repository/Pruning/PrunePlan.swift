@@ -14,6 +14,8 @@ package struct PruneOptions: Hashable, Sendable {
     package var maxUnused = UnusedLimit.percent(5)
     /// At most so many bytes of packs are written again; nil for no limit.
     package var maxRepackByteCount: UInt64?
+    /// Whether small packs are written together, where there are many.
+    package var repacksSmallPacks = false
     /// What an interrupted backup stored is left alone while it is younger.
     package var minimumAgeSeconds: Int64 = 7 * 86_400
     /// Whether the account of live blocks is made anew.
@@ -106,6 +108,35 @@ package struct PrunePlan: Hashable, Sendable {
             repacked.append(tally)
             remainingUnusedByteCount -= tally.unusedByteCount
             total -= tally.unusedByteCount
+        }
+        if options.repacksSmallPacks { gatherSmallPacks(tallies, options, written) }
+    }
+
+    /// A pack is small below this.
+    static let smallPackByteCount: UInt64 = 4 << 20
+    /// So many small packs are left alone.
+    private static let smallPackLimit = 64
+    /// So many are written together at most, so that this stays a small part of a prune.
+    private static let gatheredLimit = 4096
+
+    /// Adds small packs, the oldest first, where there are many: each is an object to list and a table to read.
+    private mutating func gatherSmallPacks(
+        _ tallies: [PackTally],
+        _ options: PruneOptions,
+        _ written: UInt64
+    ) {
+        let known = Set(repacked.map(\.number))
+        let small = tallies.filter {
+            $0.liveBlockCount > 0 && $0.byteCount < Self.smallPackByteCount
+                && !known.contains($0.number)
+        }.sorted { $0.number < $1.number }
+        guard small.count > Self.smallPackLimit else { return }
+        var written = written
+        for tally in small.prefix(Self.gatheredLimit) {
+            written += tally.byteCount - tally.unusedByteCount
+            if let limit = options.maxRepackByteCount, written > limit { return }
+            repacked.append(tally)
+            remainingUnusedByteCount -= tally.unusedByteCount
         }
     }
 

@@ -26,6 +26,7 @@ package final class PathRepair {
     private let index: Index
     private let holds: [Hold]
     private let identifiers: any IdentifierSource
+    private let now: () -> Timestamp
     package private(set) var mended: [Mended] = []
     /// Objects that could not be read and that nothing needs any more.
     package private(set) var deleted: [String] = []
@@ -36,16 +37,19 @@ package final class PathRepair {
     ///   - index: its index, with its packs.
     ///   - holds: one on the repository, and an exclusive one on the volume.
     ///   - identifiers: gives new ids.
+    ///   - now: the time.
     package init(
         _ repository: Repository,
         _ index: Index,
         holds: [Hold],
-        identifiers: any IdentifierSource
+        identifiers: any IdentifierSource,
+        now: @escaping () -> Timestamp
     ) {
         self.repository = repository
         self.index = index
         self.holds = holds
         self.identifiers = identifiers
+        self.now = now
     }
 
     /// Mends what can be mended of a volume.
@@ -59,12 +63,15 @@ package final class PathRepair {
         _ volume: VolumeName,
         others: [(copy: SnapshotCopy, timeline: Timeline)]
     ) throws -> Timeline {
+        // No prune that lives stands beside the holds.
+        try repository.dropPruneLists()
         let listed = try repository.timeline(of: volume)
         let broken = try repository.brokenDeltas(of: listed)
         var timeline = listed.without(broken)
         var facts = try index.rememberedFacts(of: volume)
         for delta in listed.deltas { facts[delta.head.to] = delta.head.facts }
         for lost in timeline.damaged {
+            for hold in holds { try hold.renew(now: now()) }
             guard let id = lost.id, !timeline.isReached(id) else { continue }
             var origin: Mended.Origin?
             if let facts = lost.facts ?? facts[id],
@@ -158,8 +165,23 @@ package final class PathRepair {
             let timeline = try repository.timeline(of: delta.name.volume).without(broken)
             try index.proveAlone(delta, in: timeline, with: repository)
             return true
-        } catch let error as RepositoryError where error.kind == .damaged {
+        } catch {
+            // Nothing may come to rely on what was not proved, whatever kept it from being.
             try repository.store.delete(delta.name.objectName, .durable)
+            guard let error = error as? RepositoryError,
+                error.kind == .damaged || error.kind == .index
+            else { throw error }
+            return false
+        }
+    }
+
+    /// Whether the path to a snapshot gives its image digest.
+    private func isProved(_ id: SnapshotID, of timeline: Timeline) throws -> Bool {
+        guard let delta = timeline.delta(to: id) else { return id == .nothing }
+        do {
+            try index.proveAlone(delta, in: timeline, with: repository)
+            return true
+        } catch let error as RepositoryError where error.kind == .damaged || error.kind == .index {
             return false
         }
     }
@@ -193,9 +215,14 @@ package final class PathRepair {
     ) throws -> Timeline {
         let ends = Dictionary(listed.map { ($0.name, $0.head.to) }, uniquingKeysWith: { $1 })
         for (name, _) in timeline.unreadable {
-            let isUseless =
-                ends[name].map(timeline.isReached) ?? timeline.isReached(name.to)
-            guard isUseless else { continue }
+            let reached = (timeline.snapshots + timeline.forgotten).filter { snapshot in
+                if let end = ends[name] { return snapshot.id == end }
+                return snapshot.generation == name.to
+            }
+            // A delta that another repair wrote before it was stopped was not proved, perhaps.
+            guard !reached.isEmpty,
+                try reached.allSatisfy({ try isProved($0.id, of: timeline) })
+            else { continue }
             let isMended = mended.contains { $0.generation == name.to }
             if let end = ends[name], !isMended {
                 mended.append(Mended(snapshot: end, generation: name.to, origin: .otherPath))
@@ -218,6 +245,7 @@ package final class PathRepair {
     }
 
     private func delete(_ name: String) throws {
+        for hold in holds { try hold.verify(now: now()) }
         try repository.store.delete(name, .durable)
         deleted.append(name)
     }

@@ -30,12 +30,14 @@ extension Repository {
     /// - Parameters:
     ///   - lacks: what ``lacks(of:in:)`` gave.
     ///   - timeline: the volume.
+    ///   - isAll: whether there are no other lost blocks than were looked for: nothing is taken back if not.
     ///   - time: now.
     ///   - identifiers: gives ids of notes.
     /// - Throws: what the store throws.
     package func noteLacks(
         _ lacks: [SnapshotID: UInt64],
         in timeline: Timeline,
+        isAll: Bool = true,
         time: Timestamp,
         identifiers: any IdentifierSource
     ) throws {
@@ -47,7 +49,7 @@ extension Repository {
                 try say(
                     Note(kind: .damage, time: time, texts: ["\(count)"]), on: snapshot.id,
                     of: timeline.volume, identifiers: identifiers)
-            } else {
+            } else if isAll {
                 for name in standings[snapshot.id]?.damageNoteNames ?? [] {
                     try store.delete(name, .eventual)
                 }
@@ -61,13 +63,21 @@ extension Repository {
     /// that tell of it go last, so that it stays damage until all of it is gone. The volume is held
     /// exclusively.
     ///
-    /// - Parameter timeline: the volume, as ``PathRepair/run(_:others:)`` left it.
+    /// - Parameters:
+    ///   - timeline: the volume, as ``PathRepair/run(_:others:)`` left it.
+    ///   - holds: one on the repository, and an exclusive one on the volume.
+    ///   - now: the time.
     /// - Returns: names of the objects that were deleted.
     /// - Throws: what the store throws.
-    package func giveUpLost(of timeline: Timeline) throws -> [String] {
+    package func giveUpLost(
+        of timeline: Timeline,
+        holds: [Hold],
+        now: () -> Timestamp
+    ) throws -> [String] {
         try requireWritable()
         var deleted: [String] = []
         func delete(_ name: String) throws {
+            for hold in holds { try hold.verify(now: now()) }
             try store.delete(name, .durable)
             deleted.append(name)
         }
@@ -88,17 +98,23 @@ extension Repository {
         for name in names.sorted(by: { ($0.to, $0.from, $0.id) > ($1.to, $1.from, $1.id) }) {
             try delete(name.objectName)
         }
-        for (_, name, note) in try notes(of: timeline.volume) where note == nil {
-            try delete(name)
-        }
+        for name in try damagedNotes(of: timeline.volume) { try delete(name) }
         for name in timeline.markerNames where name != marker.objectName { try delete(name) }
         try deleteLeftNotes(try self.timeline(of: timeline.volume))
         return deleted
     }
 
-    /// Notes on snapshots of the volume that cannot be read.
-    package func unreadableNotes(of volume: VolumeName) throws -> [String] {
-        try notes(of: volume).filter { $0.note == nil }.map(\.name)
+    /// Notes on snapshots of the volume whose bytes say nothing; those that may be read another time are
+    /// not among them.
+    package func damagedNotes(of volume: VolumeName) throws -> [String] {
+        try notes(of: volume).filter { $0.note == nil }.map(\.name).filter { name in
+            do {
+                _ = try noteWithoutAttachment(name)
+                return false
+            } catch {
+                return error is FormatError
+            }
+        }
     }
 }
 

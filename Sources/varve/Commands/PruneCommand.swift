@@ -40,6 +40,9 @@ struct PruningOptions: ParsableArguments {
         help: ArgumentHelp("Write at most so much again, such as 10G.", valueName: "size"))
     var maxRepackSize: ByteCount?
 
+    @Flag(help: "Write small packs together, where there are more than 64.")
+    var repackSmall = false
+
     @Option(
         help: ArgumentHelp(
             "Leave alone for so long what an interrupted backup stored, such as 12h or 7d.",
@@ -55,6 +58,7 @@ struct PruningOptions: ParsableArguments {
         options.maxUnused = maxUnused.value
         options.maxRepackByteCount = maxRepackSize?.value
         options.minimumAgeSeconds = minAge.seconds
+        options.repacksSmallPacks = repackSmall
         options.isRecount = recount
         return options
     }
