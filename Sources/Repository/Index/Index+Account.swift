@@ -7,7 +7,7 @@ internal import XXHash
 ///
 /// The page of documentation `Pruning` has the tables, and says when they are made anew.
 extension Index {
-    private static let accountKey = Key("account")
+    static let accountKey = Key("account")
     /// How many blocks are needed and in no pack.
     static let placelessKey = Key("placeless")
     /// There while a delta is counted by several transactions.
@@ -432,118 +432,5 @@ extension Index {
             try transaction.remove(
                 prefixRow(row).rawSpan, for: Key().appending(number), from: tables.prefixes)
         }
-    }
-
-    // MARK: For repacking
-
-    /// What is to become of a block of a pack that goes.
-    struct AccountedBlock {
-        let number: BlockNumber
-        let isLive: Bool
-        /// Its places in packs that stay.
-        let elsewhere: [Place]
-        /// Its places in those that go, the shallowest first.
-        let leaving: [Place]
-    }
-
-    /// The blocks of a pack, in the order of its table; `leaving` are the packs that go.
-    ///
-    /// Nothing is taken for dead that the index may have lost: each block has to be known, at this place,
-    /// and counted.
-    ///
-    /// - Throws: ``RepositoryError`` where the index does not fit the pack.
-    func accounted(
-        _ table: PackTable,
-        of tally: PackTally,
-        leaving: Set<UInt32>
-    ) throws -> [AccountedBlock] {
-        let places = self.places(of: table, in: tally.number)
-        do {
-            return try accounted(places, leaving: leaving)
-        } catch is AccountMismatch {
-            // The next prune makes it anew.
-            try environment.write { try $0.remove(Self.accountKey, from: tables.meta) }
-            throw Self.broken("what it has of \(ObjectNames.pack(tally.id)) is not what that holds")
-        }
-    }
-
-    private func accounted(
-        _ blocks: [(digest: Digest, place: Place)],
-        leaving: Set<UInt32>
-    ) throws -> [AccountedBlock] {
-        try environment.read { transaction in
-            var update = try AccountUpdate(self, transaction)
-            return try blocks.map { digest, place in
-                guard let number = try number(of: digest, transaction),
-                    let first = try entry(of: number, transaction)?.place,
-                    try first == place || furtherPlaces(of: number, transaction).contains(place)
-                else { throw AccountMismatch() }
-                let places = try places(of: number, transaction)
-                return AccountedBlock(
-                    number: number,
-                    isLive: try update.certainCount(of: number, transaction) > 0,
-                    elsewhere: places.filter {
-                        !leaving.contains($0.pack) && pack($0.pack)?.isRotten($0) == false
-                    },
-                    leaving: places.filter { leaving.contains($0.pack) })
-            }
-        }
-    }
-
-    /// Bytes of a pack that a block accounts for: its share of the frame, and what the table has of it.
-    static func share(of place: Place) -> UInt64 {
-        UInt64(
-            place.frameByteCount / max(1, Int(place.frameBlockCount)) + Digest.byteCount
-                + FrameEntry.byteCount)
-    }
-
-    // MARK: Rows
-
-    private static let prefixByteCount = 16
-
-    private func prefixRow(_ row: PrefixRow) -> [UInt8] {
-        var writer = ByteWriter()
-        writer.append(row.pack)
-        writer.append(row.prefix)
-        writer.append(row.count)
-        writer.append(checksum(of: writer.bytes.rawSpan, key: 0))
-        return writer.bytes
-    }
-
-    func prefixes(
-        of number: BlockNumber,
-        _ transaction: borrowing Transaction
-    ) throws -> [PrefixRow] {
-        try transaction.withCursor(over: tables.prefixes) { cursor in
-            let lowest = [UInt8](repeating: 0, count: Self.prefixByteCount + 8)
-            var found: [PrefixRow] = []
-            var more = try cursor.seek(
-                Key().appending(number), atLeast: lowest.rawSpan, prefix)
-            while let row = more {
-                found.append(row)
-                more = try cursor.nextDuplicate { _, value in try self.prefix(value) }
-            }
-            return found
-        }
-    }
-
-    private func prefix(_ row: RawSpan) throws -> PrefixRow {
-        let end = Self.prefixByteCount
-        guard row.byteCount == end + 8,
-            row.littleEndian(at: end, as: UInt64.self)
-                == checksum(of: row.extracting(0..<end), key: 0)
-        else { throw AccountMismatch() }
-        return PrefixRow(
-            pack: row.littleEndian(at: 0, as: UInt32.self),
-            prefix: row.littleEndian(at: 4, as: UInt64.self),
-            count: row.littleEndian(at: 12, as: UInt32.self))
-    }
-
-    /// One of the blocks that a patch in a pack is a patch of.
-    struct PrefixRow: Hashable {
-        let pack: UInt32
-        let prefix: BlockNumber
-        /// How many the patch has: none of them may be missing.
-        let count: UInt32
     }
 }
