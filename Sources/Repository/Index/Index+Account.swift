@@ -324,7 +324,7 @@ extension Index {
             var update = try AccountUpdate(self, transaction)
             try update.rearrange(numbers, transaction) { update in
                 update.takeIn(PackTally(of: pack, blockCount: numbers.count))
-                try update.keepPages(of: numbers, transaction)
+                try update.keepPages(of: numbers.sorted(), transaction)
                 for (patch, head) in zip(patches, heads) {
                     let prefixes =
                         try patch.prefixes.map { try self.numbers(of: $0, transaction) }

@@ -67,9 +67,11 @@ extension Index {
                     bytes.littleEndian(at: end, as: UInt64.self)
                         == index.checksum(of: bytes.extracting(0..<end), key: page)
                 else { throw AccountMismatch() }
-                return (0..<Int(Self.countsPerPage)).map {
-                    bytes.littleEndian(at: 2 * $0, as: UInt16.self)
+                var counts = [UInt16](repeating: 0, count: Int(Self.countsPerPage))
+                for slot in counts.indices {
+                    counts[slot] = bytes.littleEndian(at: 2 * slot, as: UInt16.self)
                 }
+                return counts
             }
         }
 
@@ -78,16 +80,17 @@ extension Index {
             of numbers: [BlockNumber],
             _ transaction: borrowing Transaction
         ) throws {
+            var last: UInt64?
             for number in numbers {
                 let page = number / Self.countsPerPage
-                guard pages[page] == nil else {
-                    if !changedPages.contains(page), try storedCounts(page, transaction) == nil {
-                        changedPages.insert(page)
-                    }
-                    continue
-                }
+                if page == last { continue }
+                last = page
                 _ = try count(of: number, transaction)
-                if try storedCounts(page, transaction) == nil { changedPages.insert(page) }
+                if !changedPages.contains(page),
+                    try !transaction.contains(Key().appending(page), in: index.tables.uses)
+                {
+                    changedPages.insert(page)
+                }
             }
         }
 

@@ -119,7 +119,10 @@ package struct PrunePlan: Hashable, Sendable {
     /// So many are written together at most, so that this stays a small part of a prune.
     private static let gatheredLimit = 4096
 
-    /// Adds small packs, the oldest first, where there are many: each is an object to list and a table to read.
+    /// Adds small packs where there are many: each is an object to list and a table to read.
+    ///
+    /// The smallest come first, up to one that is larger than all of them together: what was written
+    /// together before is not written again each time.
     private mutating func gatherSmallPacks(
         _ tallies: [PackTally],
         _ options: PruneOptions,
@@ -129,10 +132,17 @@ package struct PrunePlan: Hashable, Sendable {
         let small = tallies.filter {
             $0.liveBlockCount > 0 && $0.byteCount < Self.smallPackByteCount
                 && !known.contains($0.number)
-        }.sorted { $0.number < $1.number }
-        guard small.count > Self.smallPackLimit else { return }
-        var written = written
+        }.sorted { ($0.byteCount, $0.number) < ($1.byteCount, $1.number) }
+        var gathered: [PackTally] = []
+        var byteCount: UInt64 = 0
         for tally in small.prefix(Self.gatheredLimit) {
+            if gathered.count >= Self.smallPackLimit, tally.byteCount > byteCount { break }
+            gathered.append(tally)
+            byteCount += tally.byteCount
+        }
+        guard gathered.count > Self.smallPackLimit else { return }
+        var written = written
+        for tally in gathered.sorted(by: { $0.number < $1.number }) {
             written += tally.byteCount - tally.unusedByteCount
             if let limit = options.maxRepackByteCount, written > limit { return }
             repacked.append(tally)
