@@ -115,6 +115,8 @@ package struct Restore {
                     turnstile: turnstile, progress: progress)
                 try worker.run(failure)
             } catch {
+                // Before the others are sent away, who say nothing of their own.
+                failure.record(error)
                 turnstile.shut()
                 throw error
             }

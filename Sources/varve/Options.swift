@@ -46,7 +46,7 @@ struct OutputOptions: ParsableArguments {
     @Flag(help: "Print JSON, one object a line.")
     var json = false
 
-    @Flag(name: [.short, .long], help: "Print errors only.")
+    @Flag(name: [.short, .long], help: "Print nothing but what was asked for, and errors.")
     var quiet = false
 
     @Flag(name: [.short, .long], help: "Print what is done on the way.")

@@ -164,6 +164,37 @@ import Testing
         #expect(try lab.restoreAll() == images)
     }
 
+    @Test("What only forgotten snapshots lack is no harm")
+    func hidden() throws {
+        let store = MemoryStore()
+        let lab = try Lab(store)
+        lab.packByteTarget = 30_000
+        lab.workerCount = 1
+        var generator = SeededGenerator(seed: 8)
+        var image = generator.bytes(400_000)
+        try lab.capture(image)
+        image.replaceSubrange(0..<40_960, with: generator.bytes(40_960))
+        try lab.capture(image)
+        let sound = store.objects
+        // A pack that the first snapshot alone needs.
+        let name = try #require(
+            try sound.keys.sorted().first { name in
+                guard name.hasPrefix("packs/") else { return false }
+                store.objects = sound
+                store.objects[name] = nil
+                return try lab.check().findings.compactMap(\.lack?.generations) == [1...1]
+            })
+        store.objects[name] = nil
+        #expect(try lab.check().harmCount > 0)
+        lab.deleteIndex()
+        try lab.forget([try lab.timeline().snapshots[0].id])
+        #expect(try lab.timeline().forgotten.count == 1)
+        let report = try lab.check()
+        #expect(report.harmCount == 0)
+        #expect(report.lostBlocks.isEmpty)
+        #expect(try lab.restoreAll() == [image])
+    }
+
     @Test("Any bytes in the place of a pack are looked through, and give no block that is not one")
     func garbage() throws {
         let store = MemoryStore()

@@ -85,23 +85,29 @@ struct LostBlocks {
         var states: [SnapshotID: [UInt64: Digest]] = [.nothing: [:]]
         var users: [SnapshotID: Int] = [:]
         for delta in timeline.deltas { users[delta.head.from, default: 0] += 1 }
+        let hidden = Set(timeline.forgotten.map(\.id))
         var lacks: [Lack] = []
         for delta in timeline.deltas {
             guard var state = states[delta.head.from] else { continue }
             users[delta.head.from, default: 1] -= 1
             if users[delta.head.from] == 0 { states[delta.head.from] = nil }
             guard states[delta.head.to] == nil else { continue }
+            let isHidden = hidden.contains(delta.head.to)
             // A map that cannot be read is a finding of its own.
             try? repository.forEachMap(of: delta.name) { map, _ in apply(map, to: &state) }
             let end = repository.blockSize.blockCount(
                 coveringByteCount: delta.head.facts.byteCount)
             if !state.isEmpty { state = state.filter { $0.key < end } }
-            let reason = state.first.flatMap { reasons[$0.value] }
-            lacks.append(
-                (
-                    (delta.head.to, delta.name.to),
-                    reason.map { (UInt64(state.count), $0) }
-                ))
+            // What only forgotten snapshots have, nobody needs.
+            if !isHidden {
+                needed.formUnion(state.values)
+                let reason = state.first.flatMap { reasons[$0.value] }
+                lacks.append(
+                    (
+                        (delta.head.to, delta.name.to),
+                        reason.map { (UInt64(state.count), $0) }
+                    ))
+            }
             if users[delta.head.to, default: 0] > 0 { states[delta.head.to] = state }
         }
         return lacks
@@ -123,7 +129,6 @@ struct LostBlocks {
                 let digest = map.digests[position]
                 position += 1
                 guard reasons[digest] != nil else { continue }
-                needed.insert(digest)
                 if state.count < Self.limit { state[block] = digest } else { isTruncated = true }
             }
         }

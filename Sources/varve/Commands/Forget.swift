@@ -144,6 +144,9 @@ struct Forget: ParsableCommand {
         } else {
             try forgetByPolicy(service)
         }
+        if prune, dryRun {
+            output.say("what these would free shows when they are forgotten; as things are now:")
+        }
         if prune { try pruning.run(service, output, isDryRun: dryRun) }
     }
 

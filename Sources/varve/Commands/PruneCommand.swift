@@ -170,7 +170,8 @@ struct PruningOptions: ParsableArguments {
                 "delete        \(Human.count(plan.unreadable.count, "pack")), "
                     + "\(plan.unreadableByteCount) bytes: damaged, and nothing needs them")
         }
-        output.say("unused then   \(plan.remainingUnusedByteCount) bytes")
+        let allowance = plan.remainingUnusedByteCount > 0 ? ", which --max-unused allows" : ""
+        output.say("unused then   \(plan.remainingUnusedByteCount) bytes\(allowance)")
         if !plan.unfinished.isEmpty {
             let count = plan.unfinished.reduce(0) { $0 + $1.byteCount }
             output.say(

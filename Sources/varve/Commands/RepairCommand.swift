@@ -123,7 +123,7 @@ struct RepairCommand: ParsableCommand {
                 case .otherRepository: "copied from another repository"
                 case .otherPath: "another path leads to it"
                 }
-            output.say("\(volume)@\(mended.generation): can be restored again; \(origin)")
+            output.say("\(volume)@\(mended.generation): its delta is back; \(origin)")
         }
         for (volume, lost) in summary.lost {
             output.say("\(volume)@\(lost.generation): lost; \(lost.reason)")

@@ -4,6 +4,7 @@ import FoundationEssentials
 import JobService
 import LinuxIO
 import LiveVolumes
+import SnapshotService
 
 struct ScheduleCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -110,8 +111,12 @@ struct ScheduleCommand: ParsableCommand {
             if options.start, !options.output.json, !timers.isEmpty,
                 let program = Program.path(of: "systemctl")
             {
-                _ = try Program.run(
+                let status = try Program.run(
                     [program, "--no-pager", "list-timers", "--all"] + timers, output: 1, errors: 2)
+                guard status == 0 else {
+                    throw ServiceError(
+                        .failed, "systemd did not say when the timers are due; does it run here?")
+                }
             }
             guard Set(installed) == Set(wanted), outdated.isEmpty else { throw ExitCode(1) }
         }
