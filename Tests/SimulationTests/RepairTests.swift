@@ -171,9 +171,9 @@ import Testing
         lab.packByteTarget = 30_000
         lab.workerCount = 1
         var generator = SeededGenerator(seed: 8)
-        var image = generator.bytes(400_000)
+        var image = generator.bytes(12 << 20)
         try lab.capture(image)
-        image.replaceSubrange(0..<40_960, with: generator.bytes(40_960))
+        image.replaceSubrange(0..<2 << 20, with: generator.bytes(2 << 20))
         try lab.capture(image)
         let sound = store.objects
         // A pack that the first snapshot alone needs.
