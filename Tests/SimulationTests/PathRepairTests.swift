@@ -235,6 +235,38 @@ import Testing
         }
     }
 
+    @Test(
+        "What a repair left unproved when it was stopped takes no delta's place",
+        arguments: [false, true])
+    func unproved(knowsNothing: Bool) throws {
+        let store = MemoryStore()
+        let (lab, images) = try Self.prepare(store, seed: 9)
+        _ = try lab.repository.timelines(cache: try lab.index())
+        let snapshots = try lab.timeline().snapshots
+        let writer = DeltaWriter(
+            repository: lab.repository, identifiers: SeededIdentifiers(seed: 4242))
+        try writer.append(.zero, firstBlock: 0, blockCount: 3)
+        try writer.finishMap()
+        let head = DeltaHead(
+            from: snapshots[2].id, fromGeneration: 3,
+            fromByteCount: snapshots[2].facts.byteCount, toGeneration: 4,
+            facts: snapshots[3].facts)
+        let id = SeededIdentifiers(seed: 4243).next()
+        Harm.cut.apply(to: Self.deltas(store)[3], in: store)
+        _ = try writer.commit(DeltaName(volume: lab.volume, from: 3, to: 4, id: id), head: head)
+        if knowsNothing { lab.deleteIndex() }
+        let (mended, _) = try lab.repairPaths(givesUp: knowsNothing)
+        #expect(mended.map(\.generation) == (knowsNothing ? [] : [4]))
+        lab.deleteIndex()
+        if knowsNothing {
+            let timeline = try lab.timeline()
+            #expect(timeline.isSound && timeline.snapshots.map(\.generation) == [1, 2, 3])
+        } else {
+            try Self.expectAll(lab, images, "")
+        }
+        #expect(try lab.check().findings == [])
+    }
+
     @Test("Markers that are lost or damaged are written again")
     func markers() throws {
         let store = MemoryStore()

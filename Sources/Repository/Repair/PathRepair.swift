@@ -66,8 +66,20 @@ package final class PathRepair {
         // No prune that lives stands beside the holds.
         try repository.dropPruneLists()
         let listed = try repository.timeline(of: volume)
-        let broken = try repository.brokenDeltas(of: listed)
+        var broken = try repository.brokenDeltas(of: listed)
         var timeline = listed.without(broken)
+        let ends = Dictionary(
+            listed.deltas.map { ($0.name, $0.head.to) }, uniquingKeysWith: { $1 })
+        // What takes the place of an unreadable delta may be of a repair that was stopped before its proof.
+        for (name, _) in timeline.unreadable {
+            for snapshot in timeline.atEnd(of: name, ends) {
+                guard try !isProved(snapshot.id, of: timeline),
+                    let delta = timeline.delta(to: snapshot.id)
+                else { continue }
+                broken[delta.name] = "it does not give the image digest of its snapshot"
+            }
+        }
+        timeline = listed.without(broken)
         var facts = try index.rememberedFacts(of: volume)
         for delta in listed.deltas { facts[delta.head.to] = delta.head.facts }
         for lost in timeline.damaged {
@@ -85,7 +97,7 @@ package final class PathRepair {
             mended.append(Mended(snapshot: id, generation: lost.generation, origin: origin))
             timeline = try repository.timeline(of: volume).without(broken)
         }
-        return try putInOrder(timeline, listed.deltas, broken)
+        return try putInOrder(timeline, ends, broken)
     }
 
     // MARK: From the index
@@ -210,16 +222,11 @@ package final class PathRepair {
     /// Deletes what cannot be read and is not needed, and sees to the marker.
     private func putInOrder(
         _ timeline: Timeline,
-        _ listed: [KnownDelta],
+        _ ends: [DeltaName: SnapshotID],
         _ broken: [DeltaName: String]
     ) throws -> Timeline {
-        let ends = Dictionary(listed.map { ($0.name, $0.head.to) }, uniquingKeysWith: { $1 })
         for (name, _) in timeline.unreadable {
-            let reached = (timeline.snapshots + timeline.forgotten).filter { snapshot in
-                if let end = ends[name] { return snapshot.id == end }
-                return snapshot.generation == name.to
-            }
-            // A delta that another repair wrote before it was stopped was not proved, perhaps.
+            let reached = timeline.atEnd(of: name, ends)
             guard !reached.isEmpty,
                 try reached.allSatisfy({ try isProved($0.id, of: timeline) })
             else { continue }
@@ -248,5 +255,16 @@ package final class PathRepair {
         for hold in holds { try hold.verify(now: now()) }
         try repository.store.delete(name, .durable)
         deleted.append(name)
+    }
+}
+
+extension Timeline {
+    /// The snapshots that a delta which cannot be read may have led to: by `ends` where its head was read,
+    /// else all of its generation.
+    fileprivate func atEnd(of name: DeltaName, _ ends: [DeltaName: SnapshotID]) -> [Snapshot] {
+        (snapshots + forgotten).filter { snapshot in
+            if let end = ends[name] { return snapshot.id == end }
+            return snapshot.generation == name.to
+        }
     }
 }
