@@ -83,7 +83,6 @@ package struct BootTest {
             }
         }
         let milliseconds = elapsed()
-        // Who interrupts from a terminal ends the machine and the disk's server too.
         guard let found, !Interruption.isRequested else { throw BootInterrupted() }
         return Outcome(
             result: found.result, means: found.means,

@@ -120,4 +120,6 @@ final class Machine {
 /// Somebody asked to stop.
 package struct BootInterrupted: Error, CustomStringConvertible {
     package let description = "interrupted; nothing was recorded"
+
+    package init() {}
 }

@@ -7,6 +7,7 @@
 #include <linux/fs.h>
 #include <linux/loop.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -211,18 +212,29 @@ int64_t varve_seconds_of(int year, int month, int day, int hour, int minute, int
 }
 
 static volatile sig_atomic_t interrupted;
+static _Atomic int64_t first_interrupt;
 
+/* A signal later than a second after the first one ends the process at once. One that follows at once is the
+   same request: who sends it to a process and to its group sends it twice. */
 static void on_interrupt(int signal_number) {
-    (void)signal_number;
+    int cause = errno;
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    int64_t time = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+    int64_t first = 0;
+    if (!atomic_compare_exchange_strong(&first_interrupt, &first, time) &&
+        time - first > 1000000000) {
+        signal(signal_number, SIG_DFL);
+        raise(signal_number);
+    }
     interrupted = 1;
+    errno = cause;
 }
 
 void varve_set_interrupt_handler(void) {
     struct sigaction action;
     memset(&action, 0, sizeof action);
     action.sa_handler = on_interrupt;
-    /* A second signal ends the process at once. */
-    action.sa_flags = SA_RESETHAND;
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGHUP, &action, NULL);

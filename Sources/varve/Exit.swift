@@ -30,7 +30,9 @@ enum Exit {
 
     /// Says what went wrong, on standard error.
     static func report(_ error: any Error, about subject: String?) {
-        let message = (subject.map { "\($0): " } ?? "") + "\(error)"
+        // A call that a signal ended says only that there was one.
+        let isSignal = Interruption.isRequested && (error as? SystemError)?.errno == EINTR
+        let message = (subject.map { "\($0): " } ?? "") + (isSignal ? "interrupted" : "\(error)")
         if CommandLine.arguments.contains("--json") {
             JSONLine.writeError(ErrorMessage(code: status(of: error), message: message))
         } else {
@@ -65,10 +67,9 @@ enum Exit {
             is ExtractionInterrupted, is BootInterrupted, is PruneInterrupted, is CopyInterrupted:
             return 130
         case let error as ContentsError: return error.kind == .damaged ? 13 : 1
-        case is SystemError, is ObjectStoreError:
-            return Interruption.isRequested ? 130 : 1
         default:
-            return Varve.exitCode(for: error) == .validationFailure ? 2 : 1
+            if Varve.exitCode(for: error) == .validationFailure { return 2 }
+            return Interruption.isRequested ? 130 : 1
         }
     }
 }

@@ -153,8 +153,10 @@ import Testing
         #expect(try Child.run(["check", "--read-data"], in: place).status == 0)
     }
 
-    @Test("An interrupt ends a backup with status 130 and commits nothing")
-    func interrupted() throws {
+    @Test(
+        "An interrupt ends a backup with status 130 and commits nothing, also one that comes twice",
+        arguments: [1, 2])
+    func interrupted(signalCount: Int) throws {
         let place = try Self.makePlace()
         let pipe = Pipe()
         let child = try Child(
@@ -162,8 +164,13 @@ import Testing
         pipe.fileHandleForWriting.write(Data(repeating: 1, count: 60_000))
         // The stream is read from, so the backup is under way: it can only end by the signal.
         while try Self.holdCount(place) == 0 { usleep(2_000) }
-        child.process.interrupt()
-        #expect(child.wait().status == 130)
+        for _ in 0..<signalCount {
+            child.process.interrupt()
+            usleep(500)
+        }
+        let result = child.wait()
+        #expect(result.status == 130)
+        #expect(result.errors.contains("interrupted"), "\(result)")
         #expect(try Self.snapshotCount(place) == 0)
     }
 

@@ -109,29 +109,16 @@ struct BootTestCommand: ParsableCommand {
         _ hold: Hold?
     ) throws -> BootProof.Result {
         let emulator = try Emulator()
-        let machine = try options.machine(
-            for: SnapshotSelector(snapshot.id.hexadecimal), service, emulator)
-        let disk = try MachineDisk(snapshot, at: repository.location())
-        defer { disk.end() }
-        var expectation = BootTest.Expectation()
-        expectation.pattern = try expect.map(Self.pattern)
-        expectation.acceptsStableScreen = acceptScreen
-        expectation.timeoutSeconds = timeout
-        let name = "\(timeline.volume)@\(snapshot.generation)"
-        let isShown = Terminal.isInteractive && !output.json && !output.quiet
-        let test = BootTest(expectation) { seconds, line in
-            try? hold?.renew(now: Moment.now())
-            guard isShown else { return }
-            let text = Terminal.printable(String(line.prefix(60)))
-            Terminal.writeError("\r\u{1B}[K\(name) starts, \(Human.duration(seconds)): \(text)")
-        }
+        let machine: MachineDescription
         let outcome: BootTest.Outcome
         do {
-            defer { if isShown { Terminal.writeError("\r\u{1B}[K") } }
-            outcome = try test.run(emulator, machine, diskURI: disk.uri)
-        }
-        guard outcome.result == .proved || !disk.hasFailed else {
-            throw ServiceError(.failed, "the disk's server ended; what it said is above")
+            machine = try options.machine(
+                for: SnapshotSelector(snapshot.id.hexadecimal), service, emulator)
+            outcome = try start(timeline, snapshot, on: machine, emulator, hold)
+        } catch {
+            // Who interrupts from a terminal ends the machine and the disk's server too: whichever of them
+            // was missed first, it says nothing of the snapshot.
+            throw Interruption.isRequested ? BootInterrupted() : error
         }
         let proof = BootProof(
             result: outcome.result, means: outcome.means, evidence: outcome.evidence,
@@ -144,6 +131,36 @@ struct BootTestCommand: ParsableCommand {
         }
         try tell(timeline, snapshot, proof, outcome.picture, console: outcome.console)
         return outcome.result
+    }
+
+    /// Runs it to a verdict.
+    private func start(
+        _ timeline: Timeline,
+        _ snapshot: Timeline.Snapshot,
+        on machine: MachineDescription,
+        _ emulator: Emulator,
+        _ hold: Hold?
+    ) throws -> BootTest.Outcome {
+        let disk = try MachineDisk(snapshot, at: repository.location())
+        defer { disk.end() }
+        var expectation = BootTest.Expectation()
+        expectation.pattern = try expect.map(Self.pattern)
+        expectation.acceptsStableScreen = acceptScreen
+        expectation.timeoutSeconds = timeout
+        let name = "\(timeline.volume)@\(snapshot.generation)"
+        let isShown = Terminal.isInteractive && !output.json && !output.quiet
+        defer { if isShown { Terminal.writeError("\r\u{1B}[K") } }
+        let test = BootTest(expectation) { seconds, line in
+            try? hold?.renew(now: Moment.now())
+            guard isShown else { return }
+            let text = Terminal.printable(String(line.prefix(60)))
+            Terminal.writeError("\r\u{1B}[K\(name) starts, \(Human.duration(seconds)): \(text)")
+        }
+        let outcome = try test.run(emulator, machine, diskURI: disk.uri)
+        guard outcome.result == .proved || !disk.hasFailed else {
+            throw ServiceError(.failed, "the disk's server ended; what it said is above")
+        }
+        return outcome
     }
 
     private func show(

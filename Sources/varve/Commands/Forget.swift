@@ -153,7 +153,7 @@ struct Forget: ParsableCommand {
     private func forgetByPolicy(_ service: SnapshotService) throws {
         var problems: [String] = []
         for name in try volumes(service) {
-            if Interruption.isRequested { throw ServiceError(.failed, "interrupted") }
+            if Interruption.isRequested { throw ServiceError(.interrupted, "interrupted") }
             do {
                 try forget(name, service)
             } catch let error as RepositoryError where error.kind == .damaged {
