@@ -232,6 +232,8 @@ extension Configuration {
         var test = name.map { Job.BootTest(volume: $0) }
         test?.everySeconds = table.duration("every") ?? 30 * 86_400
         test?.expect = table.string("expect")
+        test?.acceptsStableScreen = table.boolean("accept-screen") ?? false
+        test?.memoryByteCount = table.byteCount("memory", atLeast: 64 << 20)
         test?.timeoutSeconds = table.duration("timeout", atLeast: 1) ?? 300
         table.end()
         return test

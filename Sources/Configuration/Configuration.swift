@@ -67,7 +67,11 @@ package struct Job: Hashable, Sendable {
         package var everySeconds: Int64 = 30 * 86_400
         package var volume: VolumeName
         package var expect: String?
+        /// Whether a screen that stays the same is a proof too.
+        package var acceptsStableScreen = false
         package var timeoutSeconds: Int64 = 300
+        /// Of the machine that is emulated; nil is what `boot-test` takes when nothing is said.
+        package var memoryByteCount: UInt64?
     }
 
     /// Commands of the user, each a program with its arguments.

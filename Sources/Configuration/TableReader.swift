@@ -124,8 +124,15 @@ final class TableReader {
         return seconds
     }
 
-    func byteCount(_ key: String) -> UInt64? {
-        parsed(key, "size such as 512M or 10G", Quantity.byteCount)
+    func byteCount(_ key: String, atLeast least: UInt64 = 0) -> UInt64? {
+        guard let count = parsed(key, "size such as 512M or 10G", Quantity.byteCount) else {
+            return nil
+        }
+        guard count >= least else {
+            refuse(key, "is less than \(least >> 20)M")
+            return nil
+        }
+        return count
     }
 
     /// A list of texts, or one.

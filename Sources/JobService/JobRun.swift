@@ -264,7 +264,8 @@ package final class JobRun {
                     last.seconds = Double(facts.durationNanoseconds / 1_000_000) / 1000
                     record.volumes[volume.name.rawValue] = last
                     return "\(volume.name)@\(summary.generation): \(facts.method.name), "
-                        + "\(facts.bytesChanged) bytes changed, \(facts.bytesStored) stored"
+                        + "\(Human.bytes(facts.bytesChanged)) changed, "
+                        + "\(Human.bytes(facts.bytesStored)) stored"
                 }
             } catch {
                 // The others are backed up all the same.
@@ -307,11 +308,13 @@ package final class JobRun {
             options, isDryRun: false, planned: { _, _ in }, progress: { _, _ in })
         guard let summary else { return (true, "nothing to do") }
         let damaged = summary.damagedPacks.count
+        let freed = Human.bytes(summary.freedByteCount.magnitude)
         return (
             damaged == 0,
             damaged > 0
-                ? "\(damaged) packs hold blocks that cannot be read; run 'varve check --read-data'"
-                : "\(summary.freedByteCount) bytes freed"
+                ? "\(Human.count(damaged, "pack")) with blocks that cannot be read; "
+                    + "run 'varve check --read-data'"
+                : freed + (summary.freedByteCount < 0 ? " more are used" : " freed")
                     + (summary.isOutOfSpace ? "; no space to write the rest again" : "")
         )
     }
@@ -322,13 +325,15 @@ package final class JobRun {
     ) throws -> (isGood: Bool, text: String) {
         let coverage: DataCoverage = check.percent > 0 ? .percent(check.percent) : .none
         let report = try service.check(coverage, workerCount: job.limits.threads) { _, _ in }
-        let scope = "\(report.snapshotCount) snapshots, \(report.packsRead) packs read"
+        let scope =
+            "\(Human.count(report.snapshotCount, "snapshot")), "
+            + "\(Human.count(report.packsRead, "pack")) read"
         guard report.harmCount == 0 else {
             let first = report.findings.first { !$0.isHarmless }
             return (
                 false,
-                "\(report.harmCount) findings in \(scope), such as \(first?.subject ?? ""): "
-                    + "\(first?.reason ?? "")"
+                "\(Human.count(report.harmCount, "finding")) in \(scope), such as "
+                    + "\(first?.subject ?? ""): \(first?.reason ?? "")"
             )
         }
         return (true, "no damage in \(scope)")
@@ -341,6 +346,8 @@ package final class JobRun {
             "--repo", job.repository.path, "--timeout", "\(test.timeoutSeconds)",
         ]
         if let expect = test.expect { arguments += ["--expect", expect] }
+        if test.acceptsStableScreen { arguments.append("--accept-screen") }
+        if let memory = test.memoryByteCount { arguments += ["--memory", "\(memory)"] }
         let command = UserCommand(
             arguments: arguments, timeLimitSeconds: test.timeoutSeconds + 120)
         let folder = try PrivateDirectory()

@@ -41,8 +41,8 @@ extension SnapshotService {
             identifiers: RandomIdentifiers(), now: Moment.now)
         let plan = try whileListed { try prune.plan() }
         if let count = prune.accountReport.differenceCount, count > 0 {
-            logger.warning(
-                "the account of needed blocks was wrong for \(count) packs, and was made anew")
+            let packs = Human.count(count, "pack")
+            logger.warning("the account of needed blocks was wrong for \(packs), and was made anew")
         }
         planned(plan, prune.accountReport)
         guard !isDryRun, let hold else { return nil }

@@ -188,9 +188,10 @@ extension SnapshotService {
             identifiers: RandomIdentifiers())
         let damaged = Set(report.evidence.unreadable + report.evidence.rotten.map(\.pack))
         let count = try repair.salvage(damaged)
-        logger.info("\(count) frames of \(damaged.count) damaged packs are whole")
+        let frames = Human.count(count, "whole frame")
+        logger.info("\(frames) in \(Human.count(damaged.count, "damaged pack"))")
         let rescued = try repair.rescue(report.evidence.rotten)
-        logger.info("\(rescued) blocks were still readable in rotten frames")
+        logger.info("\(Human.count(rescued, "block")) still readable in rotten frames")
         try? hold.renew(now: Moment.now())
         for other in others where !repair.lost.isEmpty {
             try repair.take(from: other.repository, try other.currentIndex())

@@ -45,6 +45,9 @@ enum ExampleConfiguration {
         # [jobs.system.boot-test]
         # volume = "disk"
         # every = "30d"
+        # A system that says nothing on its serial console.
+        # accept-screen = true
+        # memory = "2G"
 
         # Programs with their arguments; one that fails before the backup keeps it from being done.
         [jobs.system.hooks]

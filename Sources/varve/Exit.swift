@@ -21,7 +21,9 @@ enum Exit {
         if let code = error as? ExitCode { exit(code.rawValue) }
         let status = status(of: error)
         if status == 2 && !(error is ServiceError) {
+            let hint = Suggestion.text(for: Array(CommandLine.arguments.dropFirst()))
             Terminal.writeError(Varve.fullMessage(for: error) + "\n")
+            if let hint { Terminal.writeError(hint + "\n") }
             exit(2)
         }
         report(error, about: nil)

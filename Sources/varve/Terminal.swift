@@ -1,3 +1,4 @@
+import BlockModel
 import Glibc
 import SnapshotService
 
@@ -117,42 +118,8 @@ final class ProgressLine {
     }
 }
 
-/// Numbers as people read them.
-enum Human {
-    static func bytes(_ count: UInt64) -> String {
-        let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"]
-        var value = Double(count)
-        var unit = 0
-        while value >= 1024, unit < units.count - 1 {
-            value /= 1024
-            unit += 1
-        }
-        if unit == 0 { return "\(count) B" }
-        let tenths = Int((value * 10).rounded())
-        return value >= 100
-            ? "\(Int(value.rounded())) \(units[unit])"
-            : "\(tenths / 10).\(tenths % 10) \(units[unit])"
-    }
-
-    /// A number with its noun, such as `1 pack` or `4 packs`.
-    static func count(_ number: some BinaryInteger, _ noun: String) -> String {
-        if number == 1 { return "1 \(noun)" }
-        return noun.hasSuffix("y") ? "\(number) \(noun.dropLast())ies" : "\(number) \(noun)s"
-    }
-
-    static func milliseconds(_ nanoseconds: UInt64) -> String {
-        "\(Double(nanoseconds / 100_000) / 10) ms"
-    }
-
-    static func duration(_ seconds: Double) -> String {
-        guard seconds.isFinite, seconds >= 0 else { return "?" }
-        if seconds < 10 { return "\(Double(Int(seconds * 10)) / 10) s" }
-        let whole = Int(seconds)
-        if whole < 60 { return "\(whole) s" }
-        if whole < 3600 { return "\(whole / 60) min \(whole % 60) s" }
-        return "\(whole / 3600) h \(whole / 60 % 60) min"
-    }
-
+/// Columns as people read them.
+extension Human {
     static func padded(_ text: String, _ width: Int, right: Bool = false) -> String {
         let fill = String(repeating: " ", count: max(0, width - text.count))
         return right ? fill + text : text + fill

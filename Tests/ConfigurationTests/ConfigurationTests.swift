@@ -16,7 +16,7 @@ import Testing
         schedule = { on-calendar = ["hourly", "Mon *-*-* 03:00"], randomized-delay = "5m" }
         prune = { every = "2d", max-unused = "10G", max-repack-size = "512M" }
         check = { read-data = "2.5%" }
-        boot-test = { volume = "disk", every = "4w", expect = "login:", timeout = "10m" }
+        boot-test = { volume = "disk", every = "4w", expect = "login:", memory = "1G" }
         limits = { nice = 10, io = "idle", threads = 2, bandwidth = "50M", cpu = "50%" }
         alarm = { max-age = "6h", command = ["/bin/tell", "me"], webhook = "https://example.org/x" }
         [jobs.system.keep]
@@ -54,7 +54,9 @@ import Testing
         #expect(job.prune?.maxRepackByteCount == 512 << 20)
         #expect(job.check?.percent == 2.5 && job.check?.everySeconds == 7 * 86_400)
         #expect(job.bootTest?.volume.rawValue == "disk" && job.bootTest?.expect == "login:")
-        #expect(job.bootTest?.everySeconds == 28 * 86_400 && job.bootTest?.timeoutSeconds == 600)
+        #expect(job.bootTest?.everySeconds == 28 * 86_400 && job.bootTest?.timeoutSeconds == 300)
+        #expect(job.bootTest?.memoryByteCount == 1 << 30)
+        #expect(job.bootTest?.acceptsStableScreen == false)
         #expect(job.limits.nice == 10 && job.limits.isIdle && job.limits.threads == 2)
         #expect(job.limits.bandwidth == 50 << 20)
         #expect(job.alarm.maximumAgeSeconds == 21_600 && job.alarm.command == ["/bin/tell", "me"])
@@ -86,6 +88,8 @@ import Testing
         ("\"10G\"", "\"ten\"", 9, "share"),
         ("\"2.5%\"", "\"2.5\"", 10, "share"),
         ("volume = \"disk\"", "volume = \"dusk\"", 11, "volume of the job"),
+        ("memory = \"1G\"", "memory = \"32M\"", 11, "less than 64M"),
+        ("memory = \"1G\"", "accept-screen = 1", 11, "true nor false"),
         ("nice = 10", "nice = 20", 12, "from 0 to 19"),
         ("io = \"idle\"", "io = \"fast\"", 12, "normal"),
         ("[\"/bin/tell\", \"me\"]", "\"tell\"", 13, "program"),

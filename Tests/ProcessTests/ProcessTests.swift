@@ -174,6 +174,20 @@ import Testing
         #expect(try Self.snapshotCount(place) == 0)
     }
 
+    @Test("A command that is none is answered with the one that is like it")
+    func suggestions() throws {
+        let place = try Self.makePlace()
+        for (words, meant) in [
+            (["bakup", "x"], "'backup'"), (["schedule", "instal"], "'install'"),
+            (["snapshot"], "'snapshots'"), (["prnue"], "'prune'"), (["frobnicate"], nil),
+        ] {
+            let result = try Child.run(words, in: place)
+            #expect(result.status == 2, "\(result)")
+            #expect(result.errors.contains("Did you mean") == (meant != nil), "\(result)")
+            if let meant { #expect(result.errors.contains(meant), "\(result)") }
+        }
+    }
+
     private static func holdCount(_ place: Place) throws -> Int {
         let directory = place.repository + "/locks/volume.d"
         return (try? FileManager.default.contentsOfDirectory(atPath: directory))?.count ?? 0

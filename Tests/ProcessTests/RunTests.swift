@@ -118,50 +118,54 @@ import Testing
                     [ "$(tr '\\0' ' ' 2>/dev/null <$p/cmdline)" != "$1 " ] || echo ${p#/proc/}
                 done
             }
-            write() {
+            await() { # until a command is true
+                for i in $(seq 1200); do ! "$@" || return 0; sleep 0.05; done
+                echo "waited too long for: $*"; exit 40
+            }
+            is_gone() { [ -z "$(pids "$1")" ]; }
+            write() { # time limit, hook before, hook after
                 printf '[repositories.m]\\npath = "%s"\\n[jobs.j]\\nrepository = "m"\\n' \
                     $PWD/repository >varve.toml
-                printf 'volumes.a = { source = "%s" }\\n[jobs.j.hooks]\\ntime-limit = "1s"\\n' \
-                    $PWD/a >>varve.toml
-                printf 'before = ["/bin/sh", "-c", "%s"]\\n' "$1" >>varve.toml
+                printf 'volumes.a = { source = "%s" }\\n[jobs.j.hooks]\\ntime-limit = "%s"\\n' \
+                    $PWD/a $1 >>varve.toml
+                printf 'before = ["/bin/sh", "-c", "%s"]\\n' "$2" >>varve.toml
+                [ -z "${3:-}" ] || printf 'after = ["/bin/sh", "-c", "%s"]\\n' "$3" >>varve.toml
             }
-            write 'exit 7'
+            write 1m 'exit 7'
             "$VARVE" run -q 2>errors && exit 3
             grep -q 'status 7' errors || { cat errors; exit 4; }
-            write 'sleep 100'
+            write 1s 'sleep 100'
             "$VARVE" run -q 2>errors && exit 5
             grep -q 'took longer than 1 s' errors || { cat errors; exit 6; }
             [ -z "$("$VARVE" snapshots -q)" ] || exit 7
             # The second of two at once is left out.
-            write 'sleep 0.8; exit 0'
+            write 1m "touch $PWD/began; until [ -e $PWD/go ]; do sleep 0.05; done"
             "$VARVE" run -q & p=$!
-            sleep 0.3
+            await [ -e began ]
             "$VARVE" run -q 2>errors; [ $? = 11 ] || { cat errors; exit 8; }
             grep -q 'running already' errors || exit 9
+            touch go
             wait $p || exit 10
             # A run that is killed keeps what it had done, and is told of.
-            write 'exit 0'
-            echo 'after = ["/bin/sleep", "60"]' >>varve.toml; echo 'time-limit = "1m"' >more
-            sed -i 's/time-limit = "1s"/time-limit = "1m"/' varve.toml
+            write 1m 'exit 0' "touch $PWD/after; exec sleep 60"
             "$VARVE" run -q & p=$!
-            for i in $(seq 100); do [ -n "$("$VARVE" snapshots -q)" ] && break; sleep 0.1; done
-            sleep 0.5; kill -9 $p; wait $p
-            pids '/bin/sleep 60' | xargs -r kill -9
+            await [ -e after ]
+            kill -9 $p; wait $p
+            pids 'sleep 60' | xargs -r kill -9
             "$VARVE" status >status && exit 20
             grep -q 'was killed' status || { cat status; exit 21; }
             grep -q 'a@2' status || { cat status; exit 22; }
             # One that is interrupted takes back what its hooks began.
-            write 'exit 0'
-            echo 'after = ["/bin/sleep", "60"]' >>varve.toml
+            write 1m 'exit 0' "touch $PWD/later; exec sleep 60"
             echo "on-failure = ["'"/bin/sh", "-c", "echo back >'$PWD'/back"]' >>varve.toml
-            sed -i 's/time-limit = "1s"/time-limit = "1m"/' varve.toml
             "$VARVE" run -q 2>errors & p=$!
-            sleep 1.5; kill $p; wait $p; [ $? = 130 ] || { cat errors; exit 23; }
+            await [ -e later ]
+            kill $p; wait $p; [ $? = 130 ] || { cat errors; exit 23; }
             [ "$(cat back)" = back ] || exit 24
             # What a hook left behind does not outlive its time.
-            write "trap '' TERM; sleep 61 & sleep 62"
+            write 1s "trap '' TERM; sleep 61 & sleep 62"
             "$VARVE" run -q 2>errors && exit 25
-            sleep 0.2; [ -z "$(pids 'sleep 61')$(pids 'sleep 62')" ] || exit 26
+            await is_gone 'sleep 61'; await is_gone 'sleep 62'
             # What one job sets is not there for the next.
             printf '[repositories.m]\\npath = "%s"\\n' $PWD/repository >varve.toml
             for job in p1 p2; do

@@ -1,4 +1,5 @@
 import ArgumentParser
+import BlockModel
 import Configuration
 import FoundationEssentials
 import LinuxIO

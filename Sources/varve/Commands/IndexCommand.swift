@@ -1,4 +1,5 @@
 import ArgumentParser
+import BlockModel
 import SnapshotService
 
 struct IndexCommand: ParsableCommand {
@@ -31,7 +32,8 @@ struct IndexCommand: ParsableCommand {
                         indexBytes: result.byteCount, directory: service.indexDirectory))
             }
             output.say(
-                "built the index of \(result.volumes) volumes, \(result.snapshots) snapshots "
+                "built the index of \(Human.count(result.volumes, "volume")), "
+                    + "\(Human.count(result.snapshots, "snapshot")) "
                     + "(\(Human.bytes(result.byteCount))) in \(service.indexDirectory)")
         }
     }
