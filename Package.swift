@@ -59,7 +59,7 @@ let package = Package(
         .target(name: "CShims", linkerSettings: [.linkedLibrary("uring")]),
 
         // Bindings: one thin, safe wrapper each.
-        layer("LMDB", ["CLMDB"]),
+        layer("LMDB", ["CLMDB", "XXHash"]),
         layer("Zstandard", ["CZstd"]),
         layer("XXHash", ["CXXHash"]),
         layer("Crypto", ["CCrypto"]),

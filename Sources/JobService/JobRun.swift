@@ -250,10 +250,12 @@ package final class JobRun {
             options.allowsUse = volume.allowsUse
             do {
                 try step("backup", volume: volume.name.rawValue) {
-                    let summary = try service.backUp(
-                        source, volume: volume.name, options: options, frozen: frozen,
-                        progress: CaptureProgress()
-                    ) { _ in }
+                    let summary = try service.mendingIndex {
+                        try service.backUp(
+                            source, volume: volume.name, options: options, frozen: frozen,
+                            progress: CaptureProgress()
+                        ) { _ in }
+                    }
                     let facts = summary.facts
                     var last = JobRecord.Volume()
                     last.snapshotTime = facts.time.seconds

@@ -8,9 +8,14 @@ package struct Table: Sendable {
         package init(rawValue: Int) { self.rawValue = rawValue }
         /// Many values of one fixed size under a key, sorted as bytes.
         package static let fixedDuplicates = Options(rawValue: 1)
+        /// Each value is followed by a checksum of it and its key, which every reading verifies.
+        ///
+        /// LMDB takes its file for whole. Not together with ``fixedDuplicates``.
+        package static let sealed = Options(rawValue: 2)
     }
 
     let handle: UInt32
+    let isSealed: Bool
 }
 
 /// An open LMDB environment: one file, many tables, one writer at a time, any number of readers.
@@ -21,6 +26,7 @@ package struct Table: Sendable {
 package final class Environment: @unchecked Sendable {
     // Safe to share: LMDB's environment is thread-safe, and the pointer is set once.
     private let pointer: OpaquePointer
+    private let failing: @Sendable (any Error) -> any Error
 
     /// What a crash of the machine may take; a crash of the process takes nothing that was committed.
     package enum Durability: Sendable {
@@ -36,11 +42,20 @@ package final class Environment: @unchecked Sendable {
     private static let readerLimit: UInt32 = 510
 
     /// Opens or creates the file at `path` and its lock file beside it.
+    ///
+    /// - Parameters:
+    ///   - path: the file.
+    ///   - tableLimit: how many tables it may have.
+    ///   - durability: what a crash may take.
+    ///   - failing: is told of the error that a transaction ends with, and gives the one to throw.
+    /// - Throws: ``LMDBError``.
     package init(
         path: String,
         tableLimit: Int,
-        durability: Durability = .lastTransaction
+        durability: Durability = .lastTransaction,
+        failing: @escaping @Sendable (any Error) -> any Error = { $0 }
     ) throws(LMDBError) {
+        self.failing = failing
         var pointer: OpaquePointer?
         try LMDBError.check(unsafe mdb_env_create(&pointer), "create")
         guard let created = unsafe pointer else {
@@ -81,7 +96,7 @@ package final class Environment: @unchecked Sendable {
             result = try body(unsafe Transaction(pointer: pointer))
         } catch {
             unsafe mdb_txn_abort(pointer)
-            throw error
+            throw failing(error)
         }
         try LMDBError.check(unsafe mdb_txn_commit(pointer), "commit")
         return result
@@ -91,7 +106,11 @@ package final class Environment: @unchecked Sendable {
     package func read<Result>(_ body: (borrowing Transaction) throws -> Result) throws -> Result {
         let pointer = unsafe try begin(flags: UInt32(MDB_RDONLY))
         defer { unsafe mdb_txn_abort(pointer) }
-        return try body(unsafe Transaction(pointer: pointer))
+        do {
+            return try body(unsafe Transaction(pointer: pointer))
+        } catch {
+            throw failing(error)
+        }
     }
 
     /// Bytes of the file in use: pages of 4 KiB up to the last one that was ever written.

@@ -10,14 +10,18 @@ package struct LMDBError: Error, Hashable, CustomStringConvertible {
     package var isDamage: Bool {
         [
             MDB_CORRUPTED, MDB_PAGE_NOTFOUND, MDB_PANIC, MDB_VERSION_MISMATCH, MDB_INVALID,
-            MDB_INCOMPATIBLE, MDB_BAD_VALSIZE,
+            MDB_INCOMPATIBLE, MDB_BAD_VALSIZE, MDB_PAGE_FULL, MDB_CURSOR_FULL, MDB_BAD_TXN,
         ].contains(code)
     }
 
     package var description: String {
+        if self == Self.brokenSeal { return "a row is not what was written" }
         let reason = unsafe String(cString: mdb_strerror(code))
         return "LMDB \(operation): \(reason)"
     }
+
+    /// A value of a sealed table that is not what was put there.
+    static let brokenSeal = LMDBError(code: MDB_CORRUPTED, operation: "verify")
 
     static func check(_ code: Int32, _ operation: String) throws(LMDBError) {
         guard code == MDB_SUCCESS else { throw LMDBError(code: code, operation: operation) }

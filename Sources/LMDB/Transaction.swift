@@ -1,5 +1,6 @@
 internal import CLMDB
 internal import Glibc
+internal import XXHash
 
 /// One transaction, lent to the closure that runs in it; it cannot be copied out of there.
 @safe
@@ -18,7 +19,7 @@ package struct Transaction: ~Copyable {
         var flags: UInt32 = creating ? UInt32(MDB_CREATE) : 0
         if options.contains(.fixedDuplicates) { flags |= UInt32(MDB_DUPSORT | MDB_DUPFIXED) }
         try LMDBError.check(unsafe mdb_dbi_open(pointer, name, flags, &handle), "open table")
-        return Table(handle: handle)
+        return Table(handle: handle, isSealed: options.contains(.sealed))
     }
 
     /// Lends the value under `key` to `body`; nil when there is none.
@@ -35,7 +36,10 @@ package struct Transaction: ~Copyable {
         }
         if code == MDB_NOTFOUND { return nil }
         try LMDBError.check(code, "get")
-        return try body(unsafe Self.span(value))
+        let span = unsafe Self.span(value)
+        guard table.isSealed else { return try body(span) }
+        guard key.withBytes({ Seal.isWhole(span, of: $0) }) else { throw LMDBError.brokenSeal }
+        return try body(span.extracting(droppingLast: Seal.byteCount))
     }
 
     package func contains(_ key: Key, in table: Table) throws -> Bool {
@@ -44,12 +48,31 @@ package struct Transaction: ~Copyable {
 
     /// Stores `value` under `key`, replacing what was there (or beside it, in a duplicate table).
     package func put(_ value: RawSpan, in table: Table, for key: Key) throws(LMDBError) {
+        guard !table.isSealed else { return try putSealed(value, in: table, for: key) }
         let code = key.withBytes { bytes in
             unsafe Self.withValue(bytes) { key in
                 unsafe Self.withValue(value) { unsafe mdb_put(pointer, table.handle, key, $0, 0) }
             }
         }
         try LMDBError.check(code, "put")
+    }
+
+    private func putSealed(_ value: RawSpan, in table: Table, for key: Key) throws(LMDBError) {
+        // Written where LMDB keeps it, without a copy in between.
+        var room = unsafe MDB_val(mv_size: value.byteCount + Seal.byteCount, mv_data: nil)
+        let code = key.withBytes { bytes in
+            unsafe Self.withValue(bytes) { key in
+                unsafe mdb_put(pointer, table.handle, key, &room, UInt32(MDB_RESERVE))
+            }
+        }
+        try LMDBError.check(code, "put")
+        let target = unsafe UnsafeMutableRawBufferPointer(
+            start: room.mv_data, count: value.byteCount + Seal.byteCount)
+        // Safe: LMDB reserved as many bytes as were asked for.
+        unsafe value.withUnsafeBytes { unsafe target.copyMemory(from: $0) }
+        let seal = key.withBytes { Seal.value(of: value, $0) }
+        unsafe target.storeBytes(
+            of: seal.littleEndian, toByteOffset: value.byteCount, as: UInt64.self)
     }
 
     /// Removes `key` with all its values; does nothing when it is not there.
@@ -94,7 +117,7 @@ package struct Transaction: ~Copyable {
             throw LMDBError(code: ENOMEM, operation: "open cursor")
         }
         defer { unsafe mdb_cursor_close(opened) }
-        return try body(unsafe Cursor(pointer: opened))
+        return try body(unsafe Cursor(pointer: opened, isSealed: table.isSealed))
     }
 
     static func withValue<Result>(
@@ -122,8 +145,12 @@ package struct Transaction: ~Copyable {
 @safe
 package struct Cursor: ~Copyable {
     private let pointer: OpaquePointer
+    private let isSealed: Bool
 
-    init(pointer: OpaquePointer) { unsafe self.pointer = pointer }
+    init(pointer: OpaquePointer, isSealed: Bool) {
+        unsafe self.pointer = pointer
+        self.isSealed = isSealed
+    }
 
     /// Moves to the first entry whose key is not below `key`.
     package func seek<Result>(
@@ -197,6 +224,27 @@ package struct Cursor: ~Copyable {
         }
         if code == MDB_NOTFOUND { return nil }
         try LMDBError.check(code, "move")
-        return try body(unsafe Transaction.span(found.0), unsafe Transaction.span(found.1))
+        let (key, value) = (unsafe Transaction.span(found.0), unsafe Transaction.span(found.1))
+        guard isSealed else { return try body(key, value) }
+        guard Seal.isWhole(value, of: key) else { throw LMDBError.brokenSeal }
+        return try body(key, value.extracting(droppingLast: Seal.byteCount))
+    }
+}
+
+/// What follows a value of a sealed table.
+enum Seal {
+    static let byteCount = 8
+
+    static func value(of value: RawSpan, _ key: RawSpan) -> UInt64 {
+        XXH3.hash64(value) &+ XXH3.hash64(key) &* 0x9E37_79B9_7F4A_7C15
+    }
+
+    /// Whether the end of `bytes` is the seal of the rest under this key.
+    static func isWhole(_ bytes: RawSpan, of key: RawSpan) -> Bool {
+        let count = bytes.byteCount - byteCount
+        guard count >= 0 else { return false }
+        // Safe: the eight bytes behind the value are within the span.
+        let seal = unsafe bytes.unsafeLoadUnaligned(fromByteOffset: count, as: UInt64.self)
+        return UInt64(littleEndian: seal) == value(of: bytes.extracting(0..<count), key)
     }
 }

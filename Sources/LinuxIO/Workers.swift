@@ -193,6 +193,17 @@ private final class ThreadEntry {
     }
 }
 
+/// Leaves a file when the process crashes in its time, by a signal that damaged bytes in mapped memory or a
+/// library that gives up can lead to.
+package final class CrashMark: Sendable {
+    private let number: Int32
+
+    /// Where there are more than 16, or the path is longer than 1,023 bytes, nothing is left.
+    package init(_ path: String) { number = unsafe varve_mark_crashes(path) }
+
+    deinit { varve_unmark_crashes(number) }
+}
+
 /// Whether the user asked to stop (SIGINT, SIGTERM, SIGHUP).
 package enum Interruption {
     package static func install() { varve_set_interrupt_handler() }

@@ -71,6 +71,19 @@ package final class SnapshotService {
         return index
     }
 
+    /// Runs `body`, and once more with a new index when it ends because the index is damaged.
+    ///
+    /// What it reads has to be there a second time, so it reads no stream.
+    package func mendingIndex<Result>(_ body: () throws -> Result) throws -> Result {
+        do {
+            return try body()
+        } catch let error as RepositoryError where error.kind == .index {
+            logger.warning("\(error.cause); it is built anew")
+            openIndex = nil
+            return try body()
+        }
+    }
+
     package func timelines(_ volume: VolumeName? = nil) throws -> [Timeline] {
         try repository.timelines(volume, cache: try? index())
     }

@@ -38,6 +38,69 @@ struct LMDBTests {
         #expect(try environment.read { try $0.entryCount(of: table) } == 1)
     }
 
+    @Test("A sealed value is what was put under that key, or an error")
+    func seals() throws {
+        let sealed = try environment.write { try $0.table("sealed", options: .sealed) }
+        let plain = try environment.write { try $0.table("sealed") }
+        let values: [[UInt8]] = [[], [1, 2, 3], [UInt8](repeating: 7, count: 5000)]
+        for (number, value) in values.enumerated() {
+            let key = Self.key(UInt32(number))
+            try environment.write { try $0.put(value.span.bytes, in: sealed, for: key) }
+            #expect(
+                try environment.read { try $0.value(in: sealed, for: key, Self.bytes) } == value)
+            let stored = try #require(
+                try environment.read { try $0.value(in: plain, for: key, Self.bytes) })
+            #expect(stored.count == value.count + 8)
+            let other = Self.key(9)
+            for position in Set([0, stored.count / 2, stored.count - 1]) {
+                var wrong = stored
+                wrong[position] ^= 0x10
+                try environment.write { try $0.put(wrong.span.bytes, in: plain, for: key) }
+                try expectDamage(sealed, key)
+            }
+            // Cut, and under another key.
+            let cut = Array(stored.dropLast(4))
+            try environment.write {
+                try $0.put(cut.span.bytes, in: plain, for: key)
+                try $0.put(stored.span.bytes, in: plain, for: other)
+            }
+            try expectDamage(sealed, key)
+            try expectDamage(sealed, other)
+            try environment.write {
+                try $0.remove(other, from: plain)
+                try $0.put(value.span.bytes, in: sealed, for: key)
+            }
+        }
+        let all = try environment.read {
+            try $0.withCursor(over: sealed) { cursor in
+                var found: [[UInt8]] = []
+                var value = try cursor.first { Self.bytes($1) }
+                while let known = value {
+                    found.append(known)
+                    value = try cursor.next { Self.bytes($1) }
+                }
+                return found
+            }
+        }
+        #expect(all == values)
+    }
+
+    private func expectDamage(_ table: Table, _ key: Key) throws {
+        for isCursor in [false, true] {
+            let error = #expect(throws: LMDBError.self) {
+                try environment.read {
+                    if isCursor {
+                        _ = try $0.withCursor(over: table) { try $0.seek(atLeast: key) { _, _ in } }
+                    } else {
+                        _ = try $0.contains(key, in: table)
+                    }
+                }
+            }
+            #expect(error?.isDamage == true)
+            #expect(error?.description == "a row is not what was written")
+        }
+    }
+
     @Test("A transaction that throws leaves no trace")
     func abort() throws {
         try put([1], for: 1)

@@ -188,8 +188,42 @@ import Testing
         }
     }
 
-    private static func holdCount(_ place: Place) throws -> Int {
-        let directory = place.repository + "/locks/volume.d"
+    @Test("An index with which a process crashed is built anew", arguments: [SIGBUS, SIGSEGV])
+    func crashed(signal: Int32) throws {
+        let place = try Self.makePlace()
+        let image = Data((0..<300_000).map { UInt8(truncatingIfNeeded: $0 / 7 &* 31) })
+        let file = try place.write(image, to: "disk.img")
+        #expect(try Child.run(["backup", file, "--volume", "d"], in: place).status == 0)
+        let index = try #require(
+            FileManager.default.enumerator(atPath: place.cache)?.allObjects
+                .compactMap { $0 as? String }.first { $0.hasSuffix("/index.mdb") })
+        let pipe = Pipe()
+        let child = try Child(
+            ["backup", "-", "--volume", "e"], in: place, input: pipe.fileHandleForReading)
+        while try Self.holdCount(place, "e") == 0 { usleep(2_000) }
+        // The backup opens the index before its first byte comes.
+        pipe.fileHandleForWriting.write(Data(repeating: 1, count: 1 << 22))
+        Glibc.kill(child.process.processIdentifier, signal)
+        let ended = child.wait()
+        #expect(ended.status == signal && ended.errors.contains("builds it anew"), "\(ended)")
+        let path = place.cache + "/" + index
+        let before = try FileManager.default.attributesOfItem(atPath: path)[.systemFileNumber]
+        let next = try Child.run(["backup", file, "--volume", "d", "--json"], in: place)
+        #expect(next.status == 0, "\(next)")
+        let after = try FileManager.default.attributesOfItem(atPath: path)[.systemFileNumber]
+        #expect(before as? UInt64 != after as? UInt64)
+        let aside = try FileManager.default.attributesOfItem(atPath: path + ".damaged")
+        #expect(aside[.systemFileNumber] as? UInt64 == before as? UInt64)
+        #expect(try Child.run(["backup", file, "--volume", "d"], in: place).errors.isEmpty)
+        let last = try FileManager.default.attributesOfItem(atPath: path)[.systemFileNumber]
+        #expect(after as? UInt64 == last as? UInt64)
+        for generation in 1...3 {
+            try Self.expectRestored(place, generation: generation, image, "\(signal)")
+        }
+    }
+
+    private static func holdCount(_ place: Place, _ volume: String = "d") throws -> Int {
+        let directory = place.repository + "/locks/volume.\(volume)"
         return (try? FileManager.default.contentsOfDirectory(atPath: directory))?.count ?? 0
     }
 

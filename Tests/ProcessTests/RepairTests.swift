@@ -80,9 +80,9 @@ import Testing
         do {
             let environment = try Environment(
                 path: "\(place.cache)/\(directory)/index.mdb", tableLimit: 17)
-            try environment.write { try $0.clear(try $0.table("numbers")) }
+            try environment.write { try $0.clear(try $0.table("history")) }
         }
-        #expect(try varve("restore", "d@2", place.path + "/two").status == 1)
+        #expect(try varve("restore", "d@2", place.path + "/two").status != 0)
         let result = try varve("repair")
         #expect(result.status == 0, "\(result.errors)")
         #expect(result.output.contains("built anew"))

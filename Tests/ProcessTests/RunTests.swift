@@ -1,4 +1,5 @@
 import Foundation
+import LMDB
 import LinuxIO
 import SimulationSupport
 import TestKit
@@ -102,6 +103,51 @@ import Testing
             """
         let result = try Child.shell(script, in: place)
         #expect(result.status == 0, "\(result.status): \(result.output) \(result.errors)")
+    }
+
+    @Test("A job whose index has rotted builds it anew, and backs up in the same run")
+    func rottenIndex() throws {
+        let scratch = ScratchDirectory()
+        let place = Place(scratch, path: scratch.path)
+        #expect(try Child.run(["init"], in: place).status == 0)
+        var image = Data((0..<500_000).map { UInt8(truncatingIfNeeded: $0 &* $0 / 77) })
+        let source = try place.write(image, to: "image")
+        let configuration = """
+            [repositories.main]
+            path = "\(place.repository)"
+            [jobs.j]
+            repository = "main"
+            volumes.v = { source = "\(source)" }
+            """
+        let file = try place.write(Data(configuration.utf8), to: "varve.toml")
+        #expect(try Child.run(["run", "--config", file], in: place).status == 0)
+        let index = try #require(
+            FileManager.default.enumerator(atPath: place.cache)?.allObjects
+                .compactMap { $0 as? String }.first { $0.hasSuffix("/index.mdb") })
+        try rotNumbers("\(place.cache)/\(index)")
+        image[1000] ^= 1
+        _ = try place.write(image, to: "image")
+        let run = try Child.run(["run", "--config", file], in: place)
+        #expect(run.status == 0, "\(run)")
+        #expect(run.errors.contains("built anew"), "\(run)")
+        #expect(try Child.run(["check", "--read-data"], in: place).status == 0)
+        #expect(try Child.run(["restore", "v@2", place.path + "/out"], in: place).status == 0)
+        #expect(try place.read("out") == image)
+    }
+
+    /// Changes a byte of the first row of `numbers`, as a disk may.
+    private func rotNumbers(_ path: String) throws {
+        let environment = try Environment(path: path, tableLimit: 20)
+        try environment.write { transaction in
+            let table = try transaction.table("numbers")
+            let key = Key().appending(UInt64(0))
+            var row = try #require(
+                try transaction.value(in: table, for: key) { row in
+                    row.withUnsafeBytes { Array($0) }
+                })
+            row[100] ^= 4
+            try transaction.put(row.span.bytes, in: table, for: key)
+        }
     }
 
     @Test("A hook that fails keeps the job from being done; one that hangs is ended")

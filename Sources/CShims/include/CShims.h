@@ -86,6 +86,11 @@ void varve_set_interrupt_handler(void);
 int varve_interrupt_requested(void);
 void varve_request_interrupt(void);
 
+/* From now on a crash of the process (SIGBUS, SIGSEGV, SIGABRT) leaves an empty file at path; returns what
+   ends that, or -1 when it cannot be done. */
+int varve_mark_crashes(const char *path);
+void varve_unmark_crashes(int mark);
+
 // What the C library shows to GNU sources only.
 int varve_sync_file_system(int fd);
 int varve_set_attribute(int fd, const char *name, const void *value, size_t byte_count);

@@ -4,11 +4,11 @@ internal import RepositoryFormat
 
 /// Digests, their numbers, and where their bytes are.
 ///
-/// `numbers` maps page *n* to 85 entries of 48 bytes (digest, place), which fill one LMDB overflow
-/// page. `digests` is a sorted set of 11 bytes: the first six of a digest and its number; the full
+/// `numbers` maps page *n* to 84 entries of 48 bytes (digest, place), which with their seal fill one
+/// LMDB overflow page. `digests` is a sorted set of 11 bytes: the first six of a digest and its number; the full
 /// digest in `numbers` decides.
 extension Index {
-    static let entriesPerPage = 85
+    static let entriesPerPage = 84
     static let entryByteCount = Digest.byteCount + Place.byteCount
     private static let digestRowByteCount = 11
     /// All rows of `digests` are values of one key: LMDB packs them without a header each.
@@ -266,8 +266,8 @@ extension Index {
     static func broken(_ why: String) -> RepositoryError {
         RepositoryError(
             .index,
-            "the index does not fit together (\(why)); run 'varve index rebuild', which loses nothing"
-        )
+            "the index does not fit together (\(why)); run 'varve index rebuild', which loses nothing",
+            cause: "the index does not fit together (\(why))")
     }
 
     private static func start(of digest: Digest) -> UInt64 { digest.word0 >> 16 }

@@ -8,10 +8,10 @@ package import XXHash
 
 /// The LMDB database beside the user's caches: derived, disposable, rebuilt from the repository.
 ///
-/// It is bound to the repository's id; one that belongs elsewhere, or that LMDB refuses, is thrown
-/// away. Nothing in it is the only copy of anything.
+/// It is bound to the repository's id; one that belongs elsewhere, that LMDB refuses, or with which a
+/// process crashed, is thrown away. Nothing in it is the only copy of anything.
 package final class Index: Sendable {
-    static let formatVersion: UInt32 = 5
+    static let formatVersion: UInt32 = 6
 
     let environment: Environment
     let tables: IndexTables
@@ -20,6 +20,7 @@ package final class Index: Sendable {
     package let fingerprints: KeyedXXH3
     package let directory: String
     private let use: IndexUse
+    private let crashMark: CrashMark?
     private let packsByNumber = Mutex<[UInt32: PackRecord]>([:])
     let rot = Mutex(RotState())
 
@@ -41,15 +42,19 @@ package final class Index: Sendable {
         defer { withExtendedLifetime(lock) {} }
         let path = directory + "/index.mdb"
         let durability: Environment.Durability = isScratch ? .everything : .lastTransaction
-        if Self.isCutShort(path) { try Self.remove(path) }
+        let suspicion = directory + "/damaged"
+        let isSuspected = try FileStatus(path: suspicion) != nil
+        if isSuspected || Self.isCutShort(path) {
+            try Self.putAside(path)
+            try FileOperation.remove(suspicion)
+        }
+        crashMark = isScratch ? nil : CrashMark(suspicion)
         do {
             (environment, tables, fingerprints) = try Self.open(path, identity, durability)
-        } catch let error as IndexMismatch {
-            _ = error
-            try Self.remove(path)
-            (environment, tables, fingerprints) = try Self.open(path, identity, durability)
-        } catch let error as LMDBError where error.isDamage {
-            try Self.remove(path)
+        } catch {
+            guard error is IndexMismatch || Self.isDamage(error) else { throw error }
+            try error is IndexMismatch ? Self.remove(path) : Self.putAside(path)
+            try FileOperation.remove(suspicion)
             (environment, tables, fingerprints) = try Self.open(path, identity, durability)
         }
         try loadPacks()
@@ -63,8 +68,17 @@ package final class Index: Sendable {
         _ identity: RepositoryIdentity,
         _ durability: Environment.Durability
     ) throws -> (Environment, IndexTables, KeyedXXH3) {
+        let suspicion = Directory.parent(of: path) + "/damaged"
         let environment = try Environment(
-            path: path, tableLimit: IndexTables.count, durability: durability)
+            path: path, tableLimit: IndexTables.count, durability: durability
+        ) { error in
+            guard isDamage(error) else { return error }
+            _ = try? FileHandle(suspicion, .create, mode: 0o600)
+            let known = error as? RepositoryError ?? broken("\(error)")
+            return RepositoryError(
+                .index, "\(known.cause); the next command builds it anew, which loses nothing",
+                cause: known.cause)
+        }
         return try environment.write { transaction in
             let tables = try IndexTables(transaction)
             let known = try transaction.value(in: tables.meta, for: metaKey) {
@@ -86,6 +100,10 @@ package final class Index: Sendable {
             try transaction.put(writer.bytes.rawSpan, in: tables.meta, for: metaKey)
             return (environment, tables, KeyedXXH3(secret: secret))
         }
+    }
+
+    private static func isDamage(_ error: any Error) -> Bool {
+        (error as? LMDBError)?.isDamage ?? ((error as? RepositoryError)?.kind == .index)
     }
 
     private static func decodeMeta(_ bytes: [UInt8], _ identity: RepositoryIdentity) -> [UInt8]? {
@@ -121,6 +139,20 @@ package final class Index: Sendable {
         }
         let newest = transactions[1] > transactions[0] ? lastPages[1] : lastPages[0]
         return newest >= 1 << 40 || (newest + 1) * UInt64(pageByteCount) > status.byteCount
+    }
+
+    /// How long a damaged index keeps its place from a later one.
+    private static let asideSeconds: Int64 = 7 * 86_400
+
+    /// Keeps a damaged index: where deltas were lost too, it may be the one that knows them.
+    private static func putAside(_ path: String) throws {
+        let aside = path + ".damaged"
+        let kept = try FileStatus(path: aside)
+        if kept.map({ $0.modifiedSeconds + asideSeconds < SystemClock.now().seconds }) ?? true {
+            _ = unsafe rename(path, aside)
+            _ = unsafe utimensat(AT_FDCWD, aside, nil, 0)
+        }
+        try remove(path)
     }
 
     private static func remove(_ path: String) throws {
