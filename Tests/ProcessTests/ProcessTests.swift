@@ -217,9 +217,13 @@ import Testing
         #expect(try Child.run(["backup", file, "--volume", "d"], in: place).errors.isEmpty)
         let last = try FileManager.default.attributesOfItem(atPath: path)[.systemFileNumber]
         #expect(after as? UInt64 == last as? UInt64)
+        try FileManager.default.setAttributes(
+            [.modificationDate: Date(timeIntervalSinceNow: -8 * 86_400)],
+            ofItemAtPath: path + ".damaged")
         for generation in 1...3 {
             try Self.expectRestored(place, generation: generation, image, "\(signal)")
         }
+        #expect(!FileManager.default.fileExists(atPath: path + ".damaged"))
     }
 
     private static func holdCount(_ place: Place, _ volume: String = "d") throws -> Int {

@@ -29,9 +29,9 @@ extension Index {
         do {
             return try accounted(places, leaving: leaving)
         } catch is AccountMismatch {
-            // The next prune makes it anew.
+            // Where the index stays open, the next prune makes the account anew.
             try environment.write { try $0.remove(Self.accountKey, from: tables.meta) }
-            throw Self.broken("what it has of \(ObjectNames.pack(tally.id)) is not what that holds")
+            throw wrong("what it has of \(ObjectNames.pack(tally.id)) is not what that holds")
         }
     }
 

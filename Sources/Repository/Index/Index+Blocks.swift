@@ -5,8 +5,8 @@ internal import RepositoryFormat
 /// Digests, their numbers, and where their bytes are.
 ///
 /// `numbers` maps page *n* to 84 entries of 48 bytes (digest, place), which with their seal fill one
-/// LMDB overflow page. `digests` is a sorted set of 11 bytes: the first six of a digest and its number; the full
-/// digest in `numbers` decides.
+/// LMDB overflow page. `digests` is a sorted set of 11 bytes: the first six of a digest and its
+/// number; the full digest in `numbers` decides.
 extension Index {
     static let entriesPerPage = 84
     static let entryByteCount = Digest.byteCount + Place.byteCount

@@ -42,8 +42,9 @@ package final class Index: Sendable {
         defer { withExtendedLifetime(lock) {} }
         let path = directory + "/index.mdb"
         let durability: Environment.Durability = isScratch ? .everything : .lastTransaction
-        let suspicion = directory + "/damaged"
+        let suspicion = Self.suspicion(directory)
         let isSuspected = try FileStatus(path: suspicion) != nil
+        try Self.removeOldAside(path)
         if isSuspected || Self.isCutShort(path) {
             try Self.putAside(path)
             try FileOperation.remove(suspicion)
@@ -68,16 +69,12 @@ package final class Index: Sendable {
         _ identity: RepositoryIdentity,
         _ durability: Environment.Durability
     ) throws -> (Environment, IndexTables, KeyedXXH3) {
-        let suspicion = Directory.parent(of: path) + "/damaged"
+        let directory = Directory.parent(of: path)
         let environment = try Environment(
             path: path, tableLimit: IndexTables.count, durability: durability
         ) { error in
             guard isDamage(error) else { return error }
-            _ = try? FileHandle(suspicion, .create, mode: 0o600)
-            let known = error as? RepositoryError ?? broken("\(error)")
-            return RepositoryError(
-                .index, "\(known.cause); the next command builds it anew, which loses nothing",
-                cause: known.cause)
+            return distrust(directory, error as? RepositoryError ?? broken("\(error)"))
         }
         return try environment.write { transaction in
             let tables = try IndexTables(transaction)
@@ -101,6 +98,20 @@ package final class Index: Sendable {
             return (environment, tables, KeyedXXH3(secret: secret))
         }
     }
+
+    /// Lets whoever opens the index next build it anew, which the error that comes back says.
+    private static func distrust(_ directory: String, _ error: RepositoryError) -> RepositoryError {
+        _ = try? FileHandle(suspicion(directory), .create, mode: 0o600)
+        return RepositoryError(
+            .index, "\(error.cause); the next command builds it anew, which loses nothing",
+            cause: error.cause)
+    }
+
+    /// The error for an index that is proved to be wrong; it is built anew when it is opened next.
+    func wrong(_ why: String) -> RepositoryError { Self.distrust(directory, Self.broken(why)) }
+
+    /// The file that says so.
+    private static func suspicion(_ directory: String) -> String { directory + "/damaged" }
 
     private static func isDamage(_ error: any Error) -> Bool {
         (error as? LMDBError)?.isDamage ?? ((error as? RepositoryError)?.kind == .index)
@@ -141,18 +152,25 @@ package final class Index: Sendable {
         return newest >= 1 << 40 || (newest + 1) * UInt64(pageByteCount) > status.byteCount
     }
 
-    /// How long a damaged index keeps its place from a later one.
+    /// How long a damaged index is kept.
     private static let asideSeconds: Int64 = 7 * 86_400
 
     /// Keeps a damaged index: where deltas were lost too, it may be the one that knows them.
     private static func putAside(_ path: String) throws {
-        let aside = path + ".damaged"
-        let kept = try FileStatus(path: aside)
-        if kept.map({ $0.modifiedSeconds + asideSeconds < SystemClock.now().seconds }) ?? true {
-            _ = unsafe rename(path, aside)
-            _ = unsafe utimensat(AT_FDCWD, aside, nil, 0)
+        if try FileStatus(path: aside(path)) == nil {
+            _ = unsafe rename(path, aside(path))
+            _ = unsafe utimensat(AT_FDCWD, aside(path), nil, 0)
         }
         try remove(path)
+    }
+
+    private static func aside(_ path: String) -> String { path + ".damaged" }
+
+    private static func removeOldAside(_ path: String) throws {
+        guard let status = try FileStatus(path: aside(path)),
+            status.modifiedSeconds + asideSeconds < SystemClock.now().seconds
+        else { return }
+        try FileOperation.remove(aside(path))
     }
 
     private static func remove(_ path: String) throws {

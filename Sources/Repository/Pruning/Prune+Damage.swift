@@ -30,7 +30,7 @@ extension Prune {
             do {
                 let table = try repository.readPackTable(id, byteCount: byteCount)
                 guard !table.digests.contains(where: lost.contains) else {
-                    throw Index.broken("it lacks blocks that \(ObjectNames.pack(id)) holds")
+                    throw index.wrong("it lacks blocks that \(ObjectNames.pack(id)) holds")
                 }
             } catch let error as RepositoryError where error.kind == .damaged {
                 unreadableCount += 1
