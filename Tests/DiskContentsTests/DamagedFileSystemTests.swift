@@ -32,7 +32,7 @@ import Testing
 
     @Test(
         "No damaged file system of e2fsprogs harms what reads or compares it",
-        .timeLimit(.minutes(10)))
+        .timeLimit(.minutes(30)))
     func images() throws {
         let folder = FileManager.default.temporaryDirectory.appendingPathComponent(
             "varve-\(UUID().uuidString)")

@@ -134,7 +134,7 @@ final class MemoryImage: ImageBytes {
 
     @Test(
         "A damaged file system gives errors, never a crash, a hang or a way out",
-        .timeLimit(.minutes(5)))
+        .timeLimit(.minutes(30)))
     func damaged() throws {
         let whole = try Self.image(["-t", "ext4", "-O", "inline_data"], mebibytes: 4)
         let used = try Self.image(["-t", "ext2", "-b", "1024"], mebibytes: 4)

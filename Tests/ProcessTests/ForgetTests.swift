@@ -110,7 +110,7 @@ import Testing
 @Suite(.serialized) struct ForgetBesideOthersTests {
     @Test(
         "Restores, checks and listings beside a forget that is killed and begun again never see damage",
-        .timeLimit(.minutes(5)))
+        .timeLimit(.minutes(30)))
     func beside() throws {
         let scratch = ScratchDirectory()
         let place = Place(scratch, path: scratch.path)
@@ -163,7 +163,7 @@ import Testing
 
     @Test(
         "Prunes that are killed, beside backups and restores of two indexes, lose nothing",
-        .timeLimit(.minutes(5)))
+        .timeLimit(.minutes(30)))
     func prune() throws {
         let scratch = ScratchDirectory()
         let place = Place(scratch, path: scratch.path)

@@ -32,7 +32,7 @@ import Testing
         """
     }
 
-    @Test("A job backs up, forgets, prunes, checks, tells and records", .timeLimit(.minutes(3)))
+    @Test("A job backs up, forgets, prunes, checks, tells and records", .timeLimit(.minutes(30)))
     func whole() throws {
         let scratch = ScratchDirectory()
         let place = Place(scratch, path: scratch.path)
