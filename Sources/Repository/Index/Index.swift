@@ -8,8 +8,8 @@ package import XXHash
 
 /// The LMDB database beside the user's caches: derived, disposable, rebuilt from the repository.
 ///
-/// It is bound to the repository's id; one that belongs elsewhere, that LMDB refuses, or with which a
-/// process crashed, is thrown away. Nothing in it is the only copy of anything.
+/// It is bound to the repository's id; one that belongs elsewhere is thrown away. One that is damaged, or
+/// with which a process crashed, is put aside for a week. Nothing in it is the only copy of anything.
 package final class Index: Sendable {
     static let formatVersion: UInt32 = 6
 
