@@ -56,20 +56,23 @@ let package = Package(
         system("CCrypto", pkgConfig: "libcrypto", debianPackage: "libssl-dev"),
         .target(name: "CFuse", linkerSettings: [.linkedLibrary("fuse3")]),
         .target(name: "CTOML"),
+        .target(name: "CProcessStart"),
         .target(name: "CShims", linkerSettings: [.linkedLibrary("uring")]),
 
         // Bindings: one thin, safe wrapper each.
-        layer("LMDB", ["CLMDB", "XXHash"]),
+        layer("LMDB", ["CLMDB", "LinuxIO", "XXHash"]),
         layer("Zstandard", ["CZstd"]),
         layer("XXHash", ["CXXHash"]),
         layer("Crypto", ["CCrypto"]),
         layer("DeviceMapper", ["CDeviceMapper"]),
-        layer("LinuxIO", ["CShims"]),
-        layer("Fuse", ["CFuse"]),
+        layer("LinuxIO", ["BlockModel", "CShims"]),
+        layer("Fuse", ["CFuse", "LinuxIO"]),
         layer("TOML", ["CTOML"]),
 
         // The nouns, the bytes, and where the bytes are kept.
         layer("BlockModel", []),
+        // What the kernel gave the process: arguments, environment, descriptors 0 to 2.
+        layer("ProcessStart", ["BlockModel", "CProcessStart"]),
         layer("Retention", ["BlockModel"]),
         layer("RepositoryFormat", ["BlockModel", "Crypto", "XXHash"]),
         layer("ObjectStore", ["CShims", "LinuxIO"]),
@@ -94,6 +97,7 @@ let package = Package(
                 .embedInCode("Boot/initramfs-hook"), .embedInCode("Boot/initramfs-script"),
                 .embedInCode("Boot/initramfs-root"), .embedInCode("Boot/grub-default"),
                 .embedInCode("Boot/grub-entry"), .embedInCode("Boot/varve-layer.service"),
+                .embedInCode("Boot/system-shutdown"), .embedInCode("Boot/varve-trial.service"),
             ]
         ),
 
@@ -102,13 +106,13 @@ let package = Package(
             "CaptureEngine",
             [
                 "BlockModel", "ChangeTracking", "Crypto", "LinuxIO", "ObjectStore", "Repository",
-                "RepositoryFormat", "VolumeAccess", "Zstandard",
+                "RepositoryFormat", "VolumeAccess",
             ]
         ),
         layer(
             "RestoreEngine",
             [
-                "BlockModel", "ChangeTracking", "Crypto", "LinuxIO", "Repository",
+                "BlockModel", "Crypto", "LinuxIO", "Repository",
                 "RepositoryFormat", "VolumeAccess",
             ]
         ),
@@ -145,11 +149,13 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
             ]
         ),
+        // What each command does, once: for the command line, for jobs, and for the simulation.
         layer(
-            "BackupService",
+            "Workflows",
             [
-                "BlockModel", "CaptureEngine", "ChangeTracking", "LinuxIO", "LiveVolumes",
-                "Repository", "RepositoryFormat", "SnapshotService", "VolumeAccess",
+                "BlockModel", "BootService", "CaptureEngine", "ChangeTracking", "LinuxIO",
+                "LiveVolumes", "Repository", "RepositoryFormat", "Retention", "Serving",
+                "SnapshotService", "VolumeAccess",
                 .product(name: "Logging", package: "swift-log"),
             ]
         ),
@@ -158,7 +164,7 @@ let package = Package(
         layer(
             "JobService",
             [
-                "BackupService", "BlockModel", "CShims", "CaptureEngine", "Configuration",
+                "Workflows", "BlockModel", "CShims", "CaptureEngine", "Configuration",
                 "LinuxIO", "LiveVolumes", "ObjectStore", "Repository", "RepositoryFormat",
                 "Retention", "SnapshotService",
                 .product(name: "Logging", package: "swift-log"),
@@ -174,7 +180,7 @@ let package = Package(
         .target(
             name: "NBDPlugin",
             dependencies: [
-                "CNBDKit", "LinuxIO", "Serving", "SnapshotService",
+                "BlockModel", "CNBDKit", "LinuxIO", "Serving", "SnapshotService",
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: library,
@@ -183,9 +189,9 @@ let package = Package(
         .executableTarget(
             name: "varve",
             dependencies: [
-                "BackupService", "BlockModel", "BootService", "CaptureEngine", "Configuration",
+                "Workflows", "BlockModel", "BootService", "CaptureEngine", "Configuration",
                 "DiskContents", "Fuse", "JobService", "LinuxIO", "LiveVolumes", "ObjectStore",
-                "Repository", "RepositoryFormat",
+                "ProcessStart", "Repository", "RepositoryFormat",
                 "RestoreEngine", "Retention", "Serving", "SnapshotService",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
@@ -197,8 +203,10 @@ let package = Package(
         .target(
             name: "SimulationSupport",
             dependencies: [
-                "BlockModel", "CaptureEngine", "ChangeTracking", "LinuxIO", "ObjectStore",
-                "Repository", "RepositoryFormat", "RestoreEngine", "TestKit", "VolumeAccess",
+                "BlockModel", "CaptureEngine", "ChangeTracking", "LinuxIO", "LiveVolumes",
+                "ObjectStore", "Repository", "RepositoryFormat", "RestoreEngine",
+                "SnapshotService", "TestKit", "Workflows",
+                .product(name: "Logging", package: "swift-log"),
             ],
             path: "Tests/SimulationSupport",
             swiftSettings: common
@@ -206,15 +214,18 @@ let package = Package(
         .testTarget(
             name: "SimulationTests",
             dependencies: [
-                "BlockModel", "CaptureEngine", "ChangeTracking", "LMDB", "ObjectStore",
-                "Repository",
-                "RepositoryFormat", "SimulationSupport", "TestKit",
+                "Workflows", "BlockModel", "CaptureEngine", "ChangeTracking", "Crypto", "LMDB",
+                "LinuxIO", "ObjectStore", "Repository", "RepositoryFormat", "Retention",
+                "SimulationSupport", "SnapshotService", "TestKit", "XXHash",
             ],
             swiftSettings: common
         ),
         .testTarget(
             name: "ProcessTests",
-            dependencies: ["LMDB", "LinuxIO", "SimulationSupport", "TestKit", "varve"],
+            dependencies: [
+                "BlockModel", "LMDB", "LinuxIO", "ObjectStore", "Repository", "RepositoryFormat",
+                "SimulationSupport", "TestKit", "varve",
+            ],
             swiftSettings: common
         ),
         .target(
@@ -241,7 +252,7 @@ let package = Package(
         .testTarget(
             name: "JobServiceTests",
             dependencies: [
-                "Configuration", "JobService", "LinuxIO", "TestKit",
+                "BlockModel", "Configuration", "JobService", "LinuxIO", "TestKit",
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: common
@@ -258,13 +269,18 @@ let package = Package(
         ),
         .testTarget(
             name: "RepositoryFormatTests",
-            dependencies: ["BlockModel", "Crypto", "RepositoryFormat", "TestKit", "XXHash"],
+            dependencies: ["BlockModel", "RepositoryFormat", "TestKit", "XXHash"],
             exclude: ["Golden"],
             swiftSettings: common
         ),
         .testTarget(
             name: "LinuxIOTests",
-            dependencies: ["LinuxIO", "TestKit"],
+            dependencies: ["BlockModel", "LinuxIO", "TestKit"],
+            swiftSettings: common
+        ),
+        .testTarget(
+            name: "VolumeAccessTests",
+            dependencies: ["LinuxIO", "TestKit", "VolumeAccess"],
             swiftSettings: common
         ),
         .testTarget(
@@ -287,15 +303,15 @@ let package = Package(
         .testTarget(
             name: "MachineTests",
             dependencies: [
-                "BlockModel", "CaptureEngine", "ChangeTracking", "DeviceMapper", "LinuxIO",
-                "LiveVolumes", "Repository", "RepositoryFormat", "SimulationSupport", "TestKit",
-                "VolumeAccess",
+                "Workflows", "BlockModel", "CaptureEngine", "ChangeTracking", "DeviceMapper",
+                "LinuxIO", "Repository", "RepositoryFormat", "SimulationSupport",
+                "TestKit", "VolumeAccess",
             ],
             swiftSettings: common
         ),
         .testTarget(
             name: "LiveVolumesTests",
-            dependencies: ["BlockModel", "LinuxIO", "LiveVolumes", "TestKit"],
+            dependencies: ["BlockModel", "LinuxIO", "LiveVolumes", "TestKit", "VolumeAccess"],
             swiftSettings: common
         ),
         .testTarget(
@@ -319,16 +335,27 @@ let package = Package(
             dependencies: ["BootService"],
             swiftSettings: common
         ),
+        // Confines itself as varve-file-reader does, and tries what that must refuse.
+        .executableTarget(
+            name: "reader-probe",
+            path: "Tests/ReaderProbe",
+            cSettings: [
+                .headerSearchPath("../../Sources/varve-file-reader"),
+                .headerSearchPath("../../Sources/CDiskContents/include"),
+            ],
+            linkerSettings: [.linkedLibrary("seccomp")]
+        ),
         .testTarget(
             name: "DiskContentsTests",
-            dependencies: ["DiskContents", "TestKit"],
+            dependencies: ["BlockModel", "DiskContents", "LinuxIO", "TestKit", "reader-probe"],
             swiftSettings: common
         ),
         .testTarget(
             name: "SnapshotServiceTests",
             dependencies: [
-                "BackupService", "BlockModel", "LinuxIO", "ObjectStore", "Repository",
-                "RepositoryFormat", "SnapshotService", "TestKit",
+                "BlockModel", "LinuxIO", "LiveVolumes", "ObjectStore",
+                "Repository", "RepositoryFormat", "SnapshotService", "TestKit", "Workflows",
+                .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: common
         ),
@@ -337,8 +364,10 @@ let package = Package(
         .executableTarget(
             name: "varve-benchmark",
             dependencies: [
-                "BackupService", "BlockModel", "CaptureEngine", "Crypto", "LinuxIO", "Repository",
-                "RepositoryFormat", "Retention", "SnapshotService", "Zstandard",
+                "BlockModel", "Crypto", "LinuxIO", "LiveVolumes",
+                "ProcessStart",
+                "Repository", "RepositoryFormat", "Retention", "SnapshotService", "Workflows",
+                "Zstandard",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],

@@ -1,10 +1,10 @@
-import BackupService
 import BlockModel
-import CaptureEngine
 import LinuxIO
+import LiveVolumes
 import Logging
 import RepositoryFormat
 import SnapshotService
+import Workflows
 
 /// A year of hours on a small volume: the last snapshot must open as fast as the first.
 extension Workbench {
@@ -77,18 +77,20 @@ extension Workbench {
     ) throws -> Captures {
         var logger = Logger(label: "varve-benchmark")
         logger.logLevel = .error
-        let service = try SnapshotService(
+        let service = try OpenRepository(
             location: repository.path, environment: ["VARVE_CACHE_DIR": repository.cache],
             logger: logger)
         guard let volume = VolumeName("disk") else { throw BenchmarkError("no volume name") }
+        let workflow = BackupWorkflow(
+            service, states: StateDirectory(path: repository.cache + "/states"))
+        let source = BackupWorkflow.Source(
+            file: path, volume: volume, options: BackupOptions())
         var generator = SeededGenerator(seed: options.seed ^ 0x82)
         let editor = try ImageEditor(path)
         var captures = Captures()
         for generation in 1...count {
             let start = SystemClock.monotonicNanoseconds()
-            let summary = try service.backUp(
-                path, volume: volume, options: BackupOptions(), progress: CaptureProgress()
-            ) { _ in }
+            let summary = try workflow.run(source)
             captures.seconds.append(
                 Double(SystemClock.monotonicNanoseconds() - start) / 1e9)
             if generation > 1 { captures.changedBlocks += summary.facts.blocksChanged }

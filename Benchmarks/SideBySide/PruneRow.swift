@@ -1,10 +1,10 @@
-import BackupService
 import BlockModel
-import CaptureEngine
 import LinuxIO
+import LiveVolumes
 import Logging
 import RepositoryFormat
 import SnapshotService
+import Workflows
 
 /// Giving space back: what it costs must follow what is freed, not what is kept.
 extension Workbench {
@@ -75,10 +75,14 @@ extension Workbench {
     ) throws {
         var logger = Logger(label: "varve-benchmark")
         logger.logLevel = .error
-        let service = try SnapshotService(
+        let service = try OpenRepository(
             location: repository.path, environment: ["VARVE_CACHE_DIR": repository.cache],
             logger: logger)
         guard let volume = VolumeName("disk") else { throw BenchmarkError("no volume name") }
+        let workflow = BackupWorkflow(
+            service, states: StateDirectory(path: repository.cache + "/states"))
+        let source = BackupWorkflow.Source(
+            file: path, volume: volume, options: BackupOptions())
         var generator = SeededGenerator(seed: options.seed ^ 0xA2)
         let editor = try ImageEditor(path)
         for generation in 1...count {
@@ -89,9 +93,7 @@ extension Workbench {
             let page = UInt64(generator.hot(below: Int(Self.smallByteCount / 4096)))
             try editor.write(SyntheticText.record(&generator), at: page * 4096 + 512)
             try editor.synchronize()
-            _ = try service.backUp(
-                path, volume: volume, options: BackupOptions(), progress: CaptureProgress()
-            ) { _ in }
+            _ = try workflow.run(source)
             if generation % 250 == 0 {
                 report.progress("prune: \(generation) of \(count) snapshots")
             }

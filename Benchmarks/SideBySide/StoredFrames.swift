@@ -12,7 +12,7 @@ struct StoredFrames {
 
     /// Reads the tables of all packs.
     init(in repository: VarveRepository) throws {
-        let service = try SnapshotService(
+        let service = try OpenRepository(
             location: repository.path, environment: ["VARVE_CACHE_DIR": repository.cache],
             logger: Logger(label: "varve-benchmark"))
         for (id, byteCount) in try service.repository.listPacks() {

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Glibc
 import LinuxIO
+import ProcessStart
 
 /// The pieces that can be asked for alone.
 enum RowName: String, CaseIterable, ExpressibleByArgument {
@@ -60,6 +61,8 @@ struct VarveBenchmark: ParsableCommand {
         guard sizeGib ?? 1 <= 1024 else { throw ValidationError("--size-gib ends at 1024") }
         guard generations ?? 10 >= 10 else { throw ValidationError("--generations begins at 10") }
     }
+
+    static func main() { main(Array(ProcessStart.arguments.dropFirst())) }
 
     func run() throws {
         let report = Report(isJSON: json)

@@ -1,13 +1,13 @@
-import BackupService
 import BlockModel
-import CaptureEngine
 import Crypto
 import LinuxIO
+import LiveVolumes
 import Logging
 import Repository
 import RepositoryFormat
 import Retention
 import SnapshotService
+import Workflows
 
 /// A year of hours under a policy: forgetting must cost as little at the end as at the start.
 extension Workbench {
@@ -157,7 +157,8 @@ extension Workbench {
 
 /// A repository in which an hour passes with every capture.
 private struct Year {
-    private let service: SnapshotService
+    private let service: OpenRepository
+    private let workflow: BackupWorkflow
     private let volume: VolumeName
     private let path: String
     private let editor: ImageEditor
@@ -171,23 +172,26 @@ private struct Year {
 
     /// The clock that only the benchmark turns.
     private final class Time {
-        var seconds: Int64 = 1_767_225_600
+        // 1 January 2020: no snapshot of the year is dated after it is stored.
+        var seconds: Int64 = 1_577_836_800
     }
 
     init(_ repository: VarveRepository, _ path: String, _ options: BenchmarkOptions) throws {
         var logger = Logger(label: "varve-benchmark")
         logger.logLevel = .error
-        service = try SnapshotService(
+        service = try OpenRepository(
             location: repository.path, environment: ["VARVE_CACHE_DIR": repository.cache],
             logger: logger)
         guard let volume = VolumeName("disk") else { throw BenchmarkError("no volume name") }
         self.volume = volume
+        workflow = BackupWorkflow(
+            service, states: StateDirectory(path: repository.cache + "/states"))
         self.path = path
         editor = try ImageEditor(path)
         generator = SeededGenerator(seed: options.seed ^ 0x92)
         let time = Time()
         self.time = time
-        service.clock = { Timestamp(seconds: time.seconds) }
+        service.clock.now = { Timestamp(seconds: time.seconds) }
         var policy = RetentionPolicy()
         policy.counts = [.hour: 48, .day: 30, .month: 12]
         self.policy = policy
@@ -206,9 +210,8 @@ private struct Year {
         try editor.synchronize()
         time.seconds += 3600
         let start = SystemClock.monotonicNanoseconds()
-        let summary = try service.backUp(
-            path, volume: volume, options: BackupOptions(), progress: CaptureProgress()
-        ) { _ in }
+        let summary = try workflow.run(
+            BackupWorkflow.Source(file: path, volume: volume, options: BackupOptions()))
         captureSeconds.append(Double(SystemClock.monotonicNanoseconds() - start) / 1e9)
         return summary.generation
     }
@@ -224,13 +227,8 @@ private struct Year {
 
     mutating func forget() throws {
         let start = SystemClock.monotonicNanoseconds()
-        let holds = try service.holdForForgetting(volume)
-        defer { withExtendedLifetime(holds) {} }
-        guard let timeline = try service.timelines(volume).first else { return }
-        let victims = try service.retention(policy, of: timeline).filter { !$0.isKept }
-        let summary = try service.forget(
-            victims.map(\.snapshot.id), of: timeline, isThorough: false)
-        mergedCount += summary.mergedCount
+        let summary = try ForgetWorkflow(service).run(volume, policy: policy)
+        mergedCount += summary?.removal.mergedCount ?? 0
         forgetSeconds.append(Double(SystemClock.monotonicNanoseconds() - start) / 1e9)
     }
 }

@@ -45,7 +45,7 @@ package struct BootTest {
         self.progress = progress
     }
 
-    /// - Throws: ``MachineError`` when it could not be started; ``BootInterrupted``.
+    /// - Throws: ``MachineError`` when it could not be started; ``Interrupted``.
     package func run(
         _ emulator: Emulator,
         _ machine: MachineDescription,
@@ -59,7 +59,7 @@ package struct BootTest {
         var next = 0
         var found: (result: BootProof.Result, means: BootProof.Means, evidence: String)?
         while found == nil {
-            guard !Interruption.isRequested else { throw BootInterrupted() }
+            guard !Interruption.isRequested else { throw Interrupted.ofBootTest }
             try running.listen(milliseconds: Int32(Self.pauseMilliseconds))
             let now = elapsed()
             if now >= reported + Self.pauseMilliseconds {
@@ -83,7 +83,7 @@ package struct BootTest {
             }
         }
         let milliseconds = elapsed()
-        guard let found, !Interruption.isRequested else { throw BootInterrupted() }
+        guard let found, !Interruption.isRequested else { throw Interrupted.ofBootTest }
         return Outcome(
             result: found.result, means: found.means,
             evidence: String(found.evidence.prefix(Self.evidenceLimit)),

@@ -31,6 +31,8 @@ package struct MachineDescription: Sendable {
     package var bus = Bus.virtio
     package var network = Network.none
     package var accelerator = Accelerator.auto
+    /// Bytes of a sector of the disk.
+    package var sectorByteCount = 512
 
     package init(firmware: BootProof.Firmware) { self.firmware = firmware }
 }
@@ -74,27 +76,23 @@ package struct Emulator {
     /// That its device can be opened says little: the host may itself be a machine that does not pass
     /// on what is needed. So one is run, of a disk whose only sector writes to a port that ends it.
     private func kvmWorks() -> Bool {
-        guard unsafe access("/dev/kvm", R_OK | W_OK) == 0,
-            let directory = try? PrivateDirectory()
-        else { return false }
+        guard unsafe access("/dev/kvm", R_OK | W_OK) == 0 else { return false }
+        return (try? PrivateDirectory.withNew { try kvmWorks(in: $0.path) }) ?? false
+    }
+
+    private func kvmWorks(in directory: String) throws -> Bool {
         // mov al, 42; mov dx, 0xf4; out dx, al; cli; hlt
         var sector: [UInt8] = [0xB0, 0x2A, 0xBA, 0xF4, 0x00, 0xEE, 0xFA, 0xF4]
         sector += [UInt8](repeating: 0, count: 510 - sector.count) + [0x55, 0xAA]
-        defer { withExtendedLifetime(directory) {} }
-        let disk = directory.path + "/disk"
-        guard
-            let process = try? {
-                let file = try FileHandle(disk, .create)
-                try PositionedIO.write(file.descriptor, sector.rawSpan, at: 0, subject: disk)
-                return try ChildProcess(
-                    [
-                        program, "-nodefaults", "-no-user-config", "-display", "none", "-M", "pc",
-                        "-accel", "kvm", "-cpu", "host", "-m", "64", "-nic", "none", "-device",
-                        "isa-debug-exit,iobase=0xf4,iosize=1", "-drive",
-                        "if=ide,format=raw,snapshot=on,file=\(disk)",
-                    ], errors: nil)
-            }()
-        else { return false }
+        let disk = directory + "/disk"
+        try FileOperation.replace(disk, with: sector.rawSpan)
+        let process = try ChildProcess(
+            [
+                program, "-nodefaults", "-no-user-config", "-display", "none", "-M", "pc", "-accel",
+                "kvm", "-cpu", "host", "-m", "64", "-nic", "none", "-device",
+                "isa-debug-exit,iobase=0xf4,iosize=1", "-drive",
+                "if=ide,format=raw,snapshot=on,file=\(disk)",
+            ], errors: nil)
         defer { process.end(seconds: 1) }
         for _ in 0..<Self.probeMilliseconds / 10 {
             if let status = process.poll() { return status == Self.probeStatus }
@@ -167,13 +165,15 @@ package struct Emulator {
             "if=none,id=disk,format=raw,\(isWritable ? "cache=writeback" : "snapshot=on,cache=unsafe"),"
                 + "discard=unmap,file=\(uri.replacing(",", with: ",,"))",
         ]
+        let sectors = try Self.sectors(machine)
         switch machine.bus {
-        case .virtio: arguments += ["-device", "virtio-blk-pci,drive=disk,bootindex=0"]
+        case .virtio: arguments += ["-device", "virtio-blk-pci,drive=disk,bootindex=0" + sectors]
         case .sata: arguments += ["-device", "ide-hd,drive=disk,bus=ide.0,bootindex=0"]
-        case .nvme: arguments += ["-device", "nvme,drive=disk,serial=varve,bootindex=0"]
+        case .nvme: arguments += ["-device", "nvme,drive=disk,serial=varve,bootindex=0" + sectors]
         case .scsi:
             arguments += [
-                "-device", "virtio-scsi-pci", "-device", "scsi-hd,drive=disk,bootindex=0",
+                "-device", "virtio-scsi-pci", "-device",
+                "scsi-hd,drive=disk,bootindex=0" + sectors,
             ]
         }
         switch machine.network {
@@ -181,6 +181,19 @@ package struct Emulator {
         case .user: arguments += ["-nic", "user,model=virtio-net-pci"]
         }
         return arguments
+    }
+
+    /// What says that a disk has sectors of another size than usual: its partition table counts in them.
+    private static func sectors(_ machine: MachineDescription) throws -> String {
+        let count = machine.sectorByteCount
+        guard count > 512, count <= 32768, count.nonzeroBitCount == 1 else { return "" }
+        guard machine.bus != .sata else {
+            throw MachineError(
+                description:
+                    "the disk has sectors of \(count) bytes, and those of a SATA disk here have "
+                    + "512; use --bus virtio")
+        }
+        return ",logical_block_size=\(count),physical_block_size=\(count)"
     }
 
     /// The machine, for people.

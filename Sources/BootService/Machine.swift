@@ -1,6 +1,6 @@
 internal import BlockModel
 internal import Glibc
-internal import LinuxIO
+package import LinuxIO
 
 /// A machine without a window that runs, whose console and screen can be looked at.
 final class Machine {
@@ -28,7 +28,7 @@ final class Machine {
             guard process.poll() == nil else {
                 throw MachineError(description: "QEMU did not start; what it said is above")
             }
-            guard !Interruption.isRequested else { throw BootInterrupted() }
+            guard !Interruption.isRequested else { throw Interrupted.ofBootTest }
             usleep(5_000)
             if UnixSocket.isServed(socket) { monitor = try Monitor(socket) }
         }
@@ -67,7 +67,7 @@ final class Machine {
         let path = directory.path + "/screen"
         _ = try monitor.execute(
             "screendump", ["filename": path, "format": format], giving: Monitor.Nothing.self)
-        defer { unsafe unlink(path) }
+        defer { unsafe unlink(path.systemBytes) }
         let file = try FileHandle(path, .read)
         let count = try file.status(path).byteCount
         guard count <= Self.pictureByteLimit else {
@@ -117,9 +117,6 @@ final class Machine {
     }
 }
 
-/// Somebody asked to stop.
-package struct BootInterrupted: Error, CustomStringConvertible {
-    package let description = "interrupted; nothing was recorded"
-
-    package init() {}
+extension Interrupted {
+    package static let ofBootTest = Interrupted(consequence: "nothing was recorded")
 }

@@ -6,6 +6,7 @@
 #include <fuse3/fuse.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static const struct varve_mount_functions *functions(void) {
@@ -107,6 +108,12 @@ static const struct fuse_operations operations = {
     .release = release,
 };
 
+// What is open in this process is not for the program by which libfuse mounts, where it needs one.
+static void keep_descriptors(void) {
+    enum { FIRST = 3, CLOSE_ON_EXEC = 1 << 2 };
+    syscall(SYS_close_range, FIRST, ~0U, CLOSE_ON_EXEC);
+}
+
 int varve_mount_run(
     const char *directory, const char *options, int takes_signals,
     const struct varve_mount_functions *given) {
@@ -121,6 +128,7 @@ int varve_mount_run(
     struct fuse *fuse = fuse_new(&arguments, &operations, sizeof operations, (void *)given);
     if (fuse == NULL) return -1;
     int result = -1;
+    keep_descriptors();
     if (fuse_mount(fuse, directory) == 0) {
         struct fuse_session *session = fuse_get_session(fuse);
         if (!takes_signals || fuse_set_signal_handlers(session) == 0) {
@@ -131,6 +139,7 @@ int varve_mount_run(
             if (takes_signals) fuse_remove_signal_handlers(session);
             result = 0;
         }
+        keep_descriptors();
         fuse_unmount(fuse);
     }
     fuse_destroy(fuse);

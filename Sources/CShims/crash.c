@@ -28,7 +28,13 @@ static void on_crash(int signal_number, siginfo_t *information, void *context) {
         static const char text[] =
             "varve: crashed while this was open, so that the next command builds it anew: ";
         (void)!write(STDERR_FILENO, text, sizeof text - 1);
-        (void)!write(STDERR_FILENO, paths[slot], strlen(paths[slot]));
+        for (const char *next = paths[slot]; *next != 0; next++) {
+            /* What a terminal would obey is not shown. */
+            unsigned char byte = (unsigned char)*next;
+            (void)!write(STDERR_FILENO, byte < 0x20 || byte >= 0x7f ? "?" : next, 1);
+        }
+        static const char hint[] = " (bus error: its disk is full or failing, or it was cut short)";
+        if (signal_number == SIGBUS) (void)!write(STDERR_FILENO, hint, sizeof hint - 1);
         (void)!write(STDERR_FILENO, "\n", 1);
     }
     if (information->si_code > 0) {

@@ -7,6 +7,7 @@
 #include <linux/fs.h>
 #include <linux/loop.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,6 +15,7 @@
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/uio.h>
@@ -30,18 +32,25 @@ int varve_open(const char *path, int flags, unsigned mode) {
     return fd;
 }
 
-int varve_open_unnamed(const char *directory, unsigned mode) {
-    return varve_open(directory, O_TMPFILE | O_RDWR, mode);
+int varve_rename_exclusive_between(int from_directory, const char *from, int to_directory, const char *to) {
+    enum { NO_REPLACE = 1 };
+    if (syscall(SYS_renameat2, from_directory, from, to_directory, to, NO_REPLACE) == 0) return 0;
+    if (errno != EINVAL && errno != ENOSYS) return -1;
+    struct stat status;
+    if (fstatat(to_directory, to, &status, AT_SYMLINK_NOFOLLOW) == 0) {
+        errno = EEXIST;
+        return -1;
+    }
+    return errno == ENOENT ? renameat(from_directory, from, to_directory, to) : -1;
 }
 
-int varve_link_unnamed(int fd, const char *path) {
-    char name[64];
-    snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
-    return linkat(AT_FDCWD, name, AT_FDCWD, path, AT_SYMLINK_FOLLOW);
-}
-
-int varve_rename_exclusive(const char *from, const char *to) {
-    return (int)syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 1 /* RENAME_NOREPLACE */);
+int varve_set_mode_at(int directory, const char *name, unsigned mode) {
+    // fchmodat2 of Linux 6.6, which this system's headers may not know.
+    enum { SET_MODE = 452 };
+    if (syscall(SET_MODE, directory, name, mode, AT_SYMLINK_NOFOLLOW) == 0) return 0;
+    if (errno != ENOSYS && errno != EPERM) return -1;
+    // The library does it by way of /proc.
+    return fchmodat(directory, name, mode, AT_SYMLINK_NOFOLLOW);
 }
 
 int varve_set_direct(int fd, int enabled) {
@@ -68,10 +77,6 @@ static int range_ioctl(int fd, unsigned long request, uint64_t offset, uint64_t 
 
 int varve_block_device_zero_out(int fd, uint64_t offset, uint64_t length) {
     return range_ioctl(fd, BLKZEROOUT, offset, length);
-}
-
-int varve_block_device_discard(int fd, uint64_t offset, uint64_t length) {
-    return range_ioctl(fd, BLKDISCARD, offset, length);
 }
 
 int varve_block_device_flush_buffers(int fd) { return ioctl(fd, BLKFLSBUF, 0); }
@@ -102,7 +107,19 @@ int varve_lock_is_held(int fd) {
     return lock.l_type != F_UNLCK;
 }
 
+int varve_write_lock_is_held(int fd) {
+    struct flock lock;
+    memset(&lock, 0, sizeof lock);
+    // What would stand in the way of a reader's lock: other readers' locks do not.
+    lock.l_type = F_RDLCK;
+    lock.l_whence = SEEK_SET;
+    if (fcntl(fd, F_OFD_GETLK, &lock) < 0) return -1;
+    return lock.l_type != F_UNLCK;
+}
+
 int varve_open_direct(const char *path) { return varve_open(path, O_RDONLY | O_DIRECT, 0); }
+
+int varve_direct_flag(void) { return O_DIRECT; }
 
 int varve_allocate(int fd, uint64_t bytes) { return fallocate(fd, 0, 0, (off_t)bytes); }
 
@@ -162,6 +179,17 @@ static int attach(int flags, struct loop_config *config, int is_kept_from_others
     return device;
 }
 
+int varve_loop_status(int device, struct varve_loop_status *status) {
+    struct loop_info64 info;
+    if (ioctl(device, LOOP_GET_STATUS64, &info) < 0) return -1;
+    status->device = info.lo_device;
+    status->inode = info.lo_inode;
+    status->represented_device = info.lo_rdevice;
+    status->offset = info.lo_offset;
+    status->byte_limit = info.lo_sizelimit;
+    return 0;
+}
+
 int varve_mount_read_only(
     const char *device, const char *directory, const char *type, const char *options) {
     return mount(device, directory, type, MS_RDONLY | MS_NODEV | MS_NOSUID, options);
@@ -171,7 +199,6 @@ int varve_unmount(const char *directory, int is_lazy) {
     return umount2(directory, UMOUNT_NOFOLLOW | (is_lazy ? MNT_DETACH : 0));
 }
 
-int varve_loop_update_size(int device) { return ioctl(device, LOOP_SET_CAPACITY, 0); }
 
 int varve_trim_file_system(int fd, uint64_t *bytes) {
     struct fstrim_range range = {0, UINT64_MAX, 0};
@@ -246,6 +273,8 @@ void varve_set_interrupt_handler(void) {
     sigaddset(&signals, SIGHUP);
     sigprocmask(SIG_UNBLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
+    /* A file that may not grow is an error of the call, which says which file. */
+    signal(SIGXFSZ, SIG_IGN);
 }
 
 int varve_interrupt_requested(void) { return interrupted != 0; }
@@ -268,6 +297,10 @@ int varve_connect_socket(const char *path) {
 }
 
 int varve_open_pipe(int ends[2]) { return pipe2(ends, O_CLOEXEC); }
+
+int varve_spawn_close_from(void *actions, int first) {
+    return posix_spawn_file_actions_addclosefrom_np(actions, first);
+}
 
 int varve_open_socket_pair(int ends[2]) {
     return socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends);

@@ -107,7 +107,11 @@ final class BlockStorer {
         }
         // What another process stored is proved before it is relied upon, and so is a patch: what it is
         // a patch of may be pruned or lost.
-        guard known.isOwnAndPlain || isReadable(known.number, block.digest) else { return .lost }
+        if let place = known.plainPlace {
+            try context.reliance.add(block.digest, at: place)
+        } else if !isReadable(known.number, block.digest) {
+            return .lost
+        }
         packs.unclaim(block.digest)
         return .known
     }
@@ -173,7 +177,9 @@ final class BlockStorer {
 
     private func isStoredInFull(_ digest: Digest) throws -> Bool {
         if packs.holdsInFull(digest) { return true }
-        return try context.index.find(digest)?.isOwnAndPlain == true
+        guard let place = try context.index.find(digest)?.plainPlace else { return false }
+        try context.reliance.add(digest, at: place)
+        return true
     }
 }
 

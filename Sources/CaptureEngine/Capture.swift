@@ -50,6 +50,8 @@ package struct CaptureResult: Sendable {
     package let generation: Generation
     package let parentGeneration: Generation
     package let verdict: EvidenceVerdict
+    /// Why the index could not take the snapshot in, which it does the next time; nil when it did.
+    package let indexProblem: String?
 }
 
 /// One capture: from an open source to a committed delta.
@@ -100,11 +102,11 @@ package struct Capture {
         }
         let line = try prepare()
         // No prune that lives stands beside the holds of this capture.
-        if !request.isDryRun { try repository.dropPruneLists() }
+        let deadLists = request.isDryRun ? [] : try repository.dropPruneLists()
         let markers = request.isDryRun ? [] : try repository.prepareMarkers(timeline)
         let context = try CaptureContext(
-            repository: repository, index: index, line: line, attempt: identifiers.next().low | 1,
-            level: request.level, isDryRun: request.isDryRun)
+            repository: repository, index: index, line: line, parent: timeline.tip,
+            attempt: identifiers.next().low | 1, level: request.level, isDryRun: request.isDryRun)
         let scope = try EvidenceExaminer(
             repository: repository, timeline: timeline, source: source, request: request,
             context: context
@@ -124,16 +126,21 @@ package struct Capture {
             context, scope.candidates, collector, packs, progress, idle: idle)
         let isAtRest = try source.verifyUnchanged(allowsUse: request.allowsUse)
         try packs.finish()
+        try context.reliance.finish()
         let (leaves, counts) = try collector.finish(byteCount: byteCount)
         let facts = makeFacts(
             context, scope, isAtRest, leaves, counts, byteCount, elapsedNanoseconds(),
             progress.readByteCount, packs.storedByteCount + collector.partByteCount)
-        let delta = try commit(
-            facts, context, collector, identifiers, markers: markers,
-            memory: context.memory(samplePosition: scope.samplePosition))
+        let memory = context.memory(samplePosition: scope.samplePosition)
+        let committed = try commit(
+            facts, context, collector, identifiers, markers: markers, memory: memory, deadLists,
+            now: now)
+        let indexProblem = committed.flatMap { tellIndex($0.delta, $0.findings, context) }
         return CaptureResult(
-            facts: delta?.head.facts ?? facts, generation: timeline.highestGeneration + 1,
-            parentGeneration: facts.parentGeneration, verdict: scope.verdict)
+            facts: committed?.delta.head.facts ?? facts,
+            generation: timeline.highestGeneration + 1,
+            parentGeneration: facts.parentGeneration, verdict: scope.verdict,
+            indexProblem: indexProblem)
     }
 
     /// Refuses what must not be built upon, and brings the index to the snapshot before.
@@ -144,6 +151,14 @@ package struct Capture {
                 "something says that volume '\(timeline.volume)' has had \(timeline.highestGeneration) "
                     + "snapshots, and no number is left; use another --volume, and see 'varve check'"
             )
+        }
+        if let byteCount = source.byteCount,
+            repository.blockSize.blockCount(coveringByteCount: byteCount) > Format.volumeBlockLimit
+        {
+            throw VolumeError(
+                .failed,
+                "\(source.path) says that it has \(Human.bytes(byteCount)), which is more than any "
+                    + "volume can have; see whether it is the right file")
         }
         if timeline.tip == nil, !timeline.damaged.isEmpty || !timeline.problems.isEmpty {
             throw RepositoryError(
@@ -249,18 +264,20 @@ package struct Capture {
         return facts
     }
 
-    /// Writes the delta, the marker and the index; nothing in a dry run.
+    /// Writes the delta and the marker; nothing in a dry run.
     private func commit(
         _ facts: SnapshotFacts,
         _ context: CaptureContext,
         _ collector: Collector,
         _ identifiers: any IdentifierSource,
         markers: [String],
-        memory: CaptureMemory
-    ) throws -> KnownDelta? {
+        memory: CaptureMemory,
+        _ deadLists: Set<String>,
+        now: () -> Timestamp
+    ) throws -> (delta: KnownDelta, findings: CaptureFindings)? {
         guard !request.isDryRun else { return nil }
-        if Interruption.isRequested { throw InterruptedError() }
-        try repository.verifyForCommit(holds)
+        if Interruption.isRequested { throw Interrupted.ofCapture }
+        try repository.verifyForCommit(holds, now: now(), ignoring: deadLists)
         let tip = timeline.tip
         let name = DeltaName(
             volume: timeline.volume, from: tip?.generation ?? 0,
@@ -271,16 +288,35 @@ package struct Capture {
             fromByteCount: tip?.facts.byteCount ?? 0, toGeneration: name.to, facts: facts)
         let (delta, findings) = try collector.commit(name, head: head, memory: memory)
         do {
-            // Whoever took the holds meanwhile may have deleted what the delta needs.
-            for hold in holds { try hold.verify() }
-        } catch {
-            try repository.store.delete(delta.name.objectName, .durable)
-            throw error
+            for hold in holds { try hold.verify(now: now()) }
+        } catch let error as RepositoryError where error.kind == .locked {
+            // Whoever took the holds meanwhile may have deleted what the delta needs, or may build
+            // on it by now: it stays, and the next capture stores again what is gone.
+            throw RepositoryError(
+                .locked,
+                "\(timeline.volume)@\(name.to) was stored, but another command may have deleted "
+                    + "blocks of it meanwhile, because \(error.cause): the next backup stores these "
+                    + "again")
         }
         _ = try repository.markNewest(delta, timeline, markers: markers)
-        try index.applyCommitted(
-            delta, line: context.line.number, findings: findings, repository: repository)
-        return delta
+        return (delta, findings)
+    }
+
+    /// Lets the index know what was committed; gives why it could not.
+    ///
+    /// The snapshot is there all the same.
+    private func tellIndex(
+        _ delta: KnownDelta,
+        _ findings: CaptureFindings,
+        _ context: CaptureContext
+    ) -> String? {
+        do {
+            try index.applyCommitted(
+                delta, line: context.line.number, findings: findings, repository: repository)
+            return nil
+        } catch {
+            return (error as? RepositoryError)?.cause ?? "\(error)"
+        }
     }
 }
 

@@ -18,15 +18,19 @@ final class CaptureContext: Sendable {
     /// have to be stored again.
     let looksForLoss: Bool
     private let lossCount: UInt64
-    /// Blocks of the snapshot before; 0 for a base.
-    let oldBlockCount: UInt64
+    /// The snapshot before; nothing is in it for a base.
+    let parent: SnapshotMap
     let fingerprinter: BlockFingerprinter
-    let zeroDigest: Digest
+    /// Leaves of the snapshot before, proved by its image digest; none for a base.
+    let leaves: [PageLeaf]
+    /// Blocks that are not stored because the index knows where they are.
+    let reliance: RelianceProof
 
     init(
         repository: Repository,
         index: Index,
         line: Line,
+        parent: Timeline.Snapshot?,
         attempt: UInt64,
         level: Int,
         isDryRun: Bool
@@ -38,10 +42,15 @@ final class CaptureContext: Sendable {
         self.level = level
         self.isDryRun = isDryRun
         blockSize = repository.blockSize
-        oldBlockCount = repository.blockSize.blockCount(coveringByteCount: line.tipByteCount)
+        self.parent = SnapshotMap(index, line)
         fingerprinter = BlockFingerprinter(hash: index.fingerprints, blockSize: blockSize)
-        zeroDigest = ImageDigestTree(blockSize: blockSize).zeroBlock
+        let tree = ImageDigestTree(blockSize: blockSize)
+        leaves = try parent.map { try index.provedLeaves(of: line, at: $0, tree) } ?? []
+        reliance = RelianceProof(repository: repository, index: index)
         lossCount = try index.lossCount()
+        guard line.memory.lossesSeen <= lossCount else {
+            throw index.wrong("a volume has seen more losses than there were")
+        }
         mindsLoss = lossCount > 0
         looksForLoss = lossCount > line.memory.lossesSeen
     }
@@ -57,31 +66,41 @@ final class CaptureContext: Sendable {
     /// The page of fingerprints that the index has for the snapshot before.
     func loadTip(_ page: UInt64) throws -> TipPage? {
         // Behind the old end nothing is known: what an earlier, longer state had there is history.
-        let count = Page.blockCount(ofPage: page, volumeBlockCount: oldBlockCount)
+        let count = parent.blockCount(ofPage: page)
         guard count > 0 else { return nil }
         var tip = try index.tipPage(of: line.number, page: page)
+        // Fingerprints of another state of the page say nothing of this one.
+        if let known = tip, known.leaf != leaf(ofPage: page)?.digest {
+            tip = TipPage(blockCount: 0)
+        }
         tip?.resize(to: count)
         if looksForLoss, tip != nil {
             // Read and digested, such blocks are stored again where nothing gives them any more.
-            for slot in try index.doubtfulSlots(
-                of: line.number, page: page, generation: line.tipGeneration, blockCount: count)
-            {
-                tip?[slot] = nil
-            }
+            for slot in try parent.doubtfulSlots(ofPage: page) { tip?[slot] = nil }
         }
         return tip
     }
 
-    /// Whether the page was all zeros for as long as there is a history of it.
-    func isUntouched(_ page: UInt64) throws -> Bool {
-        try !index.hasHistory(of: line.number, page: page)
+    /// The leaf of the page in the snapshot before; nil behind its end.
+    func leaf(ofPage page: UInt64) -> PageLeaf? {
+        page < UInt64(leaves.count) ? leaves[Int(page)] : nil
     }
 
-    /// Numbers and digests of the page in the snapshot before.
-    func loadBefore(_ page: UInt64) throws -> PageBlocks {
-        try index.blocks(
-            of: line.number, page: page, generation: line.tipGeneration,
-            blockCount: Page.blockCount(ofPage: page, volumeBlockCount: oldBlockCount),
-            zeroDigest: zeroDigest)
+    /// Whether the page was all zeros in the snapshot before, as far as that had it.
+    func wasEmpty(_ page: UInt64, _ tree: ImageDigestTree) -> Bool {
+        guard let leaf = leaf(ofPage: page) else { return true }
+        if let isZero = leaf.isZero { return isZero }
+        let count = parent.blockCount(ofPage: page)
+        return leaf.digest == tree.zeroLeaf(page: page, blockCount: count)
+    }
+
+    /// Numbers and digests of the page in the snapshot before, proved by its leaf.
+    func loadBefore(_ page: UInt64, _ tree: ImageDigestTree) throws -> PageBlocks {
+        let blocks = try parent.page(page)
+        guard let leaf = leaf(ofPage: page) else { return blocks }
+        guard tree.leaf(page: page, digests: blocks.digests.span) == leaf.digest else {
+            throw index.wrong("the history of a page does not give its leaf of the image digest")
+        }
+        return blocks
     }
 }

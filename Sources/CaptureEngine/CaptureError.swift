@@ -1,7 +1,6 @@
-/// The user asked to stop; nothing was committed.
-package struct InterruptedError: Error, CustomStringConvertible {
-    package init() {}
-    package var description: String {
-        "interrupted; nothing was committed, and what was stored will be used again"
-    }
+internal import LinuxIO
+
+extension Interrupted {
+    static let ofCapture = Interrupted(
+        consequence: "nothing was committed, and the next backup reuses what was stored")
 }

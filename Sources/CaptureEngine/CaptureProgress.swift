@@ -12,6 +12,12 @@ package final class CaptureProgress: Sendable {
     /// Bytes of the source that are dealt with, holes included.
     package var doneByteCount: UInt64 { readByteCount + skipped.load(ordering: .relaxed) }
 
+    /// Begins at nothing, for a source that is read once more.
+    package func restart() {
+        read.store(0, ordering: .relaxed)
+        skipped.store(0, ordering: .relaxed)
+    }
+
     func add(readByteCount count: Int) { read.wrappingAdd(UInt64(count), ordering: .relaxed) }
     func add(skippedByteCount count: Int) { skipped.wrappingAdd(UInt64(count), ordering: .relaxed) }
 }

@@ -114,9 +114,9 @@ final class CaptureWorker {
     }
 
     private func checkForStop(_ failure: SharedFailure) throws {
-        if Interruption.isRequested { throw InterruptedError() }
+        if Interruption.isRequested { throw Interrupted.ofCapture }
         // The first failure is the one that is reported; this one only ends the thread.
-        if failure.hasFailed { throw InterruptedError() }
+        if failure.hasFailed { throw Interrupted.ofCapture }
     }
 
     private func capture(_ chunk: ChunkReader.Chunk, _ reader: ChunkReader) throws {
@@ -153,7 +153,7 @@ final class CaptureWorker {
         _ result: inout ChunkResult
     ) throws {
         let size = context.blockSize.byteCount
-        let before = try page.before { try context.loadBefore(page.number) }
+        let before = try page.before { try context.loadBefore(page.number, tree) }
         var changed: [ChangedBlock] = []
         for candidate in candidates {
             let slot = firstSlot + candidate.position
@@ -191,8 +191,8 @@ final class CaptureWorker {
         let slots = firstSlot..<firstSlot + blocks.count
         var result = ChunkResult(blockCount: blocks.count)
         let oldCount = Page.blockCount(
-            ofPage: page.number, volumeBlockCount: context.oldBlockCount)
-        if page.tip == nil, try context.isUntouched(page.number) {
+            ofPage: page.number, volumeBlockCount: context.parent.blockCount)
+        if page.tip == nil, context.wasEmpty(page.number, tree) {
             // All zeros before as well, as far as the volume went.
             let new = max(slots.lowerBound, oldCount)..<max(slots.upperBound, oldCount)
             if !new.isEmpty { result.outcomes.append(OutcomeRun(new, .zero)) }
@@ -212,7 +212,7 @@ final class CaptureWorker {
         var before: PageBlocks?
         for slot in slots {
             if let tip = page.tip, slot < tip.blockCount, tip[slot] == zero { continue }
-            let known = try before ?? page.before { try context.loadBefore(page.number) }
+            let known = try before ?? page.before { try context.loadBefore(page.number, tree) }
             before = known
             result.fingerprints.append((slot, zero))
             if slot >= known.blockCount || known.isData(slot) {

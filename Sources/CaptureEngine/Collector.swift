@@ -15,11 +15,11 @@ final class Collector: Sendable {
     private struct State {
         /// Pages that went to the delta.
         var doneCount = 0
-        var waiting: [UInt64: (page: FinishedPage, leaf: Digest?)] = [:]
+        var waiting: [UInt64: (page: FinishedPage, leaf: PageLeaf?)] = [:]
         var staged: [(page: UInt64, tip: TipPage)] = []
         var stagedByteCount = 0
         var hasSpilled = false
-        var leaves: [UInt64: Digest] = [:]
+        var leaves: [UInt64: PageLeaf] = [:]
         var counts = Counts()
         var delta: DeltaWriter
     }
@@ -41,10 +41,12 @@ final class Collector: Sendable {
     /// Takes a page whose chunks are all in; pages may come out of order.
     func add(_ page: FinishedPage, tree: ImageDigestTree) throws {
         let leaf = try leaf(of: page, tree)
-        let tip = newTip(of: page)
+        var tip = newTip(of: page)
+        tip?.leaf = (leaf ?? context.leaf(ofPage: page.number))?.digest
+        let newTip = tip
         try state.withLock { state in
-            if let tip {
-                state.staged.append((page.number, tip))
+            if let newTip {
+                state.staged.append((page.number, newTip))
                 state.stagedByteCount += page.blockCount * (Fingerprint.byteCount + 1)
             }
             state.waiting[page.number] = (page, leaf)
@@ -63,7 +65,7 @@ final class Collector: Sendable {
         return position < pages.count ? pages[position] : nil
     }
 
-    private func append(_ page: FinishedPage, _ leaf: Digest?, _ state: inout State) throws {
+    private func append(_ page: FinishedPage, _ leaf: PageLeaf?, _ state: inout State) throws {
         if let leaf { state.leaves[page.number] = leaf }
         let first = page.number * UInt64(Page.blockCount)
         for run in page.outcomes {
@@ -78,8 +80,8 @@ final class Collector: Sendable {
                 }
             case .zero:
                 // A new block of zeros is named, but nothing that reads otherwise changed.
-                if block < context.oldBlockCount {
-                    state.counts.blocksChanged += min(count, context.oldBlockCount - block)
+                if block < context.parent.blockCount {
+                    state.counts.blocksChanged += min(count, context.parent.blockCount - block)
                 }
                 if !context.isDryRun {
                     try state.delta.append(.zero, firstBlock: block, blockCount: count)
@@ -89,14 +91,15 @@ final class Collector: Sendable {
     }
 
     /// The page's new leaf; nil when it is as it was.
-    private func leaf(of page: FinishedPage, _ tree: ImageDigestTree) throws -> Digest? {
+    private func leaf(of page: FinishedPage, _ tree: ImageDigestTree) throws -> PageLeaf? {
         let oldCount = Page.blockCount(
-            ofPage: page.number, volumeBlockCount: context.oldBlockCount)
+            ofPage: page.number, volumeBlockCount: context.parent.blockCount)
         guard !page.outcomes.isEmpty || oldCount != page.blockCount else { return nil }
         if oldCount == 0, page.outcomes.allSatisfy({ $0.outcome == .zero }) {
-            return tree.zeroLeaf(page: page.number, blockCount: page.blockCount)
+            return PageLeaf(
+                tree.zeroLeaf(page: page.number, blockCount: page.blockCount), isZero: true)
         }
-        let before = try page.before ?? context.loadBefore(page.number)
+        let before = try page.before ?? context.loadBefore(page.number, tree)
         var digests = [Digest](repeating: tree.zeroBlock, count: page.blockCount)
         for slot in 0..<min(before.digests.count, page.blockCount) {
             digests[slot] = before.digests[slot]
@@ -107,7 +110,9 @@ final class Collector: Sendable {
             case .zero: for slot in run.slots { digests[slot] = tree.zeroBlock }
             }
         }
-        return tree.leaf(page: page.number, digests: digests.span)
+        return PageLeaf(
+            tree.leaf(page: page.number, digests: digests.span),
+            isZero: digests.allSatisfy { $0 == tree.zeroBlock })
     }
 
     /// The page's fingerprints when they are not those of the index; nothing for zeros alone.
@@ -145,9 +150,12 @@ final class Collector: Sendable {
             precondition(
                 state.doneCount == pages?.count ?? Int(pageCount) && state.waiting.isEmpty)
             if !context.isDryRun { try state.delta.finishMap() }
-            let leaves = try (0..<pageCount).map { page in
-                if let leaf = state.leaves[page] { return leaf }
-                return try context.index.leaf(of: context.line.number, page: page)
+            let leaves = (0..<pageCount).map { page in
+                // A page without a new leaf is as it was in the snapshot before.
+                guard let leaf = state.leaves[page] ?? context.leaf(ofPage: page) else {
+                    preconditionFailure("a page has no leaf")
+                }
+                return leaf.digest
             }
             return (leaves, state.counts)
         }

@@ -34,6 +34,7 @@ struct UnchangedSample {
     private let unitBlockCount: UInt64
     private let reader: ChunkReader
     private let hash = SHA256()
+    private let tree: ImageDigestTree
     private var page: (number: UInt64, tip: TipPage?, before: PageBlocks?)?
     private var emptyUnitCount = 0
     /// Compared, or asked for.
@@ -50,6 +51,7 @@ struct UnchangedSample {
         self.context = context
         self.source = source
         self.candidates = candidates
+        tree = ImageDigestTree(blockSize: context.blockSize)
         let size = context.blockSize.byteCount
         blockCount = context.blockSize.blockCount(coveringByteCount: byteCount)
         let unitByteCount = max(size, Self.unitByteCount)
@@ -78,7 +80,7 @@ struct UnchangedSample {
         while taken < unitCount, emptyUnitCount < Self.emptyUnitLimit,
             takenByteCount < limit, result.lie == nil
         {
-            if Interruption.isRequested { throw InterruptedError() }
+            if Interruption.isRequested { throw Interrupted.ofCapture }
             try take(order[(first + taken) % unitCount], progress)
             taken += 1
             if taken % 64 == 0 { idle() }
@@ -103,12 +105,12 @@ struct UnchangedSample {
         if let chunk = try reader.begin(blocks) { try compare(chunk, progress) }
     }
 
-    /// Whether the blocks lie in a hole of the file, on a page that never held anything.
+    /// Whether the blocks lie in a hole of the file, on a page that held nothing but zeros.
     private func isEmptyAsBefore(_ blocks: Range<UInt64>) throws -> Bool {
         let offset = context.blockSize.byteOffset(ofBlock: blocks.lowerBound)
         let end = context.blockSize.byteOffset(ofBlock: blocks.upperBound)
         if let data = try source.nextData(from: offset), data.lowerBound < end { return false }
-        return try context.isUntouched(Page.index(ofBlock: blocks.lowerBound))
+        return context.wasEmpty(Page.index(ofBlock: blocks.lowerBound), tree)
     }
 
     private mutating func compare(
@@ -136,7 +138,7 @@ struct UnchangedSample {
         {
             return true
         }
-        let before = try page?.before ?? context.loadBefore(number)
+        let before = try page?.before ?? context.loadBefore(number, tree)
         page?.before = before
         guard slot < before.blockCount, before.isData(slot) else { return bytes.isAllZero }
         hash.update(bytes)

@@ -77,8 +77,8 @@ extension Configuration {
         if VolumeName(name) == nil {
             table.refuse("", "is no name of a job: 1 to 64 of A-Z a-z 0-9 . _ -")
         }
-        if name == "watch" {
-            table.refuse("", "has a name that the units which look after all jobs have")
+        if Job.reservedNames.contains(name) {
+            table.refuse("", "has a name that another unit of Varve has")
         }
         table.require("repository")
         let repositoryName = table.string("repository")

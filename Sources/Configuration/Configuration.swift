@@ -24,6 +24,10 @@ package struct Configuration: Hashable, Sendable {
 
 /// One thing that `varve run` does: some volumes, backed up together, thinned out and looked after.
 package struct Job: Hashable, Sendable {
+    /// The unit of a job is called `varve-NAME`, as are that which looks after all jobs and that of
+    /// `varve layer install`.
+    package static let reservedNames: Set<String> = ["layer", "watch"]
+
     /// A disk, and what it is called in the repository.
     package struct Volume: Hashable, Sendable {
         package let name: VolumeName
@@ -103,6 +107,11 @@ package struct Job: Hashable, Sendable {
         package var webhook: String?
         /// A volume without a snapshot for longer is not well.
         package var maximumAgeSeconds: Int64?
+    }
+
+    /// All programs that it names, with their arguments.
+    package var programs: [[String]] {
+        hooks.before + hooks.after + hooks.onFailure + [alarm.command].filter { !$0.isEmpty }
     }
 
     package let name: String

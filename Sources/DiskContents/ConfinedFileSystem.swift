@@ -1,4 +1,4 @@
-internal import BlockModel
+package import BlockModel
 internal import CDiskContents
 internal import Glibc
 internal import LinuxIO
@@ -120,12 +120,13 @@ package final class ConfinedFileSystem: FileSystem {
     package func lookUp(_ name: [UInt8], in directory: UInt64) throws -> UInt64? {
         let entries = try entries(of: directory)
         if let exact = entries.first(where: { $0.name == name }) { return exact.inode }
-        let folded = Self.folded(name)
+        guard let folded = Self.folded(name) else { return nil }
         return entries.first { Self.folded($0.name) == folded }?.inode
     }
 
-    private static func folded(_ name: [UInt8]) -> String {
-        String(decoding: name, as: UTF8.self).lowercased()
+    /// By bytes, for accents are not alike in their two forms; nil for what is no text.
+    private static func folded(_ name: [UInt8]) -> ByteString? {
+        ByteString(bytes: name).text.map { ByteString($0.lowercased()) }
     }
 
     package func forget() {
@@ -181,15 +182,15 @@ package final class ConfinedFileSystem: FileSystem {
     /// Streams with a name, as the kernel's and others' drivers of NTFS show them: `user.NAME`.
     ///
     /// Those that no attribute can hold are left out.
-    package func attributes(of inode: Inode) throws -> [(name: String, value: [UInt8])] {
-        var streams: [(name: String, stream: UInt32, byteCount: UInt64)] = []
+    package func attributes(of inode: Inode) throws -> [(name: ByteString, value: [UInt8])] {
+        var streams: [(name: [UInt8], stream: UInt32, byteCount: UInt64)] = []
         try reader.list(inode.number, VARVE_READER_NAMED) { raw, name in
             guard streams.count < 1024, DirectoryEntry.isName(name) else { return }
-            streams.append((String(decoding: name, as: UTF8.self), raw.stream, raw.number))
+            streams.append((name, raw.stream, raw.number))
         }
         return try streams.filter { $0.byteCount <= Self.attributeByteLimit }.map {
             (
-                "user.\($0.name)",
+                ByteString(bytes: "user.".utf8 + $0.name),
                 try reader.content(of: inode.number, $0.stream, at: 0, count: Int($0.byteCount))
             )
         }

@@ -1,5 +1,6 @@
-internal import BlockModel
+package import BlockModel
 internal import CDiskContents
+internal import Glibc
 internal import LinuxIO
 
 /// An ext2, ext3 or ext4 file system of an image, read by libext2fs.
@@ -255,8 +256,8 @@ package final class ExtFileSystem: FileSystem {
         inode.flags & UInt64(VARVE_EXT_ENCRYPTED) != 0
     }
 
-    package func attributes(of inode: Inode) throws -> [(name: String, value: [UInt8])] {
-        final class Found { var attributes: [(name: String, value: [UInt8])] = [] }
+    package func attributes(of inode: Inode) throws -> [(name: ByteString, value: [UInt8])] {
+        final class Found { var attributes: [(name: ByteString, value: [UInt8])] = [] }
         let found = Found()
         let code = unsafe varve_ext_attributes(
             system, Self.raw(inode.number), Unmanaged.passUnretained(found).toOpaque()
@@ -264,7 +265,8 @@ package final class ExtFileSystem: FileSystem {
             guard let context = unsafe context, let name = unsafe name else { return 1 }
             let found = unsafe Unmanaged<Found>.fromOpaque(context).takeUnretainedValue()
             let bytes = unsafe UnsafeRawBufferPointer(start: value, count: count)
-            unsafe found.attributes.append((String(cString: name), [UInt8](bytes)))
+            let text = unsafe UnsafeRawBufferPointer(start: name, count: strlen(name))
+            unsafe found.attributes.append((ByteString(bytes: text), [UInt8](bytes)))
             return 0
         }
         try require(code, "the attributes of inode \(inode.number) cannot be read")

@@ -1,3 +1,5 @@
+package import BlockModel
+
 /// The files of a file system on an image, whatever reads them.
 ///
 /// One thread at a time may use it. All of it throws ``ContentsError`` for what is damaged or cannot be
@@ -26,7 +28,7 @@ package protocol FileSystem: AnyObject {
     ) throws
 
     /// Extended attributes, as `getxattr` would give them.
-    func attributes(of inode: Inode) throws -> [(name: String, value: [UInt8])]
+    func attributes(of inode: Inode) throws -> [(name: ByteString, value: [UInt8])]
 
     /// Makes what is kept of the image be read again.
     func forget()

@@ -1,4 +1,4 @@
-internal import BlockModel
+package import BlockModel
 
 /// The files of a file system, by their paths.
 package final class FileTree {
@@ -16,13 +16,23 @@ package final class FileTree {
     /// one if `followsLast`.
     ///
     /// - Throws: ``ContentsError``.
-    package func find(_ path: String, followsLast: Bool = false) throws -> Inode {
-        var rest = Array(Self.parts(Array(path.utf8)).reversed())
+    package func find(_ name: ByteString, followsLast: Bool = false) throws -> Inode {
+        let path = name.carrier
+        var rest = Array(Self.parts(name.bytes).reversed())
         var directories = [try system.inode(system.rootInode)]
         var linkCount = 0
+        /// The last link that was followed, and where it leads.
+        var link: (name: [UInt8], target: [UInt8])?
+        func missing(_ reason: String) -> ContentsError {
+            guard let link else { return ContentsError(.missing, "there is no \(path)\(reason)") }
+            return ContentsError(
+                .missing,
+                "\(path) leads to \(Self.text(link.target)), which is not there"
+                    + " (by the link \(Self.text(link.name)))")
+        }
         while let name = rest.popLast() {
             guard let directory = directories.last, directory.kind == .directory else {
-                throw ContentsError(.missing, "there is no \(path): a part of it is no directory")
+                throw missing(": a part of it is no directory")
             }
             if name == [0x2e] { continue }
             if name == [0x2e, 0x2e] {
@@ -30,7 +40,7 @@ package final class FileTree {
                 continue
             }
             guard let number = try system.lookUp(name, in: directory.number) else {
-                throw ContentsError(.missing, "there is no \(path)")
+                throw missing("")
             }
             let found = try system.inode(number)
             guard found.kind == .symbolicLink, followsLast || !rest.isEmpty else {
@@ -42,11 +52,19 @@ package final class FileTree {
                 throw ContentsError(.unsuitable, "\(path) leads through too many symbolic links")
             }
             let target = try linkTarget(of: found)
+            link = (name, target)
             if target.first == 0x2f { directories.removeLast(directories.count - 1) }
             rest += Self.parts(target).reversed()
         }
         return directories[directories.count - 1]
     }
+
+    /// The file at a path that a `String` carries.
+    package func find(_ path: String, followsLast: Bool = false) throws -> Inode {
+        try find(ByteString(carrying: path), followsLast: followsLast)
+    }
+
+    private static func text(_ name: [UInt8]) -> String { ByteString(bytes: name).carrier }
 
     private static func parts(_ path: [UInt8]) -> [[UInt8]] {
         path.split(separator: 0x2f).map(Array.init)

@@ -31,6 +31,8 @@ package struct PartitionTable {
     private static let tailByteCount: UInt64 = 256 << 10
     /// More than that are never looked at.
     private static let partitionLimit = 256
+    /// What disks have.
+    private static let sectorByteCounts: Set<Int> = [512, 1024, 2048, 4096]
 
     /// Partitions in order of number; the image itself where there is no table.
     package let partitions: [Partition]
@@ -39,22 +41,17 @@ package struct PartitionTable {
     ///
     /// - Parameters:
     ///   - image: the image.
-    ///   - sectorByteCount: bytes of a sector of the disk that it was.
+    ///   - sectorByteCount: bytes of a sector of the disk that it was; where there is no table of such
+    ///     sectors, the other usual size is tried, for a file may be the image of any disk.
     /// - Throws: what the image throws; ``SystemError`` when there is no memory.
     package init(of image: any ImageBytes, sectorByteCount: Int = 512) throws {
         let shadow = try Shadow(image)
         try shadow.copy(around: 0..<image.byteCount)
-        // The table of a logical partition lies where the one before it said, which shows only then.
         var found: [varve_partition] = []
-        while let next = shadow.partitions(UInt32(sectorByteCount)), next.count > found.count {
-            for partition in next[found.count...].prefix(Self.partitionLimit) {
-                let bytes = Self.bytes(of: partition, in: image)
-                try shadow.copy(around: bytes)
-                // Between logical partitions lies what leads to the next.
-                try shadow.copy(around: bytes.upperBound..<image.byteCount)
-            }
-            found = next
-            if found.count >= Self.partitionLimit { break }
+        let sizes = [sectorByteCount, 512, 4096].filter(Self.sectorByteCounts.contains)
+        for (position, size) in sizes.enumerated()
+        where found.isEmpty && !sizes[..<position].contains(size) {
+            found = try Self.partitions(of: image, shadow, UInt32(size))
         }
         let whole = shadow.type(of: 0..<image.byteCount)
         guard !found.isEmpty, whole.isEmpty || whole == "dos" else {
@@ -70,6 +67,26 @@ package struct PartitionTable {
                 number: Int(partition.number), bytes: bytes, name: Self.text(partition.name),
                 type: shadow.type(of: bytes), purpose: Self.text(partition.type))
         }.sorted { ($0.number ?? 0) < ($1.number ?? 0) }
+    }
+
+    private static func partitions(
+        of image: any ImageBytes,
+        _ shadow: Shadow,
+        _ sectorByteCount: UInt32
+    ) throws -> [varve_partition] {
+        // The table of a logical partition lies where the one before it said, which shows only then.
+        var found: [varve_partition] = []
+        while let next = shadow.partitions(sectorByteCount), next.count > found.count {
+            for partition in next[found.count...].prefix(partitionLimit) {
+                let bytes = bytes(of: partition, in: image)
+                try shadow.copy(around: bytes)
+                // Between logical partitions lies what leads to the next.
+                try shadow.copy(around: bytes.upperBound..<image.byteCount)
+            }
+            found = next
+            if found.count >= partitionLimit { break }
+        }
+        return found
     }
 
     /// Clipped to the image: a table may say anything.

@@ -5,11 +5,20 @@ internal import LinuxIO
 /// The program that reads a file system, and what is said between it and this one.
 ///
 /// The messages are those of `FileReaderMessages.h`. A reader that breaks off, that says what makes no
-/// sense, or nothing for too long, is ended, and the file system called damaged.
+/// sense, nothing for too long, or too much, is ended, and the file system called damaged.
 final class ReaderProcess {
     private static let name = "varve-file-reader"
-    /// A directory whose list asks for more than that of the image turns in a circle.
+    /// What a question may cost: a directory whose list asks for more than that of the image, or has
+    /// more than that of names, turns in a circle.
     private static let readLimit: UInt64 = 16 << 30
+    private static let listLimit: UInt64 = 8 << 30
+    /// All names come from the image, most of them once: so many bytes of answers it gives for each of
+    /// its own, and that many more.
+    private static let allListsLimit = (perByte: UInt64(64), more: UInt64(256) << 20)
+    /// What each message counts as, at least: many small ones are no way around the limits.
+    private static let smallestByteCount: UInt64 = 4096
+    /// How often it may use up its patience for one question, and for all.
+    private static let patienceLimits = (question: UInt64(10), all: UInt64(60))
 
     private let image: any ImageBytes
     private let range: Range<UInt64>
@@ -17,6 +26,10 @@ final class ReaderProcess {
     private let patience: Int32
     private let channel: Channel
     private let process: ChildProcess
+    /// How long it worked, the time to read the image aside: for this question, and for all.
+    private var workNanoseconds = (question: UInt64(0), all: UInt64(0))
+    private var readByteCount: UInt64 = 0
+    private var listByteCount = (question: UInt64(0), all: UInt64(0))
     /// Why bytes of the image could not be read.
     private var failure: (any Error)?
     private var isOver = false
@@ -141,6 +154,9 @@ final class ReaderProcess {
     ) throws {
         guard !isOver else { throw ContentsError(.damaged, "its reader has ended") }
         failure = nil
+        workNanoseconds.question = 0
+        readByteCount = 0
+        listByteCount.question = 0
         let message = Message(
             kind: kind.rawValue, byte_count: UInt32(payload.count), number: number,
             offset: offset, stream: stream, count: count)
@@ -162,6 +178,13 @@ final class ReaderProcess {
         let (message, payload) = try receive()
         if message.kind == VARVE_READER_DONE.rawValue { return nil }
         guard message.kind == kind.rawValue else { throw nonsense() }
+        let count = max(UInt64(payload.count), Self.smallestByteCount)
+        listByteCount.question += count
+        listByteCount.all += count
+        guard listByteCount.question <= Self.listLimit,
+            (listByteCount.all - min(listByteCount.all, Self.allListsLimit.more))
+                / Self.allListsLimit.perByte <= UInt64(range.count)
+        else { throw endless() }
         return payload
     }
 
@@ -175,7 +198,6 @@ final class ReaderProcess {
 
     /// What the reader answers, after it was given what it asked for of the image.
     private func receive() throws -> (message: Message, payload: [UInt8]) {
-        var readCount: UInt64 = 0
         while true {
             var message = Message()
             try unsafe withUnsafeMutableBytes(of: &message) { unsafe try fill($0) }
@@ -188,10 +210,11 @@ final class ReaderProcess {
                 }
                 return (message, payload)
             }
-            readCount += UInt64(message.count)
-            guard message.byte_count == 0, message.count <= VARVE_READER_PAYLOAD_LIMIT,
-                readCount <= Self.readLimit
+            guard message.byte_count == 0, message.count > 0,
+                message.count <= VARVE_READER_PAYLOAD_LIMIT
             else { throw nonsense() }
+            readByteCount += max(UInt64(message.count), Self.smallestByteCount)
+            guard readByteCount <= Self.readLimit else { throw endless() }
             try read(message)
         }
     }
@@ -223,8 +246,18 @@ final class ReaderProcess {
     }
 
     private func fill(_ target: UnsafeMutableRawBufferPointer) throws {
-        switch try unsafe channel.receive(into: target, milliseconds: patience) {
-        case .whole: return
+        let start = SystemClock.monotonicNanoseconds()
+        let arrival = try unsafe channel.receive(into: target, milliseconds: patience)
+        let time = SystemClock.monotonicNanoseconds() - start
+        workNanoseconds.question += time
+        workNanoseconds.all += time
+        switch arrival {
+        case .whole:
+            let nanoseconds = UInt64(patience) * 1_000_000
+            guard
+                workNanoseconds.question <= nanoseconds * Self.patienceLimits.question,
+                workNanoseconds.all <= nanoseconds * Self.patienceLimits.all
+            else { throw over("the reader of \(type) worked too long, and was ended") }
         case .endedBefore: throw ended()
         case .silent:
             throw over("the reader of \(type) worked too long without a word, and was ended")
@@ -235,6 +268,10 @@ final class ReaderProcess {
 
     private func nonsense() -> ContentsError {
         over("the reader of \(type) said what makes no sense, and was ended")
+    }
+
+    private func endless() -> ContentsError {
+        over("the reader of \(type) came to no end with one question, and was ended")
     }
 
     private func ended() -> ContentsError {

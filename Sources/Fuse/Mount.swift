@@ -1,5 +1,6 @@
 internal import CFuse
 internal import Glibc
+internal import LinuxIO
 
 /// What a mount shows, read-only; it is asked from many threads at once.
 package protocol MountedTree: AnyObject, Sendable {
@@ -85,7 +86,7 @@ package enum Mount {
         unsafe functions.look_up = { context, path, found in
             unsafe Mount.answer(context) { tree in
                 guard let path = unsafe path, let found = unsafe found,
-                    let status = try tree.status(of: unsafe String(cString: path))
+                    let status = try tree.status(of: unsafe String(fromSystem: path))
                 else { return -ENOENT }
                 let kind: mode_t =
                     switch status.kind {
@@ -102,8 +103,8 @@ package enum Mount {
         unsafe functions.list = { context, path, names, add in
             unsafe Mount.answer(context) { tree in
                 guard let path = unsafe path, let add = unsafe add else { return -EINVAL }
-                for name in try tree.names(in: unsafe String(cString: path)) {
-                    if unsafe add(names, name) != 0 { break }
+                for name in try tree.names(in: unsafe String(fromSystem: path)) {
+                    if unsafe add(names, name.systemBytes) != 0 { break }
                 }
                 return 0
             }
@@ -111,10 +112,11 @@ package enum Mount {
         unsafe functions.read_link = { context, path, target, capacity in
             unsafe Mount.answer(context) { tree in
                 guard let path = unsafe path, let target = unsafe target,
-                    let text = try tree.linkTarget(of: unsafe String(cString: path))
+                    let text = try tree.linkTarget(of: unsafe String(fromSystem: path))
                 else { return -ENOENT }
-                guard text.utf8.count < capacity else { return -ENAMETOOLONG }
-                unsafe strcpy(target, text)
+                let bytes = text.systemBytes
+                guard bytes.count <= capacity else { return -ENAMETOOLONG }
+                unsafe strcpy(target, bytes)
                 return 0
             }
         }
@@ -122,7 +124,7 @@ package enum Mount {
             Int64(
                 unsafe Mount.answer(context) { tree in
                     guard let path = unsafe path,
-                        let file = try tree.open(unsafe String(cString: path))
+                        let file = try tree.open(unsafe String(fromSystem: path))
                     else { return -ENOENT }
                     return Int32(clamping: file)
                 })
@@ -148,7 +150,7 @@ package enum Mount {
         unsafe functions.close = { context, file in unsafe Mount.context(context)?.tree.close(file)
         }
         let result = unsafe varve_mount_run(
-            directory, options, takesSignals ? 1 : 0, &functions)
+            directory.systemBytes, options, takesSignals ? 1 : 0, &functions)
         withExtendedLifetime(context) {}
         return result == 0
     }

@@ -99,16 +99,18 @@ package struct Alarms {
     ) -> Bool {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        let message = Message(
-            job: job, event: event, message: text, host: ProcessInfo.processInfo.hostName,
+        // Whoever is told shows it to people.
+        let message = PrintableText.escaped(text)
+        let told = Message(
+            job: job, event: event, message: message, host: ProcessInfo.processInfo.hostName,
             time: now)
         do {
             // Told also by a run that was interrupted: that is what there is to tell.
             try UserCommand(
                 arguments: arguments, timeLimitSeconds: 60, isInterruptible: false
             ).run(
-                environment: ["VARVE_JOB": job, "VARVE_EVENT": event, "VARVE_MESSAGE": text],
-                input: String(decoding: try encoder.encode(message), as: UTF8.self))
+                environment: ["VARVE_JOB": job, "VARVE_EVENT": event, "VARVE_MESSAGE": message],
+                input: String(decoding: try encoder.encode(told), as: UTF8.self))
             return true
         } catch {
             logger.error("nobody could be told of job '\(job)': \(error)")

@@ -1,4 +1,4 @@
-internal import BlockModel
+package import BlockModel
 package import Configuration
 
 /// Something that is wrong with a job.
@@ -25,12 +25,14 @@ package enum JobHealth {
     /// - Parameters:
     ///   - job: what is wanted.
     ///   - record: what is known.
+    ///   - tracking: how its tracked volumes stand now, by name.
     ///   - isRunning: whether a run is under way.
     ///   - now: the time, in seconds since 1970.
     /// - Returns: what is wrong.
     package static func troubles(
         of job: Job,
         _ record: JobRecord,
+        tracking: [VolumeName: TrackedVolume] = [:],
         isRunning: Bool,
         now: Int64
     ) -> [Trouble] {
@@ -57,6 +59,17 @@ package enum JobHealth {
                     "old \(name)",
                     "the newest snapshot of \(name) is \(duration(now - time)) old, and "
                         + "\(duration(limit)) are allowed"))
+        }
+        troubles += job.volumes.flatMap { volume -> [Trouble] in
+            let name = volume.name.rawValue
+            let stands = tracking[volume.name]?.trouble.map {
+                Trouble("tracking \(name)", "\(name): \($0)")
+            }
+            guard let last = record.volumes[name], let reason = last.fullComparison,
+                last.isFullComparisonExpected != true
+            else { return [stands].compactMap { $0 } }
+            let text = "the last backup of \(name) compared everything: \(reason)"
+            return [stands, Trouble(of: "full \(name)", text, reason)].compactMap { $0 }
         }
         for (verb, wanted, step) in [
             ("prune", job.prune != nil, record.prune), ("check", job.check != nil, record.check),

@@ -15,6 +15,10 @@ package struct JobRecord: Codable, Hashable, Sendable {
         package var bytesChanged: UInt64 = 0
         package var bytesStored: UInt64 = 0
         package var seconds = 0.0
+        /// Why the last backup compared everything although the volume is tracked; nil where it did not.
+        package var fullComparison: String?
+        /// Whether that is so in the ordinary course of things, as after a restart.
+        package var isFullComparisonExpected: Bool?
 
         package init() {}
     }
@@ -62,13 +66,14 @@ package struct JobRecords: Sendable {
     package func read(_ job: String) -> JobRecord {
         let path = "\(directory)/\(job).json"
         do {
+            try Trust.require(directory, as: "the state directory")
             let text = try Directory.wholeText(of: path)
             return try JSONDecoder().decode(JobRecord.self, from: Data(text.utf8))
         } catch {
             var record = JobRecord()
             guard (error as? SystemError)?.errno != SystemError.notFound else { return record }
             record.problem =
-                error is SystemError
+                error is SystemError || error is Trust.Refusal
                 ? "what is known of it cannot be read: \(error)"
                 : "what is known of it, \(path), is damaged; the next run writes it anew"
             return record
@@ -89,26 +94,25 @@ package struct JobRecords: Sendable {
     package func isRunning(_ job: String) -> Bool {
         // Asked, and not taken: a run that begins meanwhile must not find it locked.
         guard let handle = try? FileHandle("\(directory)/\(job).lock", .read) else { return false }
-        return FileOperation.isLocked(handle.descriptor) == true
+        return FileOperation.isWriteLocked(handle.descriptor) == true
     }
 
-    /// Locks the job for as long as the result lives; nil while another process runs it.
-    package func lock(_ job: String) throws -> JobLock? {
+    /// Runs `body` while no other process runs the job; gives nil where another does.
+    package func withLock<Result>(
+        _ job: String,
+        _ body: () throws -> Result
+    ) throws -> Result? {
+        try Trust.require(directory, as: "the state directory")
         try Directory.makeAll(directory)
-        return try JobLock("\(directory)/\(job).lock")
-    }
-}
-
-/// Says that a process runs a job.
-package final class JobLock {
-    private let handle: FileHandle
-
-    init?(_ path: String) throws {
+        try Trust.require(directory, as: "the state directory")
+        let path = "\(directory)/\(job).lock"
         if try FileStatus(path: path) == nil {
             // Whoever comes second finds it.
             _ = try? FileHandle(path, .create, mode: 0o600)
         }
-        handle = try FileHandle(path, .readWrite)
+        let handle = try FileHandle(path, .readWrite)
         guard FileOperation.tryLock(handle.descriptor, exclusive: true) else { return nil }
+        // The lock goes with the descriptor.
+        return try withExtendedLifetime(handle) { try body() }
     }
 }

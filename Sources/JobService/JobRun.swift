@@ -1,4 +1,3 @@
-internal import BackupService
 internal import BlockModel
 internal import CaptureEngine
 package import Configuration
@@ -11,6 +10,7 @@ internal import Repository
 internal import RepositoryFormat
 internal import Retention
 internal import SnapshotService
+internal import Workflows
 
 /// One run of a job: hooks, backup, retention, and what is due of pruning, checks and boot tests.
 ///
@@ -28,16 +28,20 @@ package final class JobRun {
         package let text: String
     }
 
-    private let job: Job
+    let job: Job
     private let records: JobRecords
-    private let states: StateDirectory
+    let states: StateDirectory
     private let environment: [String: String]
     private let logger: Logger
     private let report: (StepReport) -> Void
-    private var record: JobRecord
+    var record: JobRecord
     /// What is not to be done now for others' sake is tried again for so long.
-    private let patienceSeconds: Int64
+    let patience: Patience
     private var maintenanceFailure: (any Error)?
+    /// Volumes that this run captured.
+    var captured: Set<VolumeName> = []
+    /// Volumes that could not be tracked or captured, and why; the others are not kept from it.
+    var captureFailures: [(volume: VolumeName, error: any Error)] = []
 
     /// - Parameters:
     ///   - job: what is to be done.
@@ -60,7 +64,7 @@ package final class JobRun {
         self.records = records
         self.states = states
         self.environment = environment
-        self.patienceSeconds = patienceSeconds
+        patience = Patience(seconds: patienceSeconds)
         self.logger = logger
         self.report = report
         record = records.read(job.name)
@@ -72,11 +76,14 @@ package final class JobRun {
     /// - Throws: what made a step fail; ``ServiceError`` of kind `locked` when the job runs already.
     @discardableResult
     package func run() throws -> JobRecord {
-        guard let lock = try records.lock(job.name) else {
+        guard let record = try records.withLock(job.name, runAlone) else {
             throw ServiceError(
                 .locked, "job '\(job.name)' is running already; this run was left out")
         }
-        defer { withExtendedLifetime(lock) {} }
+        return record
+    }
+
+    private func runAlone() throws -> JobRecord {
         record = records.read(job.name)
         let start = SystemClock.monotonicNanoseconds()
         record.problem = nil
@@ -101,7 +108,7 @@ package final class JobRun {
         return record
     }
 
-    private static var now: Int64 { SystemClock.now().seconds }
+    static var now: Int64 { SystemClock.now().seconds }
 
     private static func seconds(since start: UInt64) -> Double {
         (Double(SystemClock.monotonicNanoseconds() - start) / 1e7).rounded() / 100
@@ -120,10 +127,11 @@ package final class JobRun {
         }
         try step("before") { try runHooks(job.hooks.before, event: "before") }
         for volume in job.volumes where volume.isTracked { try track(volume) }
-        let service = try SnapshotService(
+        let service = try OpenRepository(
             location: job.repository.path, environment: environment, logger: logger,
             bytesPerSecond: job.limits.bandwidth)
         try backUp(service)
+        if captured.isEmpty, let failure = captureFailures.first { throw failure.error }
         if let retention = job.retention { try forget(retention, service) }
         if let prune = job.prune {
             maintain("prune", \.prune, every: prune.everySeconds) {
@@ -137,60 +145,49 @@ package final class JobRun {
         }
         if let test = job.bootTest {
             maintain("boot-test", \.bootTest, every: test.everySeconds) {
-                try bootTest(test)
+                try bootTest(test, service)
             }
         }
-        record.repositoryByteCount = try service.repository.storedByteCounts().values.reduce(0, +)
+        record.repositoryByteCount = try service.repository.storedByteCounts().values.saturatingSum
         record.repositorySnapshotCount = try service.timelines().reduce(0) {
             $0 + $1.snapshots.count
         }
+        if let partial = partialFailure() { throw partial }
         try step("after") { try runHooks(job.hooks.after, event: "after") }
     }
 
     // MARK: Steps
 
     /// Does something, and reports it; says nothing of what gives no text.
-    private func step(
+    func step(
         _ name: String,
         volume: String? = nil,
-        patienceSeconds: Int64? = nil,
+        patience: Patience? = nil,
         _ body: () throws -> String?
     ) throws {
         let start = SystemClock.monotonicNanoseconds()
-        func tell(_ isGood: Bool, _ text: String) {
-            report(
-                StepReport(
-                    job: job.name, step: name, volume: volume, good: isGood,
-                    seconds: Self.seconds(since: start), text: text))
-        }
         do {
-            let patience = patienceSeconds ?? self.patienceSeconds
-            if let text = try patiently(patience, body) { tell(true, text) }
-            // Should this be killed, what is done is known.
-            try? records.write(record, of: job.name)
+            let text = try (patience ?? self.patience).run(logger: logger, body)
+            if let text { tell(name, volume: volume, since: start, text) }
         } catch {
-            tell(false, "\(error)")
+            tell(name, volume: volume, since: start, isGood: false, "\(error)")
             throw error
         }
     }
 
-    /// Tries again for a while what others have locked.
-    private func patiently<Result>(
-        _ seconds: Int64,
-        _ body: () throws -> Result
-    ) throws -> Result {
-        let end = SystemClock.monotonicNanoseconds() + UInt64(seconds) * 1_000_000_000
-        while true {
-            do {
-                return try body()
-            } catch let error as RepositoryError
-                where error.kind == .locked && SystemClock.monotonicNanoseconds() < end
-                && !Interruption.isRequested
-            {
-                logger.info("\(error)")
-                SystemClock.sleep(milliseconds: 1000)
-            }
-        }
+    /// Reports a step that ended; should this be killed, what is done is known.
+    func tell(
+        _ step: String,
+        volume: String?,
+        since start: UInt64,
+        isGood: Bool = true,
+        _ text: String
+    ) {
+        report(
+            StepReport(
+                job: job.name, step: step, volume: volume, good: isGood,
+                seconds: Self.seconds(since: start), text: text))
+        if isGood { try? records.write(record, of: job.name) }
     }
 
     /// Does what is due from time to time; a failure does not keep the rest from being done.
@@ -207,7 +204,7 @@ package final class JobRun {
         var done = JobRecord.Step()
         do {
             // It is tried again within the hour; backups are not kept waiting for it.
-            try step(name, patienceSeconds: min(patienceSeconds, 60)) {
+            try step(name, patience: Patience(seconds: min(patience.seconds, 60))) {
                 let (isGood, text) = try body()
                 done.isGood = isGood
                 done.text = text
@@ -225,77 +222,22 @@ package final class JobRun {
         record[keyPath: path] = done
     }
 
-    private func track(_ volume: Job.Volume) throws {
-        let device = try SnapshotService.device(of: volume.source, states: states)
-        if try Tracking(states: states).trackedDevice(device) != nil { return }
-        try step("track", volume: volume.name.rawValue) {
-            let (state, _) = try Tracking(states: states).begin(
-                volume.source, store: volume.store, storeByteCount: volume.storeByteCount,
-                now: Self.now)
-            return "tracking /dev/mapper/\(state.device) from now on"
-        }
-    }
-
-    /// Captures all volumes as they are at one moment.
-    private func backUp(_ service: SnapshotService) throws {
-        let sources = try job.volumes.map {
-            try SnapshotService.device(of: $0.source, states: states)
-        }
-        let frozen = try SnapshotService.freeze(sources, states: states)
-        var failure: (any Error)?
-        for (volume, source) in zip(job.volumes, sources) {
-            var options = BackupOptions()
-            options.workerCount = job.limits.threads
-            options.tags = job.tags
-            options.allowsUse = volume.allowsUse
-            do {
-                try step("backup", volume: volume.name.rawValue) {
-                    let summary = try service.mendingIndex {
-                        try service.backUp(
-                            source, volume: volume.name, options: options, frozen: frozen,
-                            progress: CaptureProgress()
-                        ) { _ in }
-                    }
-                    let facts = summary.facts
-                    var last = JobRecord.Volume()
-                    last.snapshotTime = facts.time.seconds
-                    last.generation = summary.generation
-                    last.bytesRead = facts.bytesRead
-                    last.bytesChanged = facts.bytesChanged
-                    last.bytesStored = facts.bytesStored
-                    last.seconds = Double(facts.durationNanoseconds / 1_000_000) / 1000
-                    record.volumes[volume.name.rawValue] = last
-                    return "\(volume.name)@\(summary.generation): \(facts.method.name), "
-                        + "\(Human.bytes(facts.bytesChanged)) changed, "
-                        + "\(Human.bytes(facts.bytesStored)) stored"
-                }
-            } catch {
-                // The others are backed up all the same.
-                failure = failure ?? error
-                if Interruption.isRequested { break }
-            }
-        }
-        if let failure { throw failure }
-    }
-
-    private func forget(_ retention: Job.Retention, _ service: SnapshotService) throws {
-        for volume in job.volumes {
+    private func forget(_ retention: Job.Retention, _ service: OpenRepository) throws {
+        // Of one that was not captured nothing is taken away.
+        for volume in job.volumes where captured.contains(volume.name) {
             try step("forget", volume: volume.name.rawValue) {
-                let holds = try service.holdForForgetting(volume.name)
-                defer { withExtendedLifetime(holds) {} }
-                guard let timeline = try service.timelines(volume.name).first else { return nil }
-                let victims = try service.retention(retention.policy, of: timeline)
-                    .filter { !$0.isKept }.map(\.snapshot.id)
-                let summary = try service.forget(victims, of: timeline, isThorough: false)
-                return "kept \(timeline.snapshots.count - victims.count), forgot "
-                    + "\(victims.count), removed the deltas of \(summary.removedCount)"
+                let done = try ForgetWorkflow(service).run(volume.name, policy: retention.policy)
+                return done.map {
+                    "kept \($0.keptCount), forgot \($0.forgottenCount), removed the deltas of "
+                        + "\($0.removal.removedCount)"
+                }
             }
         }
     }
 
     private func prune(
         _ prune: Job.Prune,
-        _ service: SnapshotService
+        _ service: OpenRepository
     ) throws -> (isGood: Bool, text: String) {
         var options = PruneOptions()
         options.maxRepackByteCount = prune.maxRepackByteCount
@@ -323,7 +265,7 @@ package final class JobRun {
 
     private func check(
         _ check: Job.Check,
-        _ service: SnapshotService
+        _ service: OpenRepository
     ) throws -> (isGood: Bool, text: String) {
         let coverage: DataCoverage = check.percent > 0 ? .percent(check.percent) : .none
         let report = try service.check(coverage, workerCount: job.limits.threads) { _, _ in }
@@ -341,28 +283,24 @@ package final class JobRun {
         return (true, "no damage in \(scope)")
     }
 
-    /// Runs the command, which has what it takes to run machines.
-    private func bootTest(_ test: Job.BootTest) throws -> (isGood: Bool, text: String) {
-        var arguments = [
-            Directory.resolve("/proc/self/exe") ?? "varve", "boot-test", "\(test.volume)@latest",
-            "--repo", job.repository.path, "--timeout", "\(test.timeoutSeconds)",
-        ]
-        if let expect = test.expect { arguments += ["--expect", expect] }
-        if test.acceptsStableScreen { arguments.append("--accept-screen") }
-        if let memory = test.memoryByteCount { arguments += ["--memory", "\(memory)"] }
-        let command = UserCommand(
-            arguments: arguments, timeLimitSeconds: test.timeoutSeconds + 120)
-        let folder = try PrivateDirectory()
-        let log = try FileHandle(folder.path + "/log", .create)
-        do {
-            try command.run(environment: [:], log: log.descriptor)
-        } catch let error as ServiceError where error.kind == .failed {
-            // What it says at its end is why.
-            let said = Directory.text(of: folder.path + "/log") ?? ""
-            let reason = said.split(separator: "\n").last.map(String.init) ?? "\(error)"
-            return (false, reason)
+    private func bootTest(
+        _ test: Job.BootTest,
+        _ service: OpenRepository
+    ) throws -> (isGood: Bool, text: String) {
+        var options = BootTestWorkflow.Options()
+        options.timeoutSeconds = Int(test.timeoutSeconds)
+        options.acceptsStableScreen = test.acceptsStableScreen
+        if let expect = test.expect {
+            options.pattern = try BootTestWorkflow.pattern(expect)
         }
-        return (true, "\(test.volume)@latest boots")
+        if let memory = test.memoryByteCount { options.machine.memoryByteCount = memory }
+        var text = "\(test.volume)@latest boots"
+        var events = BootTestWorkflow.Events()
+        events.ended = { if $0.proof.result == .refused { text = $0.text } }
+        let refusedCount = try BootTestWorkflow(
+            service, location: job.repository.path, options
+        ).run([try SnapshotSelector("\(test.volume)@latest")], events: events)
+        return (refusedCount == 0, text)
     }
 
     // MARK: Hooks

@@ -1,13 +1,34 @@
-internal import BlockModel
+package import BlockModel
 package import Configuration
 
 /// Metrics in the text format of Prometheus, for the text-file collector of its node exporter.
 package struct Metrics {
     private var families: [(name: String, help: String, samples: [String])] = []
 
+    /// What is known of a job.
+    package struct Known {
+        package let job: Job
+        package let record: JobRecord
+        package let tracking: [VolumeName: TrackedVolume]
+        package let troubles: [Trouble]
+
+        package init(
+            _ job: Job,
+            _ record: JobRecord,
+            tracking: [VolumeName: TrackedVolume] = [:],
+            _ troubles: [Trouble]
+        ) {
+            self.job = job
+            self.record = record
+            self.tracking = tracking
+            self.troubles = troubles
+        }
+    }
+
     /// - Parameter jobs: each job with what is known of it, and why it is not well.
-    package init(_ jobs: [(job: Job, record: JobRecord, troubles: [Trouble])]) {
-        for (job, record, troubles) in jobs {
+    package init(_ jobs: [Known]) {
+        for known in jobs {
+            let (job, record, troubles) = (known.job, known.record, known.troubles)
             let labels = [("job", job.name)]
             add(
                 "varve_job_healthy", "Whether 'varve status' finds nothing wrong with the job.",
@@ -25,8 +46,11 @@ package struct Metrics {
                 "varve_job_duration_seconds", "How long the last run took.", labels,
                 record.lastEnd == nil ? nil : record.seconds)
             for volume in job.volumes {
-                guard let last = record.volumes[volume.name.rawValue] else { continue }
-                add(last, labels + [("volume", volume.name.rawValue)])
+                let ofVolume = labels + [("volume", volume.name.rawValue)]
+                if let last = record.volumes[volume.name.rawValue] {
+                    add(last, ofVolume, isTracked: volume.isTracked)
+                }
+                if let tracked = known.tracking[volume.name] { add(tracked, ofVolume) }
             }
             for (name, step) in [
                 ("prune", record.prune), ("check", record.check), ("boot_test", record.bootTest),
@@ -48,7 +72,31 @@ package struct Metrics {
         }
     }
 
-    private mutating func add(_ volume: JobRecord.Volume, _ labels: [(String, String)]) {
+    private mutating func add(_ tracked: TrackedVolume, _ labels: [(String, String)]) {
+        add(
+            "varve_tracking_active", "Whether what is written to the volume is followed.", labels,
+            tracked.isActive ? 1 : 0)
+        add(
+            "varve_tracking_overflowed", "Whether what follows it overflowed.", labels,
+            tracked.isOverflowed ? 1 : 0)
+        guard tracked.byteCount > 0 else { return }
+        add(
+            "varve_tracking_store_used_bytes", "Bytes that are used of what follows it.", labels,
+            tracked.usedByteCount)
+        add("varve_tracking_store_bytes", "Bytes that there are.", labels, tracked.byteCount)
+    }
+
+    private mutating func add(
+        _ volume: JobRecord.Volume,
+        _ labels: [(String, String)],
+        isTracked: Bool
+    ) {
+        if isTracked {
+            add(
+                "varve_backup_full_comparison",
+                "Whether the last backup compared everything although the volume is tracked.",
+                labels, volume.fullComparison == nil ? 0 : 1)
+        }
         add(
             "varve_snapshot_newest_timestamp_seconds", "Time of the newest snapshot.", labels,
             volume.snapshotTime)

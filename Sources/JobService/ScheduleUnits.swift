@@ -103,21 +103,27 @@ package struct ScheduleUnits {
     }
 
     private var watchService: String {
-        let lines =
-            [
-                Self.mark, "[Unit]", "Description=Varve: whether backups are well", "",
-                "[Service]", "Type=oneshot", "ExecStart=\(execution("status", "--notify --quiet"))",
-                // That something is wrong was told; it is no failure of this unit.
-                "SuccessExitStatus=1", "TimeoutStartSec=10min",
-                "PrivateDevices=yes", "PrivateTmp=yes", "MemoryDenyWriteExecute=yes",
-            ]
-            // What tells people may belong to another user.
-            + confinement(
-                writing: [],
-                capabilities: [
-                    "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "CHOWN", "SETUID", "SETGID",
-                    "KILL",
-                ])
+        // The kernel tells those only how tracked volumes stand who may do everything with devices; this
+        // unit reaches nothing but the device that answers such questions.
+        let isTracking = configuration.jobs.contains { $0.volumes.contains(where: \.isTracked) }
+        var lines = [
+            Self.mark, "[Unit]", "Description=Varve: whether backups are well", "",
+            "[Service]", "Type=oneshot", "ExecStart=\(execution("status", "--notify --quiet"))",
+            // That something is wrong was told; it is no failure of this unit.
+            "SuccessExitStatus=1", "TimeoutStartSec=10min", "PrivateTmp=yes",
+            "MemoryDenyWriteExecute=yes",
+        ]
+        lines +=
+            isTracking
+            ? ["DevicePolicy=closed", "DeviceAllow=/dev/mapper/control rw"]
+            : ["PrivateDevices=yes"]
+        // What tells people may belong to another user.
+        lines += confinement(
+            writing: [],
+            capabilities: [
+                "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "CHOWN", "SETUID", "SETGID",
+                "KILL",
+            ] + (isTracking ? ["SYS_ADMIN"] : []))
         return lines.joined(separator: "\n") + "\n"
     }
 
@@ -156,13 +162,21 @@ package struct ScheduleUnits {
 
     /// A word of a unit's line, in which nothing is expanded: in that of a command, variables would be too.
     static func quoted(_ text: String, isCommand: Bool = false) -> String {
-        let escaped = text.map { character -> String in
-            switch character {
-            case "\\": "\\\\"
-            case "\"": "\\\""
-            case "%": "%%"
-            case "$": isCommand ? "$$" : "$"
-            default: character.isNewline ? "\\n" : String(character)
+        let escaped = text.unicodeScalars.map { scalar -> String in
+            switch scalar {
+            case "\\": return "\\\\"
+            case "\"": return "\\\""
+            case "%": return "%%"
+            case "$": return isCommand ? "$$" : "$"
+            default:
+                let carried = ByteString(carrying: String(scalar))
+                // systemd reads bytes that are no text in this form.
+                guard carried.isUTF8, !scalar.properties.isWhitespace || scalar == " " else {
+                    return carried.bytes.map { byte in
+                        "\\x" + (byte < 16 ? "0" : "") + String(byte, radix: 16)
+                    }.joined()
+                }
+                return String(scalar)
             }
         }.joined()
         let isPlain = escaped.utf8.allSatisfy {
@@ -186,6 +200,7 @@ package struct ScheduleUnits {
                 "no job has a schedule; give one, such as [jobs.NAME.schedule] with "
                     + "on-calendar = \"hourly\"")
         }
+        try refuseForeign()
         try verify()
         let wanted = Set(units.map(\.name))
         try remove(installed().filter { !wanted.contains($0) }, isStarting: isStarting)
@@ -203,6 +218,19 @@ package struct ScheduleUnits {
             try Self.systemctl(["enable", "--now"] + timers)
         }
         return units.map(\.name)
+    }
+
+    /// Refuses to replace units that somebody else wrote.
+    private func refuseForeign() throws {
+        let ours = Set(try installed())
+        for (name, _) in units where !ours.contains(name) {
+            let path = "\(places.unitDirectory)/\(name)"
+            guard try FileStatus(path: path) != nil else { continue }
+            throw ServiceError(
+                .failed,
+                "\(path) is there and was not written by 'varve schedule install'; rename the job or "
+                    + "the unit")
+        }
     }
 
     /// Refuses units that systemd would not take, before any is replaced.

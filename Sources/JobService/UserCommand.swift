@@ -1,3 +1,4 @@
+internal import CShims
 internal import Glibc
 internal import LinuxIO
 internal import SnapshotService
@@ -22,6 +23,8 @@ package struct UserCommand {
         log: Int32 = STDERR_FILENO
     ) throws {
         let name = arguments.first ?? ""
+        // What somebody else named has to be one that others cannot change.
+        try Trust.require(program: arguments, as: "the program")
         let pipe = try Self.descriptor(giving: input)
         let child: ChildProcess
         do {
@@ -42,7 +45,7 @@ package struct UserCommand {
             }
             SystemClock.sleep(milliseconds: 20)
         }
-        if isInterrupted { throw ServiceError(.interrupted, "interrupted") }
+        if isInterrupted { throw Interrupted() }
         guard !isLate else {
             throw ServiceError(
                 .failed,
@@ -58,8 +61,7 @@ package struct UserCommand {
     /// What is read from a pipe that holds `text`, as much of it as a pipe takes.
     private static func descriptor(giving text: String) throws -> Int32 {
         var ends: [Int32] = [-1, -1]
-        guard unsafe pipe(&ends) == 0 else { throw SystemError(.open, "a pipe") }
-        for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+        guard unsafe varve_open_pipe(&ends) == 0 else { throw SystemError(.open, "a pipe") }
         let bytes = Array(text.utf8.prefix(32 << 10))
         _ = unsafe bytes.withUnsafeBytes { unsafe write(ends[1], $0.baseAddress, $0.count) }
         close(ends[1])

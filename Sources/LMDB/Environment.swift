@@ -1,5 +1,6 @@
 internal import CLMDB
 internal import Glibc
+internal import LinuxIO
 
 /// A named table inside an environment.
 package struct Table: Sendable {
@@ -38,7 +39,7 @@ package final class Environment: @unchecked Sendable {
 
     /// The address space that is set aside for the file; costs no memory until the file grows.
     private static let largestMapByteCount = 1 << 40
-    private static let smallestMapByteCount = 1 << 28
+    private static let smallestMapByteCount = 1 << 26
     private static let readerLimit: UInt32 = 510
 
     /// Opens or creates the file at `path` and its lock file beside it.
@@ -56,34 +57,70 @@ package final class Environment: @unchecked Sendable {
         failing: @escaping @Sendable (any Error) -> any Error = { $0 }
     ) throws(LMDBError) {
         self.failing = failing
+        var mapByteCount = Self.mapByteCount
+        while true {
+            do {
+                unsafe pointer = try Self.open(path, tableLimit, durability, mapByteCount)
+                return
+            } catch {
+                guard error.code == ENOMEM, mapByteCount > Self.smallestMapByteCount else {
+                    throw error
+                }
+                mapByteCount /= 4
+            }
+        }
+    }
+
+    /// A map as large as the address space allows is never outgrown; where that is limited, buffers and
+    /// threads need most of it.
+    private static var mapByteCount: Int {
+        var limit = rlimit()
+        guard unsafe getrlimit(__rlimit_resource_t(RLIMIT_AS.rawValue), &limit) == 0,
+            limit.rlim_cur < UInt64(largestMapByteCount)
+        else { return largestMapByteCount }
+        var byteCount = largestMapByteCount
+        while UInt64(byteCount) > limit.rlim_cur / 4, byteCount > smallestMapByteCount {
+            byteCount /= 4
+        }
+        return byteCount
+    }
+
+    /// One attempt: an environment that could not be opened may only be closed.
+    private static func open(
+        _ path: String,
+        _ tableLimit: Int,
+        _ durability: Durability,
+        _ mapByteCount: Int
+    ) throws(LMDBError) -> OpaquePointer {
         var pointer: OpaquePointer?
         try LMDBError.check(unsafe mdb_env_create(&pointer), "create")
         guard let created = unsafe pointer else {
             throw LMDBError(code: ENOMEM, operation: "create")
         }
-        unsafe self.pointer = created
-        try LMDBError.check(
-            unsafe mdb_env_set_maxdbs(created, UInt32(tableLimit)), "set table limit")
-        try LMDBError.check(
-            unsafe mdb_env_set_maxreaders(created, Self.readerLimit), "set reader limit")
-        // NOTLS: a reader belongs to its transaction, not to its thread. NORDAHEAD: look-ups are
-        // random. A map as large as the address space allows is never outgrown.
-        let synchronization = durability == .everything ? MDB_NOSYNC : MDB_NOMETASYNC
-        let flags = UInt32(MDB_NOSUBDIR | MDB_NOTLS | MDB_NORDAHEAD | synchronization)
-        var mapByteCount = Self.largestMapByteCount
-        while true {
+        do throws(LMDBError) {
+            try LMDBError.check(
+                unsafe mdb_env_set_maxdbs(created, UInt32(tableLimit)), "set table limit")
+            try LMDBError.check(
+                unsafe mdb_env_set_maxreaders(created, readerLimit), "set reader limit")
+            // NOTLS: a reader belongs to its transaction, not to its thread. NORDAHEAD: look-ups are
+            // random.
+            let synchronization = durability == .everything ? MDB_NOSYNC : MDB_NOMETASYNC
+            let flags = UInt32(MDB_NOSUBDIR | MDB_NOTLS | MDB_NORDAHEAD | synchronization)
             try LMDBError.check(unsafe mdb_env_set_mapsize(created, mapByteCount), "set map size")
-            let code = unsafe mdb_env_open(created, path, flags, 0o600)
-            if code == ENOMEM, mapByteCount > Self.smallestMapByteCount {
-                mapByteCount /= 4
-                continue
-            }
-            try LMDBError.check(code, "open")
-            break
+            try LMDBError.check(
+                unsafe mdb_env_open(created, path.systemBytes, flags, 0o600), "open")
+            // The library leaves the file itself to whatever program is started.
+            var descriptor: Int32 = -1
+            try LMDBError.check(unsafe mdb_env_get_fd(created, &descriptor), "open")
+            _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)
+            // Frees the slots of readers that died; otherwise old pages would never be reused.
+            var dead: Int32 = 0
+            try LMDBError.check(unsafe mdb_reader_check(created, &dead), "check readers")
+        } catch {
+            unsafe mdb_env_close(created)
+            throw error
         }
-        // Frees the slots of readers that died; otherwise old pages would never be reused.
-        var dead: Int32 = 0
-        try LMDBError.check(unsafe mdb_reader_check(created, &dead), "check readers")
+        return unsafe created
     }
 
     deinit { unsafe mdb_env_close(pointer) }
@@ -98,7 +135,11 @@ package final class Environment: @unchecked Sendable {
             unsafe mdb_txn_abort(pointer)
             throw failing(error)
         }
-        try LMDBError.check(unsafe mdb_txn_commit(pointer), "commit")
+        do {
+            try LMDBError.check(unsafe mdb_txn_commit(pointer), "commit")
+        } catch {
+            throw failing(error)
+        }
         return result
     }
 
@@ -123,9 +164,13 @@ package final class Environment: @unchecked Sendable {
         return UInt64(unsafe information.me_last_pgno + 1) * UInt64(statistics.ms_psize)
     }
 
-    private func begin(flags: UInt32) throws(LMDBError) -> OpaquePointer {
+    private func begin(flags: UInt32) throws -> OpaquePointer {
         var transaction: OpaquePointer?
-        try LMDBError.check(unsafe mdb_txn_begin(pointer, nil, flags, &transaction), "begin")
+        do {
+            try LMDBError.check(unsafe mdb_txn_begin(pointer, nil, flags, &transaction), "begin")
+        } catch {
+            throw failing(error)
+        }
         guard let begun = unsafe transaction else {
             throw LMDBError(code: ENOMEM, operation: "begin")
         }

@@ -5,6 +5,8 @@ package struct LMDBError: Error, Hashable, CustomStringConvertible {
     package let code: Int32
     package let operation: String
 
+    /// Whether the code is the system's: of a call on the file that failed.
+    package var isOfSystem: Bool { code > 0 }
     package var isMapFull: Bool { code == MDB_MAP_FULL }
     /// Whether the file itself is not usable, as opposed to a full disk or a missing right.
     package var isDamage: Bool {

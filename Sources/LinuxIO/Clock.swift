@@ -13,10 +13,18 @@ package enum SystemClock {
     package static func sleep(milliseconds: UInt32) { usleep(milliseconds * 1000) }
 
     /// Nanoseconds of a clock that only goes forward.
-    package static func monotonicNanoseconds() -> UInt64 {
+    package static func monotonicNanoseconds() -> UInt64 { nanoseconds(of: CLOCK_MONOTONIC) }
+
+    /// Nanoseconds of a clock that only goes forward, also while the machine sleeps.
+    package static func bootTimeNanoseconds() -> UInt64 { nanoseconds(of: CLOCK_BOOTTIME) }
+
+    /// Counted from far before its beginning, where it can stand when another clock is feigned, as by
+    /// libfaketime.
+    private static func nanoseconds(of clock: clockid_t) -> UInt64 {
         var time = timespec()
-        unsafe clock_gettime(CLOCK_MONOTONIC, &time)
-        return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
+        unsafe clock_gettime(clock, &time)
+        let count = Int64(time.tv_sec) &* 1_000_000_000 &+ Int64(time.tv_nsec)
+        return UInt64(bitPattern: count &+ (1 << 62))
     }
 
     /// `2026-11-22 14:00:00` in the local time zone.

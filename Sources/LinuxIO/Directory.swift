@@ -1,10 +1,11 @@
-package import Glibc
+internal import CShims
+internal import Glibc
 
 /// Directory calls of the stores and of the look-ups under `/sys`.
 package enum Directory {
     /// Makes one directory, durably; does nothing when it is there.
-    package static func make(_ path: String, mode: mode_t = 0o700) throws(SystemError) {
-        if unsafe mkdir(path, mode) == 0 {
+    package static func make(_ path: String, mode: UInt32 = 0o700) throws(SystemError) {
+        if unsafe mkdir(path.systemBytes, mode) == 0 {
             try FileOperation.synchronizeDirectory(parent(of: path))
             return
         }
@@ -12,7 +13,7 @@ package enum Directory {
     }
 
     /// Makes `path` and every missing directory above it, durably.
-    package static func makeAll(_ path: String, mode: mode_t = 0o700) throws(SystemError) {
+    package static func makeAll(_ path: String, mode: UInt32 = 0o700) throws(SystemError) {
         if try FileStatus(path: path) != nil { return }
         let above = parent(of: path)
         if above != path { try makeAll(above, mode: mode) }
@@ -48,9 +49,25 @@ package enum Directory {
         in path: String,
         _ body: (String, Int32) throws(SystemError) -> Void
     ) throws(SystemError) -> Bool {
-        guard let stream = unsafe opendir(path) else {
+        let opened = unsafe varve_open(path.systemBytes, O_RDONLY | O_DIRECTORY, 0)
+        guard opened >= 0 else {
             if errno == ENOENT || errno == ENOTDIR { return false }
             throw SystemError(.list, path)
+        }
+        try forEachName(inOpen: opened, path, body)
+        return true
+    }
+
+    /// The same for a directory that is open, which is closed by this.
+    static func forEachName(
+        inOpen opened: Int32,
+        _ path: String,
+        _ body: (String, Int32) throws(SystemError) -> Void
+    ) throws(SystemError) {
+        guard let stream = unsafe fdopendir(opened) else {
+            let error = SystemError(.list, path)
+            close(opened)
+            throw error
         }
         defer { _ = unsafe closedir(stream) }
         let descriptor = unsafe dirfd(stream)
@@ -58,11 +75,11 @@ package enum Directory {
             errno = 0
             guard let entry = unsafe readdir(stream) else {
                 guard errno == 0 else { throw SystemError(.list, path) }
-                return true
+                return
             }
             let name = unsafe withUnsafePointer(to: &entry.pointee.d_name) {
                 unsafe $0.withMemoryRebound(to: CChar.self, capacity: 256) {
-                    unsafe String(cString: $0)
+                    unsafe String(fromSystem: $0)
                 }
             }
             if name != "." && name != ".." { try body(name, descriptor) }
@@ -71,22 +88,22 @@ package enum Directory {
 
     /// The directory that holds `path`.
     package static func parent(of path: String) -> String {
-        guard let slash = path.lastIndex(of: "/") else { return "." }
+        guard let slash = path.utf8.lastIndex(of: 0x2F) else { return "." }
         if slash == path.startIndex { return "/" }
         return String(path[..<slash])
     }
 
     /// The last component of `path`.
     package static func baseName(of path: String) -> String {
-        guard let slash = path.lastIndex(of: "/") else { return path }
-        return String(path[path.index(after: slash)...])
+        guard let slash = path.utf8.lastIndex(of: 0x2F) else { return path }
+        return String(path[path.utf8.index(after: slash)...])
     }
 
     /// The absolute path without symbolic links; nil when it does not exist.
     package static func resolve(_ path: String) -> String? {
-        guard let resolved = unsafe realpath(path, nil) else { return nil }
+        guard let resolved = unsafe realpath(path.systemBytes, nil) else { return nil }
         defer { unsafe free(resolved) }
-        return unsafe String(cString: resolved)
+        return unsafe String(fromSystem: resolved)
     }
 
     /// The whole of a small text file, such as those under `/proc` and `/sys`; nil when it cannot
@@ -102,7 +119,7 @@ package enum Directory {
             if count <= 0 { break }
             content.append(contentsOf: bytes[..<count])
         }
-        return String(decoding: content, as: UTF8.self)
+        return String(fromSystem: content)
     }
 
     /// The content of a text file that is written by people.

@@ -3,7 +3,9 @@ internal import Glibc
 
 /// What `fstat` says of an open file, in the terms that matter here.
 package struct FileStatus: Hashable, Sendable {
-    package enum Kind: Hashable, Sendable { case regular, blockDevice, directory, other }
+    package enum Kind: Hashable, Sendable {
+        case regular, blockDevice, directory, symbolicLink, socket, other
+    }
     package let kind: Kind
     package let byteCount: UInt64
     package let allocatedByteCount: UInt64
@@ -13,6 +15,15 @@ package struct FileStatus: Hashable, Sendable {
     package let representedDevice: UInt64
     package let modifiedSeconds: Int64
     package let modifiedNanoseconds: Int64
+    /// When content or attributes last changed, which nobody can set.
+    package let changedSeconds: Int64
+    package let changedNanoseconds: Int64
+
+    /// Whether both are the same file or device node.
+    package func isSameFile(as other: FileStatus) -> Bool {
+        kind == other.kind && device == other.device && inode == other.inode
+            && representedDevice == other.representedDevice
+    }
 }
 
 /// An open file or block device, closed exactly once.
@@ -37,7 +48,7 @@ package struct FileHandle: ~Copyable {
             case .exclusiveReadWrite: O_RDWR | O_EXCL
             case .create: O_RDWR | O_CREAT | O_EXCL
             }
-        descriptor = unsafe varve_open(path, flags | extra, mode)
+        descriptor = unsafe varve_open(path.systemBytes, flags | extra, mode)
         guard descriptor >= 0 else { throw SystemError(.open, path) }
     }
 
@@ -67,10 +78,16 @@ extension FileStatus {
         try self.init(path, below: AT_FDCWD)
     }
 
-    /// The same for a path that starts at an open directory.
-    package init?(_ path: String, below directory: Int32) throws(SystemError) {
+    /// The same for a path that starts at an open directory; a symbolic link at its end is followed unless
+    /// told.
+    package init?(
+        _ path: String,
+        below directory: Int32,
+        followsLinks: Bool = true
+    ) throws(SystemError) {
         var raw = Glibc.stat()
-        guard unsafe fstatat(directory, path, &raw, 0) == 0 else {
+        let flags = followsLinks ? 0 : AT_SYMLINK_NOFOLLOW
+        guard unsafe fstatat(directory, path.systemBytes, &raw, flags) == 0 else {
             if errno == ENOENT || errno == ENOTDIR { return nil }
             throw SystemError(.status, path)
         }
@@ -83,6 +100,8 @@ extension FileStatus {
             case S_IFREG: .regular
             case S_IFBLK: .blockDevice
             case S_IFDIR: .directory
+            case S_IFLNK: .symbolicLink
+            case S_IFSOCK: .socket
             default: .other
             }
         byteCount = UInt64(raw.st_size)
@@ -92,6 +111,8 @@ extension FileStatus {
         representedDevice = UInt64(raw.st_rdev)
         modifiedSeconds = Int64(raw.st_mtim.tv_sec)
         modifiedNanoseconds = Int64(raw.st_mtim.tv_nsec)
+        changedSeconds = Int64(raw.st_ctim.tv_sec)
+        changedNanoseconds = Int64(raw.st_ctim.tv_nsec)
     }
 }
 

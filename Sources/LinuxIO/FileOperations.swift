@@ -39,27 +39,27 @@ package enum FileOperation {
         with bytes: RawSpan,
         mode: UInt32 = 0o600
     ) throws(SystemError) {
+        let directory = try OpenDirectory(Directory.parent(of: path))
+        let name = Directory.baseName(of: path)
         // Of two that write at once the last one counts.
-        let partial = path + ".partial.\(getpid())"
-        guard unsafe unlink(partial) == 0 || errno == ENOENT else {
-            throw SystemError(.remove, partial)
-        }
+        let partial = name + ".partial.\(getpid())"
+        try directory.remove(partial)
         do throws(SystemError) {
-            let handle = try FileHandle(partial, .create, mode: mode)
-            guard fchmod(handle.descriptor, mode) == 0 else { throw SystemError(.open, partial) }
-            try PositionedIO.write(handle.descriptor, bytes, at: 0, subject: partial)
-            guard fsync(handle.descriptor) == 0 else { throw SystemError(.sync, partial) }
-            guard unsafe rename(partial, path) == 0 else { throw SystemError(.rename, path) }
+            let handle = try directory.createFile(partial, mode: mode)
+            guard fchmod(handle.descriptor, mode) == 0 else { throw SystemError(.open, path) }
+            try PositionedIO.write(handle.descriptor, bytes, at: 0, subject: path)
+            guard fsync(handle.descriptor) == 0 else { throw SystemError(.sync, path) }
+            try directory.rename(partial, to: name)
         } catch {
-            _ = unsafe unlink(partial)
+            _ = try? directory.remove(partial)
             throw error
         }
-        try synchronizeDirectory(Directory.parent(of: path))
+        try directory.synchronize()
     }
 
     /// Removes a file, durably; does nothing when it is not there.
     package static func remove(_ path: String) throws(SystemError) {
-        guard unsafe unlink(path) == 0 else {
+        guard unsafe unlink(path.systemBytes) == 0 else {
             if errno == ENOENT { return }
             throw SystemError(.remove, path)
         }
@@ -78,12 +78,17 @@ package enum FileOperation {
 
     /// Keeps the file system that is mounted at `path` from being written; false when it refuses.
     package static func remountReadOnly(_ path: String) -> Bool {
-        unsafe mount(nil, path, nil, UInt(MS_REMOUNT | MS_RDONLY), nil) == 0
+        unsafe mount(nil, path.systemBytes, nil, UInt(MS_REMOUNT | MS_RDONLY), nil) == 0
     }
 
     /// Turns direct I/O on or off; false when the file system has none.
     package static func setDirect(_ descriptor: Int32, _ isEnabled: Bool) -> Bool {
         varve_set_direct(descriptor, isEnabled ? 1 : 0) == 0
+    }
+
+    /// Drops what the system's cache has of a file, as far as it is written.
+    package static func dropCache(_ descriptor: Int32) {
+        _ = posix_fadvise(descriptor, 0, 0, Int32(POSIX_FADV_DONTNEED))
     }
 
     package static func synchronizeDirectory(_ path: String) throws(SystemError) {
@@ -121,9 +126,15 @@ package enum FileOperation {
         varve_punch_hole(descriptor, offset, byteCount) == 0
     }
 
+    /// The flag that does not wait for a pipe, nor for a medium.
+    package static var nonBlocking: Int32 { O_NONBLOCK }
+
+    /// The flag that opens past the page cache.
+    package static var direct: Int32 { varve_direct_flag() }
+
     /// Opens for reading past the page cache; nil where the file system has no direct I/O.
     package static func openDirect(_ path: String) -> Int32? {
-        let descriptor = unsafe varve_open_direct(path)
+        let descriptor = unsafe varve_open_direct(path.systemBytes)
         return descriptor >= 0 ? descriptor : nil
     }
 
@@ -136,6 +147,18 @@ package enum FileOperation {
     package static func isLocked(_ descriptor: Int32) -> Bool {
         varve_lock_is_held(descriptor) == 1
     }
+
+    /// Whether another open file description locks any part of the file exclusively.
+    ///
+    /// That takes the right to write it: whoever may only read it can take shared locks. Nil where the
+    /// file system cannot tell.
+    package static func isWriteLocked(_ descriptor: Int32) -> Bool? {
+        switch varve_write_lock_is_held(descriptor) {
+        case 0: false
+        case 1: true
+        default: nil
+        }
+    }
 }
 
 /// A device number, as `stat` gives it, and its two halves.
@@ -147,14 +170,17 @@ package enum FileSystemMount {
         type: String,
         options: String
     ) throws(SystemError) {
-        guard unsafe varve_mount_read_only(device, directory, type, options) == 0 else {
+        guard
+            unsafe varve_mount_read_only(
+                device.systemBytes, directory.systemBytes, type, options) == 0
+        else {
             throw SystemError(.mount, directory)
         }
     }
 
     /// Unmounts; if `isLazy` the paths go at once, and the rest when nothing is open there any more.
     package static func unmount(_ directory: String, isLazy: Bool) throws(SystemError) {
-        guard unsafe varve_unmount(directory, isLazy ? 1 : 0) == 0 else {
+        guard unsafe varve_unmount(directory.systemBytes, isLazy ? 1 : 0) == 0 else {
             throw SystemError(.unmount, directory)
         }
     }

@@ -30,12 +30,6 @@ package struct LoopDevice: ~Copyable {
         handle = FileHandle(adopting: descriptor)
     }
 
-    /// Opens a loop device that is attached already.
-    package init(attached path: String) throws(SystemError) {
-        handle = try FileHandle(path, .readWrite)
-        self.path = path
-    }
-
     private static func attach(
         _ file: String
     ) throws(SystemError) -> (number: Int32, descriptor: Int32) {
@@ -46,14 +40,30 @@ package struct LoopDevice: ~Copyable {
         return (number, descriptor)
     }
 
-    /// Lets the device have the size that its file has now.
-    package func updateSize() throws(SystemError) {
-        guard varve_loop_update_size(handle.descriptor) == 0 else {
-            throw SystemError(.ioctl, path)
-        }
-    }
-
     package func number() throws(SystemError) -> UInt64 {
         try handle.status(path).representedDevice
+    }
+}
+
+/// What a loop device lies over, by the kernel's word.
+package struct LoopBacking: Hashable, Sendable {
+    /// The file, by the device of its file system and its inode.
+    package let device: UInt64
+    package let inode: UInt64
+    /// The device, where it lies over one; zero over a file.
+    package let representedDevice: UInt64
+    package let byteOffset: UInt64
+    /// Zero for all that follows the offset.
+    package let byteLimit: UInt64
+
+    /// Asks an open loop device; nil for one that is over nothing, and for another device.
+    package init?(descriptor: Int32) {
+        var status = varve_loop_status()
+        guard unsafe varve_loop_status(descriptor, &status) == 0 else { return nil }
+        device = status.device
+        inode = status.inode
+        representedDevice = status.represented_device
+        byteOffset = status.offset
+        byteLimit = status.byte_limit
     }
 }

@@ -7,25 +7,39 @@ package final class PrivateDirectory {
 
     /// Makes it where the system keeps what lives until it stops.
     package init() throws(SystemError) {
-        func setting(_ name: String) -> String? {
-            unsafe getenv(name).map { unsafe String(cString: $0) }
-        }
+        let setting = SystemEnvironment.value(of:)
         // A unit of systemd may write to the one that it was given only.
-        let ofUnit = setting("RUNTIME_DIRECTORY").map { String($0.prefix { $0 != ":" }) }
-        let base =
-            ofUnit ?? (geteuid() == 0 ? "/run" : setting("XDG_RUNTIME_DIR") ?? "/tmp")
-        let template = unsafe strdup("\(base)/varve-XXXXXX")
-        defer { unsafe free(template) }
-        guard let template = unsafe template, unsafe mkdtemp(template) != nil else {
-            throw SystemError(.makeDirectory, base)
+        let ofUnit = setting("RUNTIME_DIRECTORY").map {
+            String($0.unicodeScalars.prefix { $0 != ":" })
         }
-        path = unsafe String(cString: template)
+        let own = geteuid() == 0 ? "/run" : setting("XDG_RUNTIME_DIR")
+        // Where the system has no such place, as in a chroot, or it is of another user's session.
+        let bases = ofUnit.map { [$0] } ?? [own, setting("TMPDIR"), "/tmp"].compactMap(\.self)
+        var failure: SystemError?
+        for base in bases {
+            let template = unsafe strdup("\(base)/varve-XXXXXX".systemBytes)
+            defer { unsafe free(template) }
+            if let template = unsafe template, unsafe mkdtemp(template) != nil {
+                path = unsafe String(fromSystem: template)
+                return
+            }
+            failure = failure ?? SystemError(.makeDirectory, base)
+        }
+        throw failure ?? SystemError(.makeDirectory, "/tmp")
+    }
+
+    /// Runs `body` with a new one, which is removed with what is in it when that ends.
+    package static func withNew<Result>(
+        _ body: (PrivateDirectory) throws -> Result
+    ) throws -> Result {
+        let directory = try PrivateDirectory()
+        return try withExtendedLifetime(directory) { try body(directory) }
     }
 
     deinit {
         for name in ((try? Directory.names(in: path)) ?? nil) ?? [] {
-            unsafe unlink("\(path)/\(name)")
+            unsafe unlink("\(path)/\(name)".systemBytes)
         }
-        unsafe rmdir(path)
+        unsafe rmdir(path.systemBytes)
     }
 }

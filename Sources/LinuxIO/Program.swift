@@ -1,3 +1,4 @@
+internal import CShims
 internal import Glibc
 
 /// Other programs.
@@ -5,26 +6,44 @@ package enum Program {
     /// Where a program is, on the path of the system's administration; nil when it is not installed.
     package static func path(of name: String) -> String? {
         ["/usr/sbin", "/usr/bin", "/sbin", "/bin"].map { "\($0)/\(name)" }
-            .first { unsafe access($0, X_OK) == 0 }
+            .first { unsafe access($0.systemBytes, X_OK) == 0 }
+    }
+
+    /// Where this program is.
+    ///
+    /// - Throws: ``SystemError`` when that cannot be found out: it was removed, or run by a path that leads
+    ///   nowhere from here, and `/proc` is not mounted.
+    package static func own() throws(SystemError) -> String {
+        let link = "/proc/self/exe"
+        if let path = Directory.resolve(link), unsafe access(path.systemBytes, X_OK) == 0 {
+            return path
+        }
+        // Source: `getauxval(3)`.
+        let executed = unsafe varve_executed_path().map { unsafe String(fromSystem: $0) }
+        guard let path = executed.flatMap(Directory.resolve) else { throw SystemError(.open, link) }
+        return path
     }
 
     /// Where a file is that is installed with this program: beside it, or in `../lib/varve`; nil when it is
     /// not there.
     package static func companion(_ name: String) -> String? {
-        let folder = Directory.parent(of: Directory.resolve("/proc/self/exe") ?? "/usr/bin/varve")
+        let folder = Directory.parent(of: (try? own()) ?? "/usr/bin/varve")
         return [folder, "\(folder)/../lib/varve", "\(folder)/../lib"].map { "\($0)/\(name)" }
-            .first { unsafe access($0, R_OK) == 0 }
+            .first { unsafe access($0.systemBytes, R_OK) == 0 }
     }
 
     /// Runs a program to its end; gives its status, 128 and the signal when one ended it.
     ///
-    /// What it says goes to `output`, a descriptor; nowhere when that is nil.
+    /// What it says goes to `output`, a descriptor; nowhere when that is nil. A `file` is given to it
+    /// as ``ChildProcess/fileDescriptor``; it gets no other descriptors.
     package static func run(
         _ arguments: [String],
         output: Int32? = nil,
-        errors: Int32? = nil
+        errors: Int32? = nil,
+        file: Int32? = nil
     ) throws(SystemError) -> Int32 {
-        let process = try spawn(arguments, output: output, errors: errors, isDetached: false)
+        let process = try spawn(
+            arguments, output: output, errors: errors, file: file, isDetached: false)
         var status: Int32 = 0
         while unsafe waitpid(process, &status, 0) < 0 {
             guard errno == EINTR else { throw SystemError(.start, arguments[0]) }
@@ -47,6 +66,7 @@ package enum Program {
         input: Int32? = nil,
         output: Int32?,
         errors: Int32?,
+        file: Int32? = nil,
         isDetached: Bool
     ) throws(SystemError) -> pid_t {
         var actions = unsafe posix_spawn_file_actions_t()
@@ -55,7 +75,7 @@ package enum Program {
         for (descriptor, given) in [
             (STDIN_FILENO, input), (STDOUT_FILENO, output), (STDERR_FILENO, errors),
         ] {
-            if let given {
+            if let given, isUsable(given, writing: descriptor != STDIN_FILENO) {
                 unsafe posix_spawn_file_actions_adddup2(&actions, given, descriptor)
             } else {
                 unsafe posix_spawn_file_actions_addopen(
@@ -63,37 +83,51 @@ package enum Program {
                     descriptor == STDIN_FILENO ? O_RDONLY : O_WRONLY, 0)
             }
         }
+        // Whatever else is open here, by this program or a library, is nobody else's.
+        if let file {
+            unsafe posix_spawn_file_actions_adddup2(&actions, file, ChildProcess.fileDescriptor)
+        }
+        let code = unsafe varve_spawn_close_from(
+            &actions, file == nil ? STDERR_FILENO + 1 : ChildProcess.fileDescriptor + 1)
+        guard code == 0 else { throw SystemError(.start, arguments[0], errno: code) }
         var attributes = posix_spawnattr_t()
         unsafe posix_spawnattr_init(&attributes)
         defer { _ = unsafe posix_spawnattr_destroy(&attributes) }
         // POSIX_SPAWN_SETSID, which the header shows to GNU sources only.
         if isDetached { _ = unsafe posix_spawnattr_setflags(&attributes, 0x80) }
         var process = pid_t()
-        var pointers = unsafe arguments.map { unsafe strdup($0) } + [nil]
+        var pointers = unsafe arguments.map { unsafe strdup($0.systemBytes) } + [nil]
         defer { while let pointer = unsafe pointers.popLast() { unsafe free(pointer) } }
-        var variables = unsafe variables(and: more).map { unsafe strdup($0) } + [nil]
+        var variables = unsafe variables(and: more).map { unsafe strdup($0.systemBytes) } + [nil]
         defer { while let pointer = unsafe variables.popLast() { unsafe free(pointer) } }
-        let code = unsafe posix_spawnp(
-            &process, arguments[0], &actions, &attributes, &pointers, &variables)
-        guard code == 0 else { throw SystemError(.start, arguments[0], errno: code) }
+        let result = unsafe posix_spawnp(
+            &process, arguments[0].systemBytes, &actions, &attributes, &pointers, &variables)
+        guard result == 0 else { throw SystemError(.start, arguments[0], errno: result) }
         return process
+    }
+
+    /// Whether it can be used so; one that was closed when this process began stands on `/dev/null` the
+    /// wrong way round.
+    private static func isUsable(_ descriptor: Int32, writing: Bool) -> Bool {
+        let mode = fcntl(descriptor, F_GETFL) & O_ACCMODE
+        return mode == O_RDWR || mode == (writing ? O_WRONLY : O_RDONLY)
     }
 
     /// The environment of this process, in which those of `more` stand for theirs.
     private static func variables(and more: [String: String]) -> [String] {
         var variables = more.map { "\($0.key)=\($0.value)" }
-        var next = unsafe environ
-        while let current = unsafe next.pointee {
-            let text = unsafe String(cString: current)
-            if more[String(text.prefix { $0 != "=" })] == nil { variables.append(text) }
-            unsafe next = unsafe next.advanced(by: 1)
-        }
+        for text in SystemEnvironment.texts
+        where more[SystemEnvironment.divided(text).name] == nil { variables.append(text) }
         return variables
     }
 }
 
 /// A program that runs beside this one, and is ended with it.
 package final class ChildProcess {
+    /// What a file that is given to a program is there, and its path there.
+    package static let fileDescriptor: Int32 = 3
+    package static let filePath = "/proc/self/fd/3"
+
     private let name: String
     private let process: pid_t
     /// Whether it leads a session of its own, which ends with it.
@@ -108,6 +142,7 @@ package final class ChildProcess {
     ///   - input: descriptor of its standard input; nil for nothing.
     ///   - output: the same of its standard output.
     ///   - errors: the same of its standard error.
+    ///   - file: an open file that it gets as ``fileDescriptor``. It has no other descriptors.
     ///   - isLeader: whether it gets a session of its own: what ends it ends also what it started.
     /// - Throws: ``SystemError`` when there is no such program, or no room for it.
     package init(
@@ -116,13 +151,14 @@ package final class ChildProcess {
         input: Int32? = nil,
         output: Int32? = nil,
         errors: Int32? = STDERR_FILENO,
+        file: Int32? = nil,
         isLeader: Bool = false
     ) throws(SystemError) {
         name = arguments[0]
         self.isLeader = isLeader
         process = try Program.spawn(
             arguments, environment: environment, input: input, output: output, errors: errors,
-            isDetached: isLeader)
+            file: file, isDetached: isLeader)
     }
 
     deinit { if status == nil { send(SIGKILL) } }

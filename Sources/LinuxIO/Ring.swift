@@ -11,6 +11,10 @@ package final class Ring {
     private var registered: AlignedBuffer?
     private var registeredBufferByteCount = 0
     package private(set) var inFlightCount = 0
+    /// What the kernel has, by tag.
+    private var transfers: [UInt64: Transfer] = [:]
+    /// What was done without it, and is not waited for yet.
+    private var done: [(tag: UInt64, result: Int)] = []
 
     /// Nil when the kernel or its policy does not allow io_uring.
     package init?(entryCount: Int) {
@@ -37,6 +41,7 @@ package final class Ring {
         registeredBufferByteCount = partByteCount
     }
 
+    /// Begins to read into a part of a buffer; `tag` is that of nothing else in flight.
     package func read(
         _ descriptor: Int32,
         into buffer: AlignedBuffer,
@@ -48,10 +53,10 @@ package final class Ring {
         let status = unsafe varve_ring_read(
             pointer, descriptor, buffer.base + range.lowerBound, UInt32(range.count), offset,
             index(of: buffer, range), tag)
-        guard status == 0 else { throw SystemError(.ring, "a read", errno: -status) }
-        inFlightCount += 1
+        try begun(Transfer(descriptor, buffer, range, offset, isWrite: false), tag, status)
     }
 
+    /// Begins to write a part of a buffer; `tag` is that of nothing else in flight.
     package func write(
         _ descriptor: Int32,
         from buffer: AlignedBuffer,
@@ -63,18 +68,53 @@ package final class Ring {
         let status = unsafe varve_ring_write(
             pointer, descriptor, buffer.base + range.lowerBound, UInt32(range.count), offset,
             index(of: buffer, range), tag)
-        guard status == 0 else { throw SystemError(.ring, "a write", errno: -status) }
+        try begun(Transfer(descriptor, buffer, range, offset, isWrite: true), tag, status)
+    }
+
+    /// Takes note of a transfer; one that the kernel has no room for, after some attempts, is done at once.
+    private func begun(
+        _ transfer: Transfer,
+        _ tag: UInt64,
+        _ status: Int32
+    ) throws(SystemError) {
         inFlightCount += 1
+        guard status != 0 else {
+            transfers[tag] = transfer
+            return
+        }
+        guard Self.isPassing(-Int(status)) else {
+            inFlightCount -= 1
+            throw SystemError(
+                .ring, transfer.isWrite ? "a write" : "a read", errno: -status)
+        }
+        done.append((tag, transfer.run()))
     }
 
     /// Waits for any one transfer: its tag, and the bytes transferred or a negative error number.
     package func wait() throws(SystemError) -> (tag: UInt64, result: Int) {
+        if let first = done.popLast() {
+            inFlightCount -= 1
+            return first
+        }
         var tag: UInt64 = 0
         var result: Int32 = 0
         let status = unsafe varve_ring_wait(pointer, &tag, &result)
         guard status == 0 else { throw SystemError(.ring, "completions", errno: -status) }
         inFlightCount -= 1
+        let transfer = transfers.removeValue(forKey: tag)
+        if let transfer, Self.isPassing(-Int(result)) { return (tag, transfer.run()) }
         return (tag, Int(result))
+    }
+
+    /// Whether the kernel could not do it now, which says nothing of the medium.
+    private static func isPassing(_ code: Int) -> Bool {
+        [Int(EAGAIN), Int(EBUSY), Int(EINTR), Int(ENOMEM)].contains(code)
+    }
+
+    /// For tests: lets the next submissions, waits and transfers fail with an error number.
+    package func failNext(submissions: Int = 0, waits: Int = 0, transfers: Int = 0, errno: Int32) {
+        unsafe varve_ring_inject(
+            pointer, Int32(submissions), Int32(waits), Int32(transfers), -errno)
     }
 
     /// Waits for all that is in flight, whatever becomes of it: buffers may be let go of then.
@@ -87,5 +127,43 @@ package final class Ring {
         let index = range.lowerBound / registeredBufferByteCount
         let end = (index + 1) * registeredBufferByteCount
         return range.upperBound <= end ? Int32(index) : -1
+    }
+}
+
+/// One read or write, to be done in the ordinary way where the ring cannot.
+private struct Transfer {
+    let descriptor: Int32
+    let buffer: AlignedBuffer
+    let range: Range<Int>
+    let offset: UInt64
+    let isWrite: Bool
+
+    init(
+        _ descriptor: Int32,
+        _ buffer: AlignedBuffer,
+        _ range: Range<Int>,
+        _ offset: UInt64,
+        isWrite: Bool
+    ) {
+        self.descriptor = descriptor
+        self.buffer = buffer
+        self.range = range
+        self.offset = offset
+        self.isWrite = isWrite
+    }
+
+    /// Does it now; gives the bytes transferred, or a negative error number.
+    func run() -> Int {
+        do throws(SystemError) {
+            guard isWrite else {
+                return try PositionedIO.read(
+                    descriptor, into: buffer, range: range, at: offset, subject: "")
+            }
+            try PositionedIO.write(
+                descriptor, buffer.bytes.extracting(range), at: offset, subject: "")
+            return range.count
+        } catch {
+            return -Int(error.errno)
+        }
     }
 }

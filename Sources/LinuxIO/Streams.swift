@@ -8,7 +8,7 @@ package enum UnixSocket {
 
     /// Connects to the socket at `path`.
     package static func connect(_ path: String) throws(SystemError) -> ByteStream {
-        let descriptor = unsafe varve_connect_socket(path)
+        let descriptor = unsafe varve_connect_socket(path.systemBytes)
         guard descriptor >= 0 else { throw SystemError(.open, path) }
         return ByteStream(FileHandle(adopting: descriptor), path)
     }
@@ -91,16 +91,19 @@ package final class Channel {
 
     package enum Arrival { case whole, endedBefore, silent }
 
-    /// Fills `target`, unless the other end closes before, or nothing comes for `milliseconds`.
+    /// Fills `target`, unless the other end closes before, or it is not full after `milliseconds`.
     @unsafe
     package func receive(
         into target: UnsafeMutableRawBufferPointer,
         milliseconds: Int32
     ) throws(SystemError) -> Arrival {
+        let end = SystemClock.monotonicNanoseconds() + UInt64(max(0, milliseconds)) * 1_000_000
         var done = 0
         while done < target.count {
+            let now = SystemClock.monotonicNanoseconds()
+            let rest = now < end ? Int32(clamping: (end - now) / 1_000_000) : 0
             var poll = pollfd(fd: handle.descriptor, events: Int16(POLLIN), revents: 0)
-            let ready = unsafe Glibc.poll(&poll, 1, milliseconds)
+            let ready = unsafe Glibc.poll(&poll, 1, rest)
             if ready < 0, errno == EINTR { continue }
             guard ready != 0 else { return .silent }
             let count = unsafe Glibc.read(

@@ -28,9 +28,20 @@ package struct SystemError: Error, Hashable, CustomStringConvertible {
 
     package static let readOnly = EROFS
     package static let notFound = ENOENT
+    /// A symbolic link is where none is followed.
+    package static let symbolicLink = ELOOP
+    /// Something else than a file is where one is wanted.
+    package static let notAFile = EMEDIUMTYPE
+
+    /// Whether rights are what is missing.
+    package var isDenied: Bool { errno == EACCES || errno == EPERM }
 
     /// The kernel's words for the error number.
-    package var reason: String { unsafe String(cString: strerror(errno)) }
+    package var reason: String { Self.reason(errno) }
+
+    package static func reason(_ errno: Int32) -> String {
+        unsafe String(cString: strerror(errno))
+    }
 
     package var description: String { "cannot \(operation.rawValue) \(subject): \(reason)" }
 }

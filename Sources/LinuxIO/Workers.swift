@@ -125,6 +125,11 @@ private final class Latch: @unchecked Sendable {
     }
 }
 
+/// Another thread of a group failed or was interrupted, and says so itself.
+package struct StoppedForOthers: Error {
+    package init() {}
+}
+
 /// Lets threads take turns in the order of their tickets; a failed group never waits.
 @safe
 package final class Turnstile: @unchecked Sendable {
@@ -199,7 +204,7 @@ package final class CrashMark: Sendable {
     private let number: Int32
 
     /// Where there are more than 16, or the path is longer than 1,023 bytes, nothing is left.
-    package init(_ path: String) { number = unsafe varve_mark_crashes(path) }
+    package init(_ path: String) { number = unsafe varve_mark_crashes(path.systemBytes) }
 
     deinit { varve_unmark_crashes(number) }
 }

@@ -1,3 +1,4 @@
+internal import BlockModel
 internal import CNBDKit
 internal import Glibc
 internal import LinuxIO
@@ -51,9 +52,9 @@ enum NBDPlugin {
         }
         let names = ["VARVE_CACHE_DIR", "XDG_CACHE_HOME", "HOME"]
         let pairs = names.compactMap { name in
-            unsafe getenv(name).map { (name, unsafe String(cString: $0)) }
+            SystemEnvironment.value(of: name).map { (name, $0) }
         }
-        let service = try SnapshotService(
+        let service = try OpenRepository(
             location: repository, environment: Dictionary(uniqueKeysWithValues: pairs),
             logger: Logger(label: "varve") { _ in SwiftLogNoOpLogHandler() })
         let opened = try service.open(
@@ -72,7 +73,7 @@ enum NBDPlugin {
             try body()
             return 0
         } catch {
-            unsafe varve_nbd_error("\(error)")
+            unsafe varve_nbd_error(PrintableText.escaped("\(error)"))
             return -1
         }
     }
@@ -83,7 +84,7 @@ enum NBDPlugin {
 @_cdecl("varve_nbd_config")
 func nbdConfig(_ key: UnsafePointer<CChar>, _ value: UnsafePointer<CChar>) -> Int32 {
     NBDPlugin.status {
-        try unsafe NBDPlugin.take(String(cString: key), String(cString: value))
+        try unsafe NBDPlugin.take(String(fromSystem: key), String(fromSystem: value))
     }
 }
 

@@ -14,32 +14,30 @@ final class DirectoryObjectWriter: ObjectWriter, @unchecked Sendable {
     private let path: String
     private let name: String
     private let file: SharedDescriptor
+    private let directory: OpenDirectory
     /// Set where the file system has no unnamed files.
-    private let temporaryPath: String?
+    private let temporaryName: String?
     private var pending: [UInt8] = []
     private var flight: WriteFlight?
 
-    init(path: String, name: String) throws(SystemError) {
-        self.path = path
+    /// Begins the object `name` in the directory where its file belongs.
+    init(in directory: OpenDirectory, name: String) throws(SystemError) {
+        self.directory = directory
         self.name = name
-        let directory = Directory.parent(of: path)
-        let descriptor = unsafe varve_open_unnamed(directory, 0o600)
-        if descriptor >= 0 {
-            file = SharedDescriptor(FileHandle(adopting: descriptor))
-            temporaryPath = nil
+        path = directory.path + "/" + Directory.baseName(of: name)
+        if let unnamed = try directory.createUnnamedFile() {
+            file = SharedDescriptor(unnamed)
+            temporaryName = nil
             return
         }
-        guard errno == EOPNOTSUPP || errno == EISDIR || errno == ENOENT || errno == EINVAL else {
-            throw SystemError(.open, directory)
-        }
         var generator = SystemRandomNumberGenerator()
-        let temporary = directory + "/.tmp-" + String(generator.next(), radix: 16)
-        file = try SharedDescriptor(FileHandle(temporary, .create))
-        temporaryPath = temporary
+        let temporary = ".tmp-" + String(generator.next(), radix: 16)
+        file = try SharedDescriptor(directory.createFile(temporary))
+        temporaryName = temporary
     }
 
     deinit {
-        if let temporaryPath { _ = unsafe unlink(temporaryPath) }
+        if let temporaryName { _ = try? directory.remove(temporaryName) }
     }
 
     func append(_ bytes: RawSpan) throws(ObjectStoreError) {
@@ -68,7 +66,7 @@ final class DirectoryObjectWriter: ObjectWriter, @unchecked Sendable {
             try writeRest()
             try FileOperation.synchronizeData(file.descriptor, subject: path)
             try publish()
-            try FileOperation.synchronizeDirectory(Directory.parent(of: path))
+            try directory.synchronize()
         } catch {
             throw ObjectStoreError(error, during: .create, of: name)
         }
@@ -84,7 +82,7 @@ final class DirectoryObjectWriter: ObjectWriter, @unchecked Sendable {
             throw SystemError(.lock, path)
         }
         try writeRest()
-        if temporaryPath != nil {
+        if temporaryName != nil {
             try FileOperation.synchronizeData(file.descriptor, subject: path)
         }
         try publish()
@@ -102,13 +100,18 @@ final class DirectoryObjectWriter: ObjectWriter, @unchecked Sendable {
     }
 
     private func publish() throws(SystemError) {
-        let status: Int32
-        if let temporaryPath {
-            status = unsafe varve_rename_exclusive(temporaryPath, path)
+        let last = Directory.baseName(of: name)
+        if let temporaryName {
+            do throws(SystemError) {
+                try directory.renameExclusively(temporaryName, to: last)
+            } catch {
+                // A rename deletes a name, which a directory that can only be added to refuses.
+                guard error.errno == EPERM || error.errno == EACCES else { throw error }
+                try directory.link(temporaryName, as: last)
+            }
         } else {
-            status = unsafe varve_link_unnamed(file.descriptor, path)
+            try directory.link(file.descriptor, as: last)
         }
-        guard status == 0 else { throw SystemError(.link, path) }
     }
 }
 

@@ -8,6 +8,9 @@ internal import Synchronization
 /// name, which fails when the name exists; then its directory is synced. A process that dies in
 /// between leaves nothing. File systems without unnamed files get a `.tmp-` file and an exclusive
 /// rename instead; such files are no objects, and one that a killed process left may be deleted.
+///
+/// The directory may be reached through symbolic links. Below it none is followed: what one stands for is
+/// listed as no object, and neither read, written nor deleted.
 package final class DirectoryStore: ObjectStore {
     package let location: String
 
@@ -21,18 +24,40 @@ package final class DirectoryStore: ObjectStore {
     }
     private static let openFileLimit = 64
     private let cache = Mutex(Cache())
+    private let openRoot = Mutex<RootDirectory?>(nil)
+    private let walksByComponent: Bool
 
-    /// Uses the directory at `path`, which must exist.
-    package init(path: String) {
+    /// Uses the directory at `path`, which must exist, without `openat2` if `walksByComponent`.
+    package init(path: String, walksByComponent: Bool = false) {
         location = path
+        self.walksByComponent = walksByComponent
+    }
+
+    /// The directory, opened by the first call that finds it.
+    private func root() throws(SystemError) -> RootDirectory {
+        if let root = openRoot.withLock({ $0 }) { return root }
+        let opened = try RootDirectory(location, walksByComponent: walksByComponent)
+        return openRoot.withLock { root in
+            if root == nil { root = opened }
+            return root ?? opened
+        }
+    }
+
+    /// The directory in which the object's file is; nil when there is none.
+    private func directory(of name: String) throws(SystemError) -> OpenDirectory? {
+        try root().directory(RootDirectory.parent(of: name))
     }
 
     package func begin(_ name: String) throws(ObjectStoreError) -> any ObjectWriter {
         try requireAllowed(name, .create)
         return try Self.translate(.create, name) { () throws(SystemError) in
-            try makeParents(of: name)
-            return try DirectoryObjectWriter(path: path(of: name), name: name)
+            try beginFile(name)
         }
+    }
+
+    private func beginFile(_ name: String) throws(SystemError) -> DirectoryObjectWriter {
+        let directory = try root().makeDirectory(RootDirectory.parent(of: name))
+        return try DirectoryObjectWriter(in: directory, name: name)
     }
 
     package func read(
@@ -50,13 +75,25 @@ package final class DirectoryStore: ObjectStore {
         }
     }
 
+    package func dropCached(_ name: String) {
+        guard let file = try? open(name) else { return }
+        FileOperation.dropCache(file.descriptor)
+    }
+
     package func byteCount(of name: String) throws(ObjectStoreError) -> UInt64 {
         try requireAllowed(name, .read)
         return try Self.translate(.read, name) { () throws(SystemError) in
-            guard let status = try FileStatus(path: path(of: name)), status.kind == .regular else {
-                throw SystemError(.open, path(of: name), errno: ENOENT)
+            guard let directory = try directory(of: name),
+                let status = try directory.status(Directory.baseName(of: name))
+            else { throw SystemError(.open, path(of: name), errno: ENOENT) }
+            switch status.kind {
+            case .regular: return status.byteCount
+            case .directory: throw SystemError(.open, path(of: name), errno: ENOENT)
+            case .symbolicLink:
+                throw SystemError(.open, path(of: name), errno: SystemError.symbolicLink)
+            case .blockDevice, .socket, .other:
+                throw SystemError(.open, path(of: name), errno: SystemError.notAFile)
             }
-            return status.byteCount
         }
     }
 
@@ -76,13 +113,19 @@ package final class DirectoryStore: ObjectStore {
         try requireAllowed(name, .delete)
         cache.withLock { _ = $0.files.removeValue(forKey: name) }
         try Self.translate(.delete, name) { () throws(SystemError) in
-            guard unsafe unlink(path(of: name)) == 0 else {
-                if errno == ENOENT || errno == ENOTDIR { return }
-                throw SystemError(.remove, path(of: name))
+            let last = Directory.baseName(of: name)
+            guard let directory = try directory(of: name), let status = try directory.status(last)
+            else { return }
+            // What only somebody else can have put there is not ours to delete.
+            switch status.kind {
+            case .regular, .directory: break
+            case .symbolicLink:
+                throw SystemError(.remove, path(of: name), errno: SystemError.symbolicLink)
+            case .blockDevice, .socket, .other:
+                throw SystemError(.remove, path(of: name), errno: SystemError.notAFile)
             }
-            if durability == .durable {
-                try FileOperation.synchronizeDirectory(Directory.parent(of: path(of: name)))
-            }
+            guard try directory.remove(last), durability == .durable else { return }
+            try directory.synchronize()
         }
     }
 
@@ -92,15 +135,13 @@ package final class DirectoryStore: ObjectStore {
     ) throws(ObjectStoreError) -> any ObjectLock {
         try requireAllowed(name, .lock)
         return try Self.translate(.lock, name) { () throws(SystemError) in
-            try makeParents(of: name)
-            let writer = try DirectoryObjectWriter(path: path(of: name), name: name)
-            return try writer.finishLocked(bytes)
+            try beginFile(name).finishLocked(bytes)
         }
     }
 
     package func isLocked(_ name: String) -> Bool? {
-        guard let handle = try? FileHandle(path(of: name), .read) else { return nil }
-        return FileOperation.isLocked(handle.descriptor)
+        guard let handle = try? root().openFile(name) else { return nil }
+        return FileOperation.isWriteLocked(handle.descriptor)
     }
 
     // MARK: Reserve
@@ -111,29 +152,25 @@ package final class DirectoryStore: ObjectStore {
     private static let freeByteCount = 64 << 20
 
     package func fillReserve() {
-        let path = path(of: Self.reserveName)
-        guard (try? FileStatus(path: path)) == .some(nil),
-            freeByteCount().map({ $0 >= Self.reserveByteCount + Self.freeByteCount }) == true,
-            let file = try? FileHandle(path, .create, mode: 0o600)
+        guard let root = try? root(), let directory = try? root.directory(""),
+            (try? directory.status(Self.reserveName)) == .some(nil),
+            root.freeByteCount().map({ $0 >= Self.reserveByteCount + Self.freeByteCount }) == true,
+            let file = try? directory.createFile(Self.reserveName)
         else { return }
         guard posix_fallocate(file.descriptor, 0, off_t(Self.reserveByteCount)) == 0 else {
-            _ = unsafe unlink(path)
+            _ = try? directory.remove(Self.reserveName)
             return
         }
     }
 
     package func releaseReserve() -> Bool {
-        guard freeByteCount().map({ $0 < Self.reserveByteCount }) != false else { return false }
-        return unsafe unlink(path(of: Self.reserveName)) == 0
-    }
-
-    /// Bytes that anybody may still store there.
-    private func freeByteCount() -> Int? {
-        var status = statvfs()
-        guard unsafe statvfs(location, &status) == 0 else { return nil }
-        let (count, isTooMuch) = Int(clamping: status.f_bavail).multipliedReportingOverflow(
-            by: Int(clamping: status.f_frsize))
-        return isTooMuch ? .max : count
+        guard let root = try? root(), let directory = try? root.directory(""),
+            root.freeByteCount().map({ $0 < Self.reserveByteCount }) != false,
+            // Whatever else has that name is somebody else's.
+            let status = (try? directory.status(Self.reserveName)) ?? nil,
+            status.kind == .regular, status.byteCount <= UInt64(Self.reserveByteCount)
+        else { return false }
+        return (try? directory.remove(Self.reserveName)) ?? false
     }
 
     private func requireAllowed(
@@ -147,18 +184,6 @@ package final class DirectoryStore: ObjectStore {
 
     private func path(of name: String) -> String { location + "/" + name }
 
-    private func makeParents(of name: String) throws(SystemError) {
-        let parent = Directory.parent(of: path(of: name))
-        guard try FileStatus(path: parent) == nil else { return }
-        var missing: [String] = []
-        var directory = parent
-        while directory != location, try FileStatus(path: directory) == nil {
-            missing.append(directory)
-            directory = Directory.parent(of: directory)
-        }
-        for directory in missing.reversed() { try Directory.make(directory) }
-    }
-
     private func open(_ name: String) throws(SystemError) -> SharedDescriptor {
         let known = cache.withLock { cache -> SharedDescriptor? in
             cache.clock += 1
@@ -166,7 +191,7 @@ package final class DirectoryStore: ObjectStore {
             return cache.files[name]?.handle
         }
         if let known { return known }
-        let handle = try SharedDescriptor(FileHandle(path(of: name), .read))
+        let handle = try SharedDescriptor(root().openFile(name))
         cache.withLock { cache in
             if cache.files.count >= Self.openFileLimit,
                 let oldest = cache.files.min(by: { $0.value.lastUse < $1.value.lastUse })
@@ -185,8 +210,7 @@ package final class DirectoryStore: ObjectStore {
     ) throws(SystemError) {
         // What no object can be called, such as lost+found, is none of ours.
         guard depth < 8,
-            let found = try Directory.entries(
-                in: path(of: directory), where: ObjectNameRule.allows)
+            let found = try listed(directory)?.entries(where: ObjectNameRule.allows)
         else { return }
         for (name, status) in found {
             let full = directory.isEmpty ? name : directory + "/" + name
@@ -197,8 +221,18 @@ package final class DirectoryStore: ObjectStore {
                     ObjectEntry(
                         name: full, byteCount: status.byteCount,
                         storedSeconds: status.modifiedSeconds))
-            default: break
+            case .symbolicLink, .blockDevice, .socket, .other:
+                entries.append(ObjectEntry(name: full, byteCount: 0, isObject: false))
             }
+        }
+    }
+
+    private func listed(_ directory: String) throws(SystemError) -> OpenDirectory? {
+        do throws(SystemError) {
+            return try root().directory(directory)
+        } catch {
+            if error.errno == SystemError.notFound { return nil }
+            throw error
         }
     }
 
@@ -225,6 +259,11 @@ extension ObjectStoreError {
             case EACCES, EPERM, EROFS: .denied
             case ENOSPC, EDQUOT: .noSpace
             case ETIMEDOUT: .timedOut
+            case SystemError.symbolicLink:
+                .notAnObject(
+                    "a symbolic link is in its place, and none is followed inside a repository; put "
+                        + "there what it leads to, or mount that there")
+            case SystemError.notAFile: .notAnObject("it is no ordinary file")
             default: .failed(error.reason)
             }
         self.init(reason, during: operation, of: name)

@@ -17,7 +17,8 @@ package protocol ObjectStore: Sendable {
     /// Size of one object.
     func byteCount(of name: String) throws(ObjectStoreError) -> UInt64
 
-    /// All objects whose name begins with `prefix`, a directory's name with its slash, in order.
+    /// All objects whose name begins with `prefix`, a directory's name with its slash, in order, and what
+    /// stands in the place of some and is none.
     func list(_ prefix: String) throws(ObjectStoreError) -> [ObjectEntry]
 
     /// Deletes one object; an object that is not there is no error.
@@ -28,8 +29,11 @@ package protocol ObjectStore: Sendable {
     /// the machine, which its owner does not outlive either.
     func createLocked(_ name: String, _ bytes: [UInt8]) throws(ObjectStoreError) -> any ObjectLock
 
-    /// Whether the owner of a locked object lives; nil when this store cannot tell.
+    /// Whether the owner of a locked object lives; nil when this store cannot tell. Nobody who may only
+    /// read the object can make this true.
     func isLocked(_ name: String) -> Bool?
+    /// Lets the next reading of an object ask the medium, and no cache on the way, as far as that goes.
+    func dropCached(_ name: String)
 
     /// Sets space aside that ``releaseReserve()`` gives back; does nothing where there is too little, or
     /// where no store of this kind runs full.
@@ -56,11 +60,20 @@ package struct ObjectEntry: Hashable, Sendable {
     package let byteCount: UInt64
     /// When it was stored, in seconds since 1970 by the store's clock; nil where nobody knows.
     package let storedSeconds: Int64?
+    /// False for what stands in an object's place and is none, such as a symbolic link, to whatever it
+    /// leads: it is listed, and neither read nor deleted.
+    package let isObject: Bool
 
-    package init(name: String, byteCount: UInt64, storedSeconds: Int64? = nil) {
+    package init(
+        name: String,
+        byteCount: UInt64,
+        storedSeconds: Int64? = nil,
+        isObject: Bool = true
+    ) {
         self.name = name
         self.byteCount = byteCount
         self.storedSeconds = storedSeconds
+        self.isObject = isObject
     }
 }
 
@@ -75,6 +88,7 @@ package protocol ObjectWriter: AnyObject, Sendable {
 package protocol ObjectLock: AnyObject, Sendable {}
 
 extension ObjectStore {
+    package func dropCached(_ name: String) {}
     package func fillReserve() {}
 
     package func releaseReserve() -> Bool { false }
@@ -119,6 +133,8 @@ extension ObjectStore {
 package struct ObjectStoreError: Error, Hashable, CustomStringConvertible {
     package enum Reason: Hashable, Sendable {
         case notFound, alreadyExists, denied, timedOut, noSpace, tooLarge, badName
+        /// A link or something else that is no object has its name: why it is left alone.
+        case notAnObject(String)
         case failed(String)
     }
     package enum Operation: String, Hashable, Sendable {
@@ -143,7 +159,7 @@ package struct ObjectStoreError: Error, Hashable, CustomStringConvertible {
     package var isDamage: Bool {
         switch reason {
         case .notFound, .tooLarge: true
-        case .failed: operation == .read
+        case .failed, .notAnObject: operation == .read
         default: false
         }
     }
@@ -158,7 +174,7 @@ package struct ObjectStoreError: Error, Hashable, CustomStringConvertible {
             case .noSpace: "no space left in the repository; free some and run the command again"
             case .tooLarge: "it is larger than any such object can be"
             case .badName: "the name is not allowed"
-            case .failed(let text): text
+            case .failed(let text), .notAnObject(let text): text
             }
         return "cannot \(operation.rawValue) \(name): \(words)"
     }

@@ -66,6 +66,8 @@ package final class ThrottledStore: ObjectStore {
 
     package func isLocked(_ name: String) -> Bool? { store.isLocked(name) }
 
+    package func dropCached(_ name: String) { store.dropCached(name) }
+
     package func fillReserve() { store.fillReserve() }
 
     package func releaseReserve() -> Bool { store.releaseReserve() }

@@ -148,22 +148,54 @@ extension Repository {
             delta: delta.name.id)
         try create(marker)
         var left = [marker.objectName]
+        let superseded = Self.superseded(
+            markers, by: delta.name.to, timeline, ends: timeline.ends(besides: delta.head.from))
+        var mayDelete = true
+        for name in markers where name != marker.objectName {
+            // An old marker that a crash brings back says nothing that is not so, and neither does
+            // one that this user may not delete.
+            if mayDelete, superseded.contains(name) {
+                mayDelete = try store.deleteIfAllowed(name, .eventual)
+                if mayDelete { continue }
+            }
+            left.append(name)
+        }
+        return left
+    }
+
+    /// Those of `markers` that tell of nothing since the snapshot of that generation is marked.
+    ///
+    /// What tells of `ends`, at which nothing begins, stays.
+    private static func superseded(
+        _ markers: [String],
+        by newest: Generation,
+        _ timeline: Timeline,
+        ends: [SnapshotID: Generation]
+    ) -> Set<String> {
         // Not by its number alone: that of a snapshot that was given up names the one before it.
         let known = Dictionary(
             timeline.markers.map { ($0.objectName, $0.snapshot) }, uniquingKeysWith: { $1 })
-        for name in markers where name != marker.objectName {
-            guard let generation = ObjectNames.newestGeneration(of: name),
-                generation < delta.name.to,
-                generation == 0 || timeline.isReached(generation)
+        return Set(
+            markers.filter { name in
+                guard let generation = ObjectNames.newestGeneration(of: name),
+                    generation < newest
+                else { return false }
+                if timeline.marksAny(of: ends, name) { return false }
+                return generation == 0 || timeline.isReached(generation)
                     || known[name].map(timeline.isReached) == true
-            else {
-                left.append(name)
-                continue
-            }
-            // An old marker that a crash brings back says nothing that is not so.
-            try store.delete(name, .eventual)
+            })
+    }
+
+    /// Deletes the markers that clients have left which may not delete.
+    ///
+    /// The volume, or the repository, is held exclusively since `timeline` was listed.
+    func dropSupersededMarkers(_ timeline: Timeline) throws {
+        guard let newest = timeline.newest, timeline.markerNames.count > 1 else { return }
+        let names = Self.superseded(
+            timeline.markerNames, by: newest.generation, timeline, ends: timeline.ends())
+        for name in names.sorted() {
+            guard try store.deleteIfAllowed(name, .eventual) else { return }
         }
-        return left
     }
 
     func create(_ marker: NewestMarker) throws {
@@ -183,5 +215,25 @@ extension Repository {
             preconditionFailure("a marker could not be encoded")
         }
         return bytes
+    }
+}
+
+extension Timeline {
+    /// Snapshots that are shown and at which nothing begins, neither a delta nor, where that is given, the
+    /// next one, and their numbers: should the last delta to one be lost, only a marker tells of it.
+    func ends(besides start: SnapshotID = .nothing) -> [SnapshotID: Generation] {
+        let starts = Set(deltas.map(\.head.from)).union([start])
+        return Dictionary(
+            snapshots.filter { !starts.contains($0.id) }.map { ($0.id, $0.generation) },
+            uniquingKeysWith: { $1 })
+    }
+
+    /// Whether the marker of that name tells of one of the snapshots; of several with one number, as where
+    /// a history forks, it may tell of another.
+    func marksAny(of snapshots: [SnapshotID: Generation], _ name: String) -> Bool {
+        if let marker = markers.first(where: { $0.objectName == name }) {
+            return snapshots[marker.snapshot] != nil
+        }
+        return ObjectNames.newestGeneration(of: name).map(snapshots.values.contains) ?? false
     }
 }

@@ -31,7 +31,19 @@ package struct HoldOwner: Sendable {
         self.processStart = processStart
     }
 
-    /// Start of a process in clock ticks after boot; nil when there is none of that number.
+    /// Whether the process that took a hold on this machine is gone; one of which nothing can be found out,
+    /// as without `/proc` or with no descriptor left, is not.
+    static func hasEnded(_ record: HoldRecord) -> Bool {
+        guard let process = pid_t(exactly: record.processID), process > 0 else { return true }
+        if kill(process, 0) < 0, errno == ESRCH { return true }
+        // Another process may have the number by now.
+        guard record.processStart != 0, let start = startTicks(of: record.processID) else {
+            return false
+        }
+        return start != record.processStart
+    }
+
+    /// Start of a process in clock ticks after boot; nil when that cannot be found out.
     static func startTicks(of processID: UInt32) -> UInt64? {
         guard let text = Directory.text(of: "/proc/\(processID)/stat"),
             let parenthesis = text.lastIndex(of: ")")
@@ -45,10 +57,20 @@ package struct HoldOwner: Sendable {
 /// A hold that is taken: renewed by its owner, given back when it goes.
 ///
 /// Renewal creates the successor before it deletes the old object, so that the hold is never gone.
+/// Times are those of a clock that nobody sets and that goes on while the machine sleeps; others
+/// measure the age of a hold by the store's clock alone.
 package final class Hold: Sendable {
-    /// How long a hold lives without renewal, and when it is renewed.
+    /// How long others wait for a hold since it was stored, and when it is renewed.
     static let lifetimeSeconds: Int64 = 1800
     static let renewalSeconds: Int64 = 300
+    /// Its owner relies on it for less than that, since what it does then takes time too.
+    static let trustSeconds: Int64 = lifetimeSeconds - 120
+    /// Holds that this process gave back where nothing can be deleted.
+    private static let released = Mutex<Set<String>>([])
+
+    static func noteReleased(_ name: String) { released.withLock { _ = $0.insert(name) } }
+
+    static func isReleased(_ name: String) -> Bool { released.withLock { $0.contains(name) } }
 
     private let repository: Repository
     private let scope: HoldScope
@@ -60,10 +82,12 @@ package final class Hold: Sendable {
         var lock: any ObjectLock
         /// Whether somebody removed it: then no successor takes its place.
         var isLost = false
+        /// Whether it was once older than others wait for.
+        var hasLapsed = false
     }
     private let state: Mutex<State>
 
-    fileprivate init(
+    init(
         repository: Repository,
         scope: HoldScope,
         kind: HoldKind,
@@ -77,7 +101,13 @@ package final class Hold: Sendable {
     }
 
     // One that a crash brings back has an owner that is seen to be dead.
-    deinit { try? repository.store.delete(objectName, .eventual) }
+    deinit { Self.giveBack(objectName, repository) }
+
+    private static func giveBack(_ name: String, _ repository: Repository) {
+        if (try? repository.store.deleteIfAllowed(name, .eventual)) != true {
+            noteReleased(name)
+        }
+    }
 
     private static func write(
         _ record: HoldRecord,
@@ -92,9 +122,15 @@ package final class Hold: Sendable {
     }
 
     /// Renews the hold when it is due; one that somebody removed stays removed.
+    ///
+    /// One that ran out is renewed if it is shared, for the sake of what is still to be read; its
+    /// owner is told by ``verify()`` all the same.
     package func renew(now: Timestamp) throws {
         try state.withLock { state in
-            guard now.seconds - state.record.created.seconds >= Self.renewalSeconds else { return }
+            let age = now.seconds - state.record.created.seconds
+            guard age.magnitude >= UInt64(Self.renewalSeconds) else { return }
+            state.hasLapsed = state.hasLapsed || age >= Self.trustSeconds
+            if kind == .exclusive { try requireUnlapsed(state) }
             try requireThere(&state)
             var renewed = state.record
             renewed.created = now
@@ -104,12 +140,14 @@ package final class Hold: Sendable {
             do {
                 try requireThere(&state)
             } catch {
-                try repository.store.delete(name, .eventual)
+                Self.giveBack(name, repository)
                 throw error
             }
             let old = state.name
-            state = State(record: renewed, name: name, lock: lock)
-            try repository.store.delete(old, .eventual)
+            state.record = renewed
+            state.name = name
+            state.lock = lock
+            Self.giveBack(old, repository)
         }
     }
 
@@ -122,30 +160,38 @@ package final class Hold: Sendable {
         } catch {
             guard error.reason == .notFound else { throw error }
             state.isLost = true
+            let cause = "the hold of this process on the repository was removed while it ran"
             throw RepositoryError(
-                .locked,
-                "the hold of this process on the repository was removed while it ran, and it stopped; "
-                    + "run the command again")
+                .locked, cause + ", and it stopped; run the command again", cause: cause)
         }
+    }
+
+    private func requireUnlapsed(_ state: State) throws {
+        guard state.hasLapsed else { return }
+        let cause = "this process was stopped for so long that its hold on the repository ran out"
+        throw RepositoryError(.locked, cause + "; run the command again", cause: cause)
     }
 
     /// Refuses to go on when this process was not there, as in a machine that slept, for longer than
     /// others wait for its hold; and when somebody removed it.
     package func verify(now: Timestamp) throws {
-        let expires = state.withLock { $0.record.expires }
-        guard now < expires else {
-            throw RepositoryError(
-                .locked,
-                "this process was stopped for so long that its hold on the repository ran out; run "
-                    + "the command again")
+        state.withLock { state in
+            let age = now.seconds - state.record.created.seconds
+            state.hasLapsed = state.hasLapsed || age >= Self.trustSeconds
         }
         try verify()
     }
 
-    /// Refuses to go on when somebody removed the hold: what it protected may be gone.
-    package func verify() throws { try state.withLock { try requireThere(&$0) } }
+    /// Refuses to go on when somebody removed the hold, or when it ran out: what it protected may be
+    /// gone.
+    package func verify() throws {
+        try state.withLock { state in
+            try requireUnlapsed(state)
+            try requireThere(&state)
+        }
+    }
 
-    fileprivate var objectName: String { state.withLock { $0.name } }
+    var objectName: String { state.withLock { $0.name } }
 
     /// Whether a listing shows this hold.
     func isSame(as other: ForeignHold) -> Bool { other.name == objectName }
@@ -154,16 +200,33 @@ package final class Hold: Sendable {
 /// A hold that somebody else has, as a listing shows it.
 package struct ForeignHold: Sendable {
     package enum State: Hashable, Sendable {
-        /// Its owner lives, or it has not expired.
+        /// Its owner lives, or may live.
         case live
-        /// Its owner is dead, or it expired on another host.
+        /// Its owner is seen to be dead.
         case stale(String)
+        /// Nobody renewed it for too long.
+        case expired(String)
+
+        /// Why it holds nothing; nil for one that does.
+        package var reason: String? {
+            switch self {
+            case .live: nil
+            case .stale(let reason), .expired(let reason): reason
+            }
+        }
     }
 
     package let name: String
     package let kind: HoldKind
     package let record: HoldRecord?
+    /// Whether its owner is seen to live; nil where that cannot be seen.
+    package let isLocked: Bool?
     package let state: State
+
+    /// The directory of what it covers, as ``HoldScope`` has it.
+    package var scopeDirectory: String {
+        name.split(separator: "/").dropFirst().first.map(String.init) ?? ""
+    }
 }
 
 extension Repository {
@@ -175,7 +238,7 @@ extension Repository {
     /// The hold is written first and the others are listed then, so that of two processes at least
     /// one sees the other. Who sees another waits a little and looks again. Meanwhile it keeps its
     /// own hold if that has the smallest id of all, and steps back otherwise: of several that wait
-    /// for each other one gets through.
+    /// for each other one gets through. A shared hold never reads other shared ones.
     package func hold(
         _ scope: HoldScope,
         _ kind: HoldKind,
@@ -187,26 +250,18 @@ extension Repository {
         var blocking: ForeignHold?
         for attempt in 0..<Self.attemptLimit {
             let time = now()
-            let name: String
-            if let hold {
-                name = hold.objectName
-            } else {
-                let record = HoldRecord(
-                    purpose: purpose, host: owner.host, bootID: owner.bootID,
-                    processID: owner.processID, processStart: owner.processStart, created: time,
-                    expires: Timestamp(seconds: time.seconds + Hold.lifetimeSeconds))
-                let new = try Hold(repository: self, scope: scope, kind: kind, record: record)
-                name = new.objectName
-                hold = new
+            if hold == nil {
+                hold = try Hold(
+                    repository: self, scope: scope, kind: kind,
+                    record: Self.record(purpose, owner, time))
             }
-            let others = try holds(on: scope, now: time).filter { $0.name != name }
-            let conflicting = others.filter {
-                $0.state == .live && (kind == .exclusive || $0.kind == .exclusive)
-            }
-            // What a dead process of this host left is of no use to anybody.
-            for other in others where other.state != .live && other.record?.host == owner.host {
-                try? remove(other)
-            }
+            let name = hold?.objectName ?? ""
+            let prefix = ObjectNames.locks + scope.directory + "/"
+            let others = try holds(
+                below: prefix, kind == .shared ? [.exclusive] : Set(HoldKind.allCases), now: time,
+                beside: hold, isBrief: true)
+            let conflicting = others.filter { $0.state == .live }
+            removeDead(others, scope)
             if conflicting.isEmpty, let hold { return hold }
             blocking = conflicting.first
             if conflicting.contains(where: { Self.id(of: $0.name) < Self.id(of: name) }) {
@@ -218,6 +273,32 @@ extension Repository {
         throw RepositoryError(.locked, Self.describe(blocking, scope))
     }
 
+    static func record(
+        _ purpose: String,
+        _ owner: HoldOwner,
+        _ time: Timestamp
+    ) -> HoldRecord {
+        HoldRecord(
+            purpose: purpose, host: owner.host, bootID: owner.bootID, processID: owner.processID,
+            processStart: owner.processStart, created: time,
+            expires: Timestamp(seconds: time.seconds + Hold.lifetimeSeconds))
+    }
+
+    /// Removes what is of no use to anybody; what may not be deleted is in nobody's way either.
+    ///
+    /// Of holds on the repository those that only ran out are left to a prune, which then waits for
+    /// captures that believe in them.
+    private func removeDead(_ others: [ForeignHold], _ scope: HoldScope) {
+        for other in others where other.record != nil {
+            switch other.state {
+            case .live: continue
+            case .expired where scope == .repository: continue
+            // Where one may not be deleted, none may.
+            case .stale, .expired: if (try? remove(other)) == false { return }
+            }
+        }
+    }
+
     private static func id(of name: String) -> Substring {
         name[(name.lastIndex(of: ".") ?? name.startIndex)...]
     }
@@ -225,85 +306,4 @@ extension Repository {
     private func pause(attempt: Int) {
         usleep(UInt32((attempt + 1) * 20_000) + UInt32.random(in: 0..<40_000))
     }
-
-    private static func describe(_ hold: ForeignHold?, _ scope: HoldScope) -> String {
-        let thing =
-            switch scope {
-            case .repository: "the repository"
-            case .volume(let name): "volume '\(name)'"
-            }
-        guard let record = hold?.record else {
-            return "\(thing) is in use; wait for the other command, or run 'varve unlock'"
-        }
-        return "\(thing) is in use by '\(record.purpose)' on \(record.host) "
-            + "(process \(record.processID)) since \(record.created.rfc3339); wait for it, or run "
-            + "'varve unlock' when it is gone"
-    }
-
-    /// The holds on a scope, and whether their owners live.
-    package func holds(on scope: HoldScope, now: Timestamp) throws -> [ForeignHold] {
-        try holds(below: ObjectNames.locks + scope.directory + "/", now: now)
-    }
-
-    /// All holds of the repository.
-    package func allHolds(now: Timestamp) throws -> [ForeignHold] {
-        try holds(below: ObjectNames.locks, now: now)
-    }
-
-    private func holds(below prefix: String, now: Timestamp) throws -> [ForeignHold] {
-        let bootID = Boot.id
-        let host = HoldOwner.current().host
-        return try store.list(prefix).compactMap { entry in
-            guard let file = entry.name.split(separator: "/").last,
-                let kind = HoldKind(rawValue: String(file.prefix { $0 != "." }))
-            else { return nil }
-            let bytes: [UInt8]
-            do throws(ObjectStoreError) {
-                bytes = try store.read(entry.name, limit: 1 << 16)
-            } catch {
-                if error.reason == .notFound { return nil }
-                // What cannot be read cannot be called dead.
-                return ForeignHold(name: entry.name, kind: kind, record: nil, state: .live)
-            }
-            guard
-                let record = try? HoldRecord(
-                    decoding: bytes, name: entry.name, identity: identity)
-            else {
-                let isHeld = store.isLocked(entry.name) == true
-                return ForeignHold(
-                    name: entry.name, kind: kind, record: nil,
-                    state: isHeld ? .live : .stale("it is damaged"))
-            }
-            let state = Self.state(
-                of: record, isLocked: store.isLocked(entry.name), host: host, bootID: bootID,
-                now: now)
-            return ForeignHold(name: entry.name, kind: kind, record: record, state: state)
-        }
-    }
-
-    /// Decides from what is known of a hold whether its owner lives.
-    static func state(
-        of record: HoldRecord,
-        isLocked: Bool?,
-        host: String,
-        bootID: String,
-        now: Timestamp
-    ) -> ForeignHold.State {
-        if isLocked == true { return .live }
-        if record.host == host {
-            guard record.bootID == bootID else {
-                return .stale("its host was restarted")
-            }
-            // The owner keeps its hold locked for as long as it lives, where there are locks.
-            if isLocked == false { return .stale("its process let go of it") }
-            if HoldOwner.startTicks(of: record.processID) != record.processStart {
-                return .stale("its process ended")
-            }
-            return .live
-        }
-        return record.expires < now ? .stale("it expired at \(record.expires.rfc3339)") : .live
-    }
-
-    /// Removes a hold whose owner is gone.
-    package func remove(_ hold: ForeignHold) throws { try store.delete(hold.name, .eventual) }
 }

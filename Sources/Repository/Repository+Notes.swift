@@ -60,6 +60,8 @@ extension Repository {
         fileprivate(set) var damageNoteNames: [String] = []
         /// Notes that cannot be read, and may have said anything.
         package fileprivate(set) var hasUnreadableNote = false
+        /// Whether one of them is newer than what is known of its protection.
+        package fileprivate(set) var mayBeProtected = false
         /// Names of the notes that say it, but those of distrust.
         package fileprivate(set) var noteNames: [String] = []
 
@@ -74,13 +76,14 @@ extension Repository {
             defer { standings[snapshot] = standing }
             guard let note else {
                 standing.hasUnreadableNote = true
+                standing.mayBeProtected = true
                 continue
             }
             switch note.kind {
             case .tags: standing.tags = note.texts
             case .protection:
                 standing.isProtected = !note.texts.isEmpty
-                if standing.isProtected { standing.isForgotten = false }
+                standing.mayBeProtected = false
             case .forgotten: standing.isForgotten = true
             case .bootProof:
                 if let proof = try? BootProof(note) {
@@ -93,7 +96,11 @@ extension Repository {
             }
             standing.noteNames.append(name)
         }
-        return standings
+        return standings.mapValues { standing in
+            var standing = standing
+            if standing.isProtected { standing.isForgotten = false }
+            return standing
+        }
     }
 
     /// The notes of a volume, those that count come last; nil for one that cannot be read.
@@ -114,6 +121,8 @@ extension Repository {
             } catch let error as ObjectStoreError where error.reason == .notFound {
                 continue
             } catch {
+                // What is said of another repository's snapshots is none of ours.
+                if try foreign(name)?.isUseless == true { continue }
                 found.append((snapshot, name, nil))
             }
         }
@@ -130,15 +139,17 @@ extension Repository {
     /// Snapshots that nobody is to be shown any more, by the notes of a volume.
     func forgotten(amongNotes names: [String]) throws -> Set<SnapshotID> {
         var forgotten: Set<SnapshotID> = []
+        var protected: Set<SnapshotID> = []
         for (snapshot, _, note) in try notes(names) {
             switch note?.kind {
             case .forgotten: forgotten.insert(snapshot)
-            // Whoever protected it at the same time wins.
-            case .protection where note?.texts.isEmpty == false: forgotten.remove(snapshot)
+            case .protection where note?.texts.isEmpty == true: protected.remove(snapshot)
+            case .protection: protected.insert(snapshot)
             default: continue
             }
         }
-        return forgotten
+        // Who protected it at the same time wins, whichever note came first.
+        return forgotten.subtracting(protected)
     }
 
     /// The picture of the screen that a record has, as PNG; empty when it has none.
@@ -174,12 +185,14 @@ extension Repository {
             on: snapshot, of: volume, identifiers: identifiers)
     }
 
-    /// Takes back that a snapshot was forgotten, where somebody said so.
-    func show(_ snapshot: SnapshotID, of volume: VolumeName) throws {
+    /// Takes back that a snapshot was forgotten, where somebody said so; false where this user may not.
+    func show(_ snapshot: SnapshotID, of volume: VolumeName) throws -> Bool {
+        var isShown = true
         for (id, name, note) in try notes(of: volume)
         where id == snapshot && note?.kind == .forgotten {
-            try store.delete(name, .durable)
+            isShown = try store.deleteIfAllowed(name, .durable) && isShown
         }
+        return isShown
     }
 
     /// Gives a snapshot other tags than it has.
@@ -206,6 +219,7 @@ extension Repository {
             $0.snapshot == snapshot && $0.note?.kind == note.kind
         }
         try add(note, on: snapshot, of: volume, identifiers: identifiers)
-        for (_, name, _) in older { try store.delete(name, .eventual) }
+        // One that stays is older, and what is newest counts.
+        for (_, name, _) in older { try store.deleteIfAllowed(name, .eventual) }
     }
 }

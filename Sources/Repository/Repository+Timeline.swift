@@ -7,6 +7,8 @@ package protocol DeltaHeadCache {
     /// One for each of `deltas`, whose objects have that size; nil for those it does not know.
     func heads(of deltas: [(name: DeltaName, byteCount: UInt64)]) -> [DeltaHead?]
     func remember(_ heads: [(delta: KnownDelta, byteCount: UInt64)])
+    /// Those that were proved to be false.
+    func falseDeltas(among deltas: [KnownDelta]) -> Set<DeltaName>
 }
 
 extension Repository {
@@ -39,19 +41,56 @@ extension Repository {
     /// a note goes after the deltas that it is about.
     private func listings(_ only: VolumeName?) throws -> [VolumeListing] {
         var notes: [VolumeName: [String]] = [:]
-        for entry in try store.list(only.map(ObjectNames.notes) ?? ObjectNames.notes) {
-            guard let volume = ObjectNames.noteVolume(of: entry.name) else { continue }
+        var links: [VolumeName: [String]] = [:]
+        for entry in try entries(only, of: only.map(ObjectNames.notes) ?? ObjectNames.notes, &links)
+        {
+            guard let volume = ObjectNames.noteVolume(of: entry.name) else {
+                if !entry.isObject { note(entry.name, below: ObjectNames.notes, &links) }
+                continue
+            }
             notes[volume, default: []].append(entry.name)
         }
         let forgotten = try notes.mapValues { try self.forgotten(amongNotes: $0) }
         var listings: [VolumeName: VolumeListing] = [:]
-        for entry in try store.list(only.map(ObjectNames.volume) ?? ObjectNames.volumes) {
-            guard let (volume, kind) = ObjectNames.parse(volumeEntry: entry.name) else { continue }
+        for entry in try entries(
+            only, of: only.map(ObjectNames.volume) ?? ObjectNames.volumes, &links)
+        {
+            guard let (volume, kind) = ObjectNames.parse(volumeEntry: entry.name) else {
+                if !entry.isObject { note(entry.name, below: ObjectNames.volumes, &links) }
+                continue
+            }
             listings[
                 volume, default: VolumeListing(volume: volume, forgotten: forgotten[volume] ?? [])
             ].add(kind, entry)
         }
+        for (volume, names) in links {
+            listings[
+                volume, default: VolumeListing(volume: volume, forgotten: forgotten[volume] ?? [])
+            ].links = names
+        }
         return listings.values.sorted { $0.volume < $1.volume }
+    }
+
+    /// What is listed; of a volume whose directory is a link, nothing, and that is taken note of.
+    private func entries(
+        _ only: VolumeName?,
+        of prefix: String,
+        _ links: inout [VolumeName: [String]]
+    ) throws(ObjectStoreError) -> [ObjectEntry] {
+        do throws(ObjectStoreError) {
+            return try store.list(prefix)
+        } catch {
+            guard let only, case .notAnObject = error.reason else { throw error }
+            links[only, default: []].append(String(prefix.dropLast()))
+            return []
+        }
+    }
+
+    /// Takes note of a link where a volume's directory would be.
+    private func note(_ name: String, below prefix: String, _ links: inout [VolumeName: [String]]) {
+        if let volume = VolumeName(String(name.dropFirst(prefix.utf8.count))) {
+            links[volume, default: []].append(name)
+        }
     }
 
     /// Names of all deltas, of all volumes.
@@ -78,7 +117,10 @@ private struct VolumeListing: Equatable {
     let volume: VolumeName
     private let forgotten: Set<SnapshotID>
     private var deltas: [(name: DeltaName, byteCount: UInt64)] = []
+    private var storedSeconds: [DeltaName: Int64] = [:]
     private var markers: [String] = []
+    /// What stands where a directory of the volume would be, and is none.
+    var links: [String] = []
 
     init(volume: VolumeName, forgotten: Set<SnapshotID>) {
         self.volume = volume
@@ -87,13 +129,15 @@ private struct VolumeListing: Equatable {
 
     static func == (left: Self, right: Self) -> Bool {
         left.volume == right.volume && left.forgotten == right.forgotten
-            && left.markers == right.markers
+            && left.markers == right.markers && left.links == right.links
             && left.deltas.elementsEqual(right.deltas, by: { $0.name == $1.name })
     }
 
     mutating func add(_ kind: ObjectNames.VolumeEntry, _ entry: ObjectEntry) {
         switch kind {
-        case .delta(let name): deltas.append((name, entry.byteCount))
+        case .delta(let name):
+            deltas.append((name, entry.byteCount))
+            storedSeconds[name] = entry.storedSeconds
         case .newest: markers.append(entry.name)
         }
     }
@@ -101,42 +145,138 @@ private struct VolumeListing: Equatable {
     func timeline(in repository: Repository, cache: (any DeltaHeadCache)?) throws -> Timeline {
         var known: [KnownDelta] = []
         var unreadable: [(name: DeltaName, reason: String)] = []
+        var unreadableHeads: [DeltaName: DeltaHead] = [:]
+        var foreign: [ForeignObject] = []
         var learned: [(delta: KnownDelta, byteCount: UInt64)] = []
         let cached = cache?.heads(of: deltas) ?? []
+        // Its snapshot's facts name the number of the one below: no honest delta has a lower one.
+        var misnumbered: [Timeline.Unproved] = []
+        func take(_ head: DeltaHead, _ name: DeltaName) {
+            guard name.to > head.facts.parentGeneration else {
+                misnumbered.append(
+                    Timeline.Unproved(
+                        delta: KnownDelta(name: name, head: head),
+                        reason: "its number is not above that of the snapshot below",
+                        isFalse: true))
+                return
+            }
+            let size = max(head.fromByteCount, head.toByteCount)
+            let blockCount = repository.blockSize.blockCount(coveringByteCount: size)
+            guard blockCount <= Format.volumeBlockLimit else {
+                return unreadable.append((name, "it says that its volume has \(size) bytes"))
+            }
+            known.append(KnownDelta(name: name, head: head))
+        }
         for (position, (name, byteCount)) in deltas.enumerated() {
             if position < cached.count, let head = cached[position] {
-                known.append(KnownDelta(name: name, head: head))
+                take(head, name)
                 continue
             }
             do {
                 let head = try repository.readDeltaHead(name, byteCount: byteCount)
-                known.append(KnownDelta(name: name, head: head))
+                take(head, name)
                 learned.append((KnownDelta(name: name, head: head), byteCount))
             } catch let error as RepositoryError where error.kind == .damaged {
+                if let object = try repository.foreign(name.objectName), object.isUseless {
+                    foreign.append(object)
+                    continue
+                }
                 unreadable.append((name, error.description))
+                unreadableHeads[name] = try repository.headBeforeDamage(name, byteCount: byteCount)
             }
         }
         cache?.remember(learned)
-        var readMarkers: [NewestMarker] = []
-        var unreadableMarkers: [String] = []
+        let found = try readMarkers(beside: known, in: repository)
+        foreign += found.foreign
+        var stored: [SnapshotID: Int64] = [:]
+        for delta in known {
+            guard let seconds = storedSeconds[delta.name] else { continue }
+            stored[delta.head.to] = min(seconds, stored[delta.head.to] ?? .max)
+        }
+        let timeline = Timeline(
+            volume: volume, deltas: known, unreadable: unreadable, markers: found.read,
+            unreadableMarkers: found.unreadable, supersededMarkers: found.superseded,
+            storedSeconds: stored, forgotten: forgotten, foreign: foreign, links: links,
+            unreadableHeads: unreadableHeads)
+        let names = cache?.falseDeltas(among: known) ?? []
+        let falseDeltas = known.filter { names.contains($0.name) }
+        return timeline.leavingOut(
+            misnumbered + falseDeltas.map { Timeline.Unproved(FalseDelta(delta: $0)) })
+    }
+
+    /// What the markers of a volume are.
+    private struct FoundMarkers {
+        var read: [NewestMarker] = []
+        var unreadable: [String] = []
+        var superseded: [String] = []
+        var foreign: [ForeignObject] = []
+    }
+
+    /// Reads the markers that may tell of more than the deltas do.
+    ///
+    /// A store that deletes nothing keeps one for each commit. Where a delta with the number of a
+    /// marker was read, the marker tells of nothing more and is not read, except where several have
+    /// one number, and except the newest, which shows that the volume is marked at all.
+    private func readMarkers(
+        beside deltas: [KnownDelta],
+        in repository: Repository
+    ) throws -> FoundMarkers {
+        var told = Set(deltas.map(\.name.to))
+        if !deltas.isEmpty { told.insert(0) }
+        var names: [Generation: [String]] = [:]
         for name in markers {
-            do {
-                let bytes = try repository.store.read(name, limit: 1 << 16)
-                readMarkers.append(
-                    try NewestMarker(
-                        decoding: bytes, volume: volume, name: name,
-                        identity: repository.identity))
-            } catch is FormatError {
-                unreadableMarkers.append(name)
-            } catch let error as ObjectStoreError where error.reason == .notFound {
-                // Another process has just replaced it by a newer one.
-                continue
-            } catch let error as ObjectStoreError where error.isDamage {
-                unreadableMarkers.append(name)
+            if let generation = ObjectNames.newestGeneration(of: name) {
+                names[generation, default: []].append(name)
             }
         }
-        return Timeline(
-            volume: volume, deltas: known, unreadable: unreadable, markers: readMarkers,
-            unreadableMarkers: unreadableMarkers, forgotten: forgotten)
+        let last = names.keys.filter(told.contains).max()
+        var found = FoundMarkers()
+        for (generation, names) in names.sorted(by: { $0.key < $1.key }) {
+            let isTold = told.contains(generation)
+            if isTold, generation != last, names.count == 1 {
+                found.superseded += names
+                continue
+            }
+            var damaged: [String] = []
+            let before = found.read.count
+            for name in names {
+                do {
+                    if let marker = try readMarker(name, in: repository) {
+                        found.read.append(marker)
+                    }
+                } catch is FormatError {
+                    if let object = try repository.foreign(name), object.isUseless {
+                        found.foreign.append(object)
+                    } else {
+                        damaged.append(name)
+                    }
+                } catch let error as ObjectStoreError where error.isDamage {
+                    damaged.append(name)
+                }
+            }
+            // Beside what is whole it says nothing.
+            if isTold, generation != last || found.read.count > before {
+                found.superseded += damaged
+            } else {
+                found.unreadable += damaged
+            }
+        }
+        return found
+    }
+
+    /// Reads a marker; nil where another process has just replaced it by a newer one.
+    private func readMarker(
+        _ name: String,
+        in repository: Repository
+    ) throws -> NewestMarker? {
+        let bytes: [UInt8]
+        do throws(ObjectStoreError) {
+            bytes = try repository.store.read(name, limit: 1 << 16)
+        } catch {
+            if error.reason == .notFound { return nil }
+            throw error
+        }
+        return try NewestMarker(
+            decoding: bytes, volume: volume, name: name, identity: repository.identity)
     }
 }

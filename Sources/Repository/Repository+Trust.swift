@@ -17,6 +17,7 @@ extension Repository {
                 guard note.kind == .distrust else { continue }
                 (time, reason) = (note.time, note.texts.first)
             } catch {
+                if try foreign(entry.name)?.isUseless == true { continue }
                 // It may have been one of distrust.
                 reason = "\(entry.name) cannot be read (\(error))"
             }

@@ -6,11 +6,13 @@ package import RepositoryFormat
 package final class Repository: Sendable {
     package let store: any ObjectStore
     package let configuration: RepositoryConfiguration
+    /// What indexes of the repository went through.
+    package let lookups = Lookups()
 
     package var identity: RepositoryIdentity { configuration.identity }
     package var blockSize: BlockSize { configuration.identity.blockSize }
 
-    private static let configurationByteLimit = 1 << 16
+    static let configurationByteLimit = 1 << 16
     /// A delta holds its head (with up to a few hundred part references) and an inline map.
     static let deltaByteLimit = 64 << 20
 
@@ -44,10 +46,9 @@ package final class Repository: Sendable {
             bytes = try store.read(
                 ObjectNames.configuration, limit: Self.configurationByteLimit)
         } catch {
-            if error.reason == .tooLarge {
-                throw RepositoryError.damaged(ObjectNames.configuration, error)
-            }
+            if error.reason == .tooLarge { throw Self.damagedConfiguration(error, store) }
             guard error.reason == .notFound else { throw error }
+            try Self.requireNoObjects(store)
             throw RepositoryError(
                 .noRepository,
                 "there is no repository at \(store.location); create one with 'varve init'")
@@ -56,12 +57,46 @@ package final class Repository: Sendable {
             configuration = try RepositoryConfiguration(decoding: bytes)
         } catch {
             switch error {
+            // A version whose header does not fit its checksum is a damaged one.
+            case .unsupportedVersion where ObjectOrigin(bytes) == nil:
+                throw Self.damagedConfiguration(error, store)
             case .unknownFeatures, .unsupportedVersion:
                 throw RepositoryError(
                     .unsupported, "the repository at \(store.location) \(error); update varve")
-            default: throw RepositoryError.damaged(ObjectNames.configuration, error)
+            default: throw Self.damagedConfiguration(error, store)
             }
         }
+    }
+
+    private static func damagedConfiguration(
+        _ cause: any Error,
+        _ store: any ObjectStore
+    ) -> RepositoryError {
+        RepositoryError(
+            .damaged,
+            "config of the repository at \(store.location) is damaged: \(cause); run 'varve repair' to "
+                + "write it again")
+    }
+
+    /// Says so where only `config` is missing of a repository.
+    private static func requireNoObjects(_ store: any ObjectStore) throws {
+        guard let found = try foundObjects(store) else { return }
+        throw RepositoryError(
+            .damaged,
+            "the repository at \(store.location) has lost its config (\(found) are there); run 'varve "
+                + "repair' to write it again")
+    }
+
+    /// What a store without `config` has of a repository, in words; nil for nothing.
+    package static func foundObjects(_ store: any ObjectStore) throws -> String? {
+        let deltas = try store.list(ObjectNames.volumes).count {
+            ObjectNames.parse(volumeEntry: $0.name) != nil
+        }
+        let packs = try store.list(ObjectNames.packs).count {
+            ObjectNames.packID(of: $0.name) != nil
+        }
+        guard deltas + packs > 0 else { return nil }
+        return "\(packs) packs, and \(deltas) deltas and markers"
     }
 
     /// Refuses to write where a newer version keeps something that this one would not know of.
@@ -100,6 +135,24 @@ package final class Repository: Sendable {
             return head
         }
         return try readDelta(name).head
+    }
+
+    /// The head of a delta whose map is damaged; nil where not even that can be read, or believed.
+    func headBeforeDamage(_ name: DeltaName, byteCount: UInt64) throws -> DeltaHead? {
+        let bytes: [UInt8]
+        do throws(ObjectStoreError) {
+            bytes = try store.read(name.objectName, at: 0, byteCount: 16 << 10)
+        } catch {
+            guard error.isDamage else { throw error }
+            return nil
+        }
+        let head = try? DeltaObject.decodeHead(
+            fromPrefix: bytes, byteCount: byteCount, name: name, identity: identity)
+        guard let head, name.to > head.facts.parentGeneration,
+            blockSize.blockCount(coveringByteCount: max(head.fromByteCount, head.toByteCount))
+                <= Format.volumeBlockLimit
+        else { return nil }
+        return head
     }
 
     /// Lends the map of a delta to `body`, piece by piece in block order.
@@ -166,7 +219,7 @@ package final class Repository: Sendable {
         var counts: [String: UInt64] = [:]
         for entry in try store.list("") where entry.name != ObjectNames.reserve {
             let group = entry.name.split(separator: "/").first.map(String.init) ?? entry.name
-            counts[group, default: 0] += entry.byteCount
+            counts[group] = SaturatingMath.sum(counts[group] ?? 0, entry.byteCount)
         }
         return counts
     }
@@ -182,6 +235,8 @@ extension PackTable {
     ) throws {
         let name = ObjectNames.pack(id)
         let headerByteCount = ObjectHeader(kind: .pack, name: name, identity: identity).byteCount
+        // What is no object has no bytes; the store says what it is.
+        if byteCount == 0 { _ = try store.byteCount(of: name) }
         guard byteCount <= UInt64(Format.packByteLimit),
             byteCount >= UInt64(headerByteCount + PackFooter.byteCount)
         else {

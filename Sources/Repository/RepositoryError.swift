@@ -11,6 +11,8 @@ package struct RepositoryError: Error, CustomStringConvertible {
         case unsupported
         /// The index, which can be built anew.
         case index
+        /// The place of the index, which cannot be used; nothing is wrong with the repository.
+        case cache
         case failed
     }
 

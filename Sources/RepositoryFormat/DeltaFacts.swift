@@ -97,7 +97,8 @@ package struct SourceIdentity: Hashable, Sendable {
         guard kind == other.kind, sectorByteCount == other.sectorByteCount else { return false }
         if kind == .stream { return true }
         if !serial.isEmpty || !other.serial.isEmpty { return serial == other.serial }
-        return machine == other.machine && path == other.path
+        // By bytes: texts that look alike are equal as texts.
+        return machine == other.machine && path.utf8.elementsEqual(other.path.utf8)
     }
 }
 

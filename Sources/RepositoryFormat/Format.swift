@@ -35,6 +35,10 @@ package enum Format {
     /// Largest map inside a delta object; a larger one goes to parts.
     package static let inlineMapByteLimit = 1 << 20
     package static let partByteLimit = 16 << 20
+    /// Blocks of the largest volume: 1 PiB in blocks of 4 KiB.
+    ///
+    /// What says that it is larger would keep its readers busy without end.
+    package static let volumeBlockLimit: UInt64 = 1 << 38
     /// First block number that a map cannot name.
     package static let blockIndexLimit: UInt64 = 1 << 40
 

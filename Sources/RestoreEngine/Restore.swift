@@ -41,42 +41,37 @@ package final class RestoreProgress: Sendable {
     package var doneByteCount: UInt64 { done.load(ordering: .relaxed) }
     package var writtenByteCount: UInt64 { written.load(ordering: .relaxed) }
 
+    /// Begins at nothing, for a target that is gone through once more; what was written stays written.
+    package func restart() { done.store(0, ordering: .relaxed) }
+
     func add(doneByteCount count: UInt64) { done.wrappingAdd(count, ordering: .relaxed) }
     func add(writtenByteCount count: UInt64) { written.wrappingAdd(count, ordering: .relaxed) }
 }
 
-/// The user asked to stop; the target is not complete.
-package struct RestoreInterrupted: Error, CustomStringConvertible {
-    package var description: String {
-        "interrupted; the target is incomplete: a restore to the same file or device with --in-place "
-            + "finishes it"
-    }
+extension Interrupted {
+    static let ofRestore = Interrupted(
+        consequence: "the target is incomplete; a restore to it with --in-place finishes it")
 }
 
 /// One restore: plan → write → prove.
 package struct Restore {
     let repository: Repository
-    let index: Index
-    let line: Line
-    let generation: Generation
+    let map: SnapshotMap
     let facts: SnapshotFacts
     let target: RestoreTarget
     let verification: RestoreVerification
     let workerCount: Int
 
     package init(
+        _ snapshot: Timeline.Snapshot,
+        _ map: SnapshotMap,
         repository: Repository,
-        index: Index,
-        line: Line,
-        snapshot: Timeline.Snapshot,
         target: RestoreTarget,
         verification: RestoreVerification,
         workerCount: Int = Workers.standardCount
     ) {
         self.repository = repository
-        self.index = index
-        self.line = line
-        generation = snapshot.generation
+        self.map = map
         facts = snapshot.facts
         self.target = target
         self.verification = verification
@@ -129,6 +124,10 @@ package struct Restore {
         let root = ImageDigestTree(blockSize: repository.blockSize).root(
             leaves: plan.leaves(), byteCount: facts.byteCount, blockSize: repository.blockSize)
         guard root == facts.imageDigest else {
+            // Without its own proof the index is to blame first: it may have lost a write.
+            guard map.index.isNew else {
+                throw map.index.wrong("it did not give the image digest of the snapshot")
+            }
             throw RepositoryError(
                 .damaged,
                 "the image digest of what was restored is not that of the capture, so the target "

@@ -47,26 +47,16 @@ final class RestorePlan: Sendable {
     }
 
     let repository: Repository
-    let index: Index
-    let byteCount: UInt64
-    let zeroDigest: Digest
-    private let line: Line
-    private let generation: Generation
-    private let blockCount: UInt64
+    let map: SnapshotMap
     private let state = Mutex(State())
 
     init(_ restore: Restore) {
         repository = restore.repository
-        index = restore.index
-        line = restore.line
-        generation = restore.generation
-        byteCount = restore.facts.byteCount
-        blockCount = restore.repository.blockSize.blockCount(
-            coveringByteCount: restore.facts.byteCount)
-        zeroDigest = ImageDigestTree(blockSize: restore.repository.blockSize).zeroBlock
+        map = restore.map
     }
 
     var blockSize: BlockSize { repository.blockSize }
+    var byteCount: UInt64 { map.byteCount }
 
     /// Those that captures work by, of blocks that are not too large.
     static func stretchBlockCount(_ blockSize: BlockSize) -> Int {
@@ -78,7 +68,7 @@ final class RestorePlan: Sendable {
     /// The next stretch, in order; nil when all were dealt out.
     func next() throws -> Stretch? {
         try state.withLock { state in
-            guard state.nextBlock < blockCount else { return nil }
+            guard state.nextBlock < map.blockCount else { return nil }
             let number = Page.index(ofBlock: state.nextBlock)
             let page: RestorePage
             if let current = state.page, current.number == number {
@@ -99,12 +89,9 @@ final class RestorePlan: Sendable {
     }
 
     private func load(_ number: UInt64) throws -> RestorePage {
-        let blocks = try index.blocks(
-            of: line.number, page: number, generation: generation,
-            blockCount: Page.blockCount(ofPage: number, volumeBlockCount: blockCount),
-            zeroDigest: zeroDigest)
+        let blocks = try map.page(number)
         return RestorePage(
-            number: number, blocks: blocks, places: try index.firstPlaces(of: blocks))
+            number: number, blocks: blocks, places: try map.index.firstPlaces(of: blocks))
     }
 
     /// Takes note that a stretch is written; computes the leaf after the last one of a page.

@@ -35,14 +35,14 @@ final class RestoreWorker {
         let blockSize = plan.blockSize
         size = blockSize.byteCount
         reader = try BlockReader(
-            repository: plan.repository, index: plan.index, isVerifying: isVerifying)
+            repository: plan.repository, index: plan.map.index, isVerifying: isVerifying)
         buffer = try AlignedBuffer(byteCount: RestorePlan.stretchBlockCount(blockSize) * size)
         tree = ImageDigestTree(blockSize: blockSize)
     }
 
     func run(_ failure: SharedFailure) throws {
         while let stretch = try plan.next() {
-            if Interruption.isRequested { throw RestoreInterrupted() }
+            if Interruption.isRequested { throw Interrupted.ofRestore }
             // Another's failure is told by itself.
             if failure.hasFailed { return }
             switch target {
@@ -203,6 +203,3 @@ final class RestoreWorker {
         return runs
     }
 }
-
-/// Another worker failed or was interrupted, and says so itself.
-struct StoppedForOthers: Error {}

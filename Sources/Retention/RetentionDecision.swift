@@ -8,6 +8,8 @@ package struct RetentionCandidate: Hashable, Sendable {
     package let tags: Set<String>
     /// Why it is kept whatever the policy says; nil when nothing does.
     package let protection: String?
+    /// Why it takes no place that another one could have, and is kept; nil for one that fits in.
+    package let misfit: String?
     /// Whether it was seen to boot.
     package let isProved: Bool
 
@@ -17,6 +19,7 @@ package struct RetentionCandidate: Hashable, Sendable {
         time: Timestamp,
         tags: Set<String> = [],
         protection: String? = nil,
+        misfit: String? = nil,
         isProved: Bool = false
     ) {
         self.id = id
@@ -24,6 +27,7 @@ package struct RetentionCandidate: Hashable, Sendable {
         self.time = time
         self.tags = tags
         self.protection = protection
+        self.misfit = misfit
         self.isProved = isProved
     }
 }
@@ -46,15 +50,17 @@ package struct RetentionDecision: Sendable {
         let ordered = candidates.sorted {
             ($0.time, $0.generation, $0.id) > ($1.time, $1.generation, $1.id)
         }
-        let limit = Timestamp(seconds: now.seconds + Self.toleranceSeconds)
-        let past = ordered.filter { $0.time <= limit }
+        let limit = Timestamp(
+            seconds: SaturatingMath.sum(now.seconds, Self.toleranceSeconds))
+        let past = ordered.filter { $0.time <= limit && $0.misfit == nil }
         var reasons: [SnapshotID: [String]] = [:]
         func keep(_ candidate: RetentionCandidate, _ reason: String) {
             reasons[candidate.id, default: []].append(reason)
         }
         for candidate in ordered {
             if let protection = candidate.protection { keep(candidate, protection) }
-            // A wrong clock, or somebody who set it, must not push out what is older.
+            // A wrong clock, or somebody who set it, must not push out what is right.
+            if let misfit = candidate.misfit { keep(candidate, misfit) }
             if candidate.time > limit { keep(candidate, "its time lies in the future") }
         }
         // What the next capture builds upon.
@@ -73,8 +79,8 @@ package struct RetentionDecision: Sendable {
                 }
             }
         }
-        if !ordered.contains(where: { $0.isProved && reasons[$0.id] != nil }),
-            let proved = ordered.first(where: \.isProved)
+        if !past.contains(where: { $0.isProved && reasons[$0.id] != nil }),
+            let proved = past.first(where: \.isProved)
         {
             keep(proved, "the newest that is proved to boot")
         }

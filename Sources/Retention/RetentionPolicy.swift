@@ -85,7 +85,7 @@ package struct ZoneCalendar {
     /// What tells the intervals apart: equal for two moments in the same one only.
     func key(of interval: RetentionPolicy.Interval, at time: Timestamp) -> [Int64] {
         let ahead = offset(time.seconds)
-        let local = time.seconds + ahead
+        let local = SaturatingMath.sum(time.seconds, ahead)
         let day = Self.floor(local, 86400)
         let date = CivilDate(daysSinceEpoch: day)
         switch interval {
@@ -102,13 +102,16 @@ package struct ZoneCalendar {
     /// The moment that lies so long before; a day that the month lacks is one of the next month.
     func moment(_ span: CalendarSpan, before time: Timestamp) -> Timestamp {
         let ahead = offset(time.seconds)
-        let local = time.seconds + ahead
+        let local = SaturatingMath.sum(time.seconds, ahead)
         let day = Self.floor(local, 86400)
         let date = CivilDate(daysSinceEpoch: day)
+        // Years are fewer than 2^39, so nothing overflows but the seconds.
         let month = date.year * 12 + date.month - 1 - span.years * 12 - span.months
         let (year, monthOfYear) = (Self.floor(month, 12), month - Self.floor(month, 12) * 12 + 1)
         let newDay = Self.days(year, monthOfYear) + date.day - 1 - span.days
-        let seconds = newDay * 86400 + (local - day * 86400) - span.hours * 3600 - ahead
+        let secondOfDay = local % 86400 + (local % 86400 < 0 ? 86400 : 0)
+        let seconds = SaturatingMath.sum(
+            SaturatingMath.product(newDay, 86400), secondOfDay - span.hours * 3600 - ahead)
         return Timestamp(seconds: seconds, nanoseconds: time.nanoseconds)
     }
 

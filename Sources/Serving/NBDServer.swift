@@ -24,9 +24,9 @@ package final class NBDServer {
             }
         }
 
-        private static func escaped(_ path: String) -> String {
+        fileprivate static func escaped(_ path: String) -> String {
             let plain = Set("/-._~".utf8)
-            return path.utf8.map { byte in
+            return ByteString(carrying: path).bytes.map { byte in
                 let character = Character(UnicodeScalar(byte))
                 let isPlain =
                     plain.contains(byte)
@@ -111,7 +111,12 @@ package final class NBDServer {
     /// Ends the servers, the one that clients speak to first, and takes the socket away.
     package func end() {
         while let process = processes.popLast() { process.end() }
-        if let socket { unsafe unlink(socket) }
+        // What others put there meanwhile is theirs.
+        if let socket, let directory = try? OpenDirectory(Directory.parent(of: socket)) {
+            let name = Directory.baseName(of: socket)
+            let status = (try? directory.status(name)) ?? nil
+            if status?.kind == .socket { _ = try? directory.remove(name) }
+        }
         socket = nil
     }
 
@@ -138,78 +143,64 @@ package final class NBDServer {
     }
 
     /// Puts a file of what is written before a server on a socket.
-    private func startOverlay(_ file: String, over base: String, _ request: Request) throws {
+    ///
+    /// The file is opened once; the programs get it open, and never see its path. It may be another one
+    /// under its name meanwhile.
+    private func startOverlay(_ path: String, over base: String, _ request: Request) throws {
         let image = try Self.program("qemu-img", package: "qemu-utils")
         let server = try Self.program("qemu-nbd", package: "qemu-utils")
+        let guardian = try Self.program("setpriv", package: "util-linux")
         // The file says what it lies over: the snapshot, and where that is served, which changes.
         let name = "nbd+unix:///\(request.snapshotID)?socket="
+        let backing = name + Self.escaped(base)
+        let file = try OverlayFile(path)
         var arguments = [image]
-        if try FileStatus(path: file) == nil {
-            arguments += ["create", "-q", "-u", "-f", "qcow2", "-F", "raw"]
-            arguments += ["-b", name + base, file, "\(request.byteCount)"]
+        if file.isNew {
+            arguments += ["create", "-q", "-u", "-f", "qcow2", "-F", "raw", "-b", backing]
+            arguments += [ChildProcess.filePath, "\(request.byteCount)"]
         } else {
-            guard try Self.belongs(file, to: name) else {
-                throw ServingError(
-                    description:
-                        "\(file) is not an overlay of this snapshot; name another file, or "
-                        + "the snapshot that it was made for")
-            }
-            arguments += [
-                "rebase", "-q", "-u", "-f", "qcow2", "-F", "raw", "-b", name + base, file,
-            ]
+            try file.require(name, diskByteCount: request.byteCount)
+            arguments += ["rebase", "-q", "-u", "-f", "qcow2", "-F", "raw", "-b", backing]
+            arguments.append(ChildProcess.filePath)
         }
-        guard try Program.run(arguments, errors: STDERR_FILENO) == 0 else {
+        let status = try Program.run(
+            arguments, errors: STDERR_FILENO, file: file.descriptor)
+        guard status == 0 else {
+            file.discardIfNew()
             throw ServingError(
-                description: "\(file) could not be written; what qemu-img said is above")
+                description: "\(path) could not be written; what qemu-img said is above")
         }
+        try file.require(backing, diskByteCount: request.byteCount)
         arguments = [
-            try Self.program("setpriv", package: "util-linux"), "--pdeathsig", "TERM", server,
+            guardian, "--pdeathsig", "TERM", server,
             "--persistent", "--shared=0", "--pid-file=\(pidFile("qemu-nbd"))", "--image-opts",
-            "driver=qcow2,file.driver=file,file.filename=\(Self.escaped(file))",
+            "driver=qcow2,file.driver=file,file.filename=\(ChildProcess.filePath)",
         ]
         switch endpoint {
         case .socket(let path): arguments.insert("--socket=\(Self.absolute(path))", at: 4)
         case .address(let host, let port):
             arguments.insert(contentsOf: ["--bind=\(host)", "--port=\(port)"], at: 4)
         }
-        try start(arguments, "qemu-nbd")
+        try start(arguments, "qemu-nbd", file: file.descriptor)
     }
 
-    /// Whether what the file says that it lies over begins with `name`: a header of format qcow2, whose bytes 8 to 20
-    /// say where its text is.
-    private static func belongs(_ file: String, to name: String) throws -> Bool {
-        let handle = try FileHandle(file, .read)
-        let buffer = try AlignedBuffer(byteCount: 4096)
-        let count = try PositionedIO.read(
-            handle.descriptor, into: buffer, range: 0..<4096, at: 0, subject: file)
-        let bytes = [UInt8](copying: buffer.bytes.extracting(0..<count))
-        guard bytes.starts(with: [0x51, 0x46, 0x49, 0xfb]), bytes.count >= 20 else { return false }
-        let offset = bytes[8..<16].reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
-        let length = bytes[16..<20].reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
-        guard offset + length <= UInt64(bytes.count), offset <= 4096 else { return false }
-        return bytes[Int(offset)..<Int(offset + length)].starts(with: name.utf8)
-    }
-
-    /// A value among options that commas part.
-    private static func escaped(_ value: String) -> String {
-        value.split(separator: ",", omittingEmptySubsequences: false).joined(separator: ",,")
-    }
+    private static func escaped(_ path: String) -> String { Endpoint.escaped(path) }
 
     private func pidFile(_ name: String) -> String { "\(directory.path)/\(name).pid" }
 
     /// Starts a program, and waits until it takes connections.
-    private func start(_ arguments: [String], _ name: String) throws {
+    private func start(_ arguments: [String], _ name: String, file: Int32? = nil) throws {
         // Who can connect can read the disk.
         let mask = umask(0o077)
         defer { umask(mask) }
-        let process = try ChildProcess(arguments)
+        let process = try ChildProcess(arguments, file: file)
         processes.append(process)
         // Both programs write that file when they listen.
         while try FileStatus(path: pidFile(name)) == nil {
             if process.poll() != nil {
                 throw ServingError(description: "\(name) did not start; what it said is above")
             }
-            if Interruption.isRequested { throw ServingError(description: "interrupted") }
+            if Interruption.isRequested { throw Interrupted() }
             usleep(2_000)
         }
     }
@@ -245,15 +236,17 @@ package final class NBDServer {
     ///
     /// - Throws: ``ServingError`` when somebody serves there, or it is no socket.
     private static func makeRoom(for path: String) throws {
-        guard path.utf8.count < 108 else {
+        guard ByteString(carrying: path).bytes.count < 108 else {
             throw ServingError(
                 description: "\(path) is too long for a socket; name a path of at most 107 bytes")
         }
-        guard let status = try FileStatus(path: path) else { return }
-        guard status.kind == .other, !UnixSocket.isServed(path) else {
+        let directory = try OpenDirectory(Directory.parent(of: path))
+        let name = Directory.baseName(of: path)
+        guard let status = try directory.status(name) else { return }
+        guard status.kind == .socket, !UnixSocket.isServed(path) else {
             throw ServingError(
                 description: "\(path) is in use, or no socket; name another path with --socket")
         }
-        unsafe unlink(path)
+        try directory.remove(name)
     }
 }

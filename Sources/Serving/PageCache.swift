@@ -13,22 +13,14 @@ final class PageCache: Sendable {
     /// Pages of 32 KiB each.
     private static let pageLimit = 512
 
-    private let index: Index
-    private let line: LineNumber
-    private let generation: Generation
-    private let blockCount: UInt64
+    private let map: SnapshotMap
     private let state = Mutex(State())
 
-    init(repository: Repository, index: Index, line: Line, snapshot: Timeline.Snapshot) {
-        self.index = index
-        self.line = line.number
-        generation = snapshot.generation
-        blockCount = repository.blockSize.blockCount(coveringByteCount: snapshot.facts.byteCount)
-    }
+    init(_ map: SnapshotMap) { self.map = map }
 
     /// Whether the page ever held anything but zeros.
     func hasHistory(_ page: UInt64) throws -> Bool {
-        try index.hasHistory(of: line, page: page)
+        try map.hasHistory(ofPage: page)
     }
 
     /// Numbers of the page's blocks.
@@ -40,9 +32,7 @@ final class PageCache: Sendable {
         }
         if let known { return known }
         // Two threads may load it: that is no harm.
-        let numbers = try index.numbers(
-            of: line, page: page, generation: generation,
-            blockCount: Page.blockCount(ofPage: page, volumeBlockCount: blockCount))
+        let numbers = try map.numbers(ofPage: page)
         state.withLock { state in
             if state.pages.count >= Self.pageLimit { Self.dropOldest(&state) }
             state.pages[page] = (numbers, state.clock)

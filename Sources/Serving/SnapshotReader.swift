@@ -35,26 +35,27 @@ package final class SnapshotReader: Sendable {
     package let byteCount: UInt64
     /// Bytes of a block.
     package let blockByteCount: Int
+    /// Bytes of a sector of the disk that it was.
+    package let sectorByteCount: Int
     private let index: Index
     private let pages: PageCache
     private let blocks: BlockCache
     private let lanes: [Lane]
 
-    /// Makes a reader of a snapshot of `line`.
+    /// Makes a reader of a snapshot whose map is `map`.
     ///
     /// - Throws: ``SystemError`` when there is no memory for it.
     package init(
+        _ snapshot: Timeline.Snapshot,
+        _ map: SnapshotMap,
         repository: Repository,
-        index: Index,
-        line: Line,
-        snapshot: Timeline.Snapshot,
         options: Options = Options()
     ) throws {
-        byteCount = snapshot.facts.byteCount
+        byteCount = map.byteCount
+        sectorByteCount = Int(snapshot.facts.source.sectorByteCount)
         blockByteCount = repository.blockSize.byteCount
-        self.index = index
-        pages = PageCache(
-            repository: repository, index: index, line: line, snapshot: snapshot)
+        index = map.index
+        pages = PageCache(map)
         blocks = BlockCache(
             byteCount: options.cacheByteCount / 2, blockSize: repository.blockSize)
         let frameByteCount = Format.framePlainByteCount(repository.blockSize)
@@ -62,23 +63,22 @@ package final class SnapshotReader: Sendable {
         let frameCount = max(2, options.cacheByteCount / 2 / laneCount / frameByteCount)
         lanes = try (0..<laneCount).map { _ in
             try Lane(
-                repository: repository, index: index, frameCount: frameCount,
+                repository: repository, index: map.index, frameCount: frameCount,
                 isVerifying: options.isVerifying)
         }
     }
 
     /// Makes a reader of another snapshot of the same repository, with the caches of this one.
     package init(
-        sharing other: SnapshotReader,
-        repository: Repository,
-        line: Line,
-        snapshot: Timeline.Snapshot
+        _ snapshot: Timeline.Snapshot,
+        _ map: SnapshotMap,
+        sharing other: SnapshotReader
     ) {
-        byteCount = snapshot.facts.byteCount
+        byteCount = map.byteCount
+        sectorByteCount = Int(snapshot.facts.source.sectorByteCount)
         blockByteCount = other.blockByteCount
         index = other.index
-        pages = PageCache(
-            repository: repository, index: other.index, line: line, snapshot: snapshot)
+        pages = PageCache(map)
         blocks = other.blocks
         lanes = other.lanes
     }
@@ -183,26 +183,6 @@ package final class SnapshotReader: Sendable {
     }
 
     // MARK: Extents
-
-    /// Bytes of the blocks of a snapshot that are not known to be zeros.
-    package static func dataByteCount(
-        repository: Repository,
-        index: Index,
-        line: Line,
-        snapshot: Timeline.Snapshot
-    ) throws -> UInt64 {
-        let size = repository.blockSize
-        let blockCount = size.blockCount(coveringByteCount: snapshot.facts.byteCount)
-        var found: UInt64 = 0
-        for page in 0..<(blockCount + UInt64(Page.blockCount) - 1) / UInt64(Page.blockCount)
-        where try index.hasHistory(of: line.number, page: page) {
-            let numbers = try index.numbers(
-                of: line.number, page: page, generation: snapshot.generation,
-                blockCount: Page.blockCount(ofPage: page, volumeBlockCount: blockCount))
-            found += UInt64(numbers.count { $0 >= SpecialBlock.firstDigest })
-        }
-        return min(found * UInt64(size.byteCount), snapshot.facts.byteCount)
-    }
 
     /// What of the range is known to be zeros: at least one extent, and of a large range perhaps only
     /// its beginning.

@@ -24,6 +24,23 @@ package final class FileMount {
     private final class Server: Sendable {
         enum State { case starting, ready, ended }
         let state = Mutex(State.starting)
+
+        /// Shows `image` at `path`; returns when it is there.
+        func start(_ image: SnapshotImage, at path: String) throws {
+            try Workers.start { [self] in
+                _ = Mount.run(
+                    image, at: path, options: "ro,nodev,nosuid,fsname=varve,subtype=varve",
+                    takesSignals: false
+                ) { self.state.withLock { $0 = .ready } }
+                state.withLock { $0 = .ended }
+            }
+            while state.withLock({ $0 == .starting }) { SystemClock.sleep(milliseconds: 2) }
+            guard state.withLock({ $0 == .ready }) else {
+                throw ServiceError(
+                    .failed,
+                    "the snapshot cannot be shown to the system; what libfuse said is above")
+            }
+        }
     }
 
     package let directory: String
@@ -60,37 +77,23 @@ package final class FileMount {
         guard let (type, options) = Self.types[chosen.type] else {
             throw ContentsError(.unsuitable, "\(chosen.type) cannot be mounted")
         }
-        let place = try PrivateDirectory()
         let server = Server()
-        let path = place.path
         let image = SnapshotImage(snapshot, onFailure: onFailure)
-        try Workers.start {
-            _ = Mount.run(
-                image, at: path, options: "ro,nodev,nosuid,fsname=varve,subtype=varve",
-                takesSignals: false
-            ) { server.state.withLock { $0 = .ready } }
-            server.state.withLock { $0 = .ended }
-        }
-        while server.state.withLock({ $0 == .starting }) { SystemClock.sleep(milliseconds: 2) }
-        guard server.state.withLock({ $0 == .ready }) else {
-            defer { withExtendedLifetime(place) {} }
-            throw ServiceError(
-                .failed, "the snapshot cannot be shown to the system; what libfuse said is above")
-        }
-        // The device keeps the file open; nobody else has to reach it.
-        defer {
-            try? FileSystemMount.unmount(path, isLazy: true)
-            withExtendedLifetime(place) {}
-        }
-        let loop = try LoopDevice(over: "\(path)/\(SnapshotImage.name)", chosen.bytes)
-        do {
-            try FileSystemMount.mountReadOnly(
-                loop.path, at: directory, type: type, options: options)
-        } catch let error {
-            throw ServiceError(
-                .failed,
-                "\(error), as \(type)\(options.isEmpty ? "" : " with \(options)"); the system's log ('dmesg') "
-                    + "says more")
+        device = try PrivateDirectory.withNew { place in
+            try server.start(image, at: place.path)
+            // The device keeps the file open; nobody else has to reach it.
+            defer { try? FileSystemMount.unmount(place.path, isLazy: true) }
+            let loop = try LoopDevice(over: "\(place.path)/\(SnapshotImage.name)", chosen.bytes)
+            do {
+                try FileSystemMount.mountReadOnly(
+                    loop.path, at: directory, type: type, options: options)
+            } catch let error {
+                throw ServiceError(
+                    .failed,
+                    "\(error), as \(type)\(options.isEmpty ? "" : " with \(options)"); the system's log "
+                        + "('dmesg') says more")
+            }
+            return Device(loop)
         }
         // Not the loop device's number: some file systems have one of their own.
         mountedDevice = try FileStatus(path: directory)?.device ?? 0
@@ -98,7 +101,6 @@ package final class FileMount {
         self.type = chosen.type
         self.server = server
         partition = chosen.number
-        device = Device(loop)
     }
 
     /// Whether it is still mounted there.

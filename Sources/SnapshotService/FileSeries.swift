@@ -4,7 +4,7 @@ internal import Repository
 internal import Serving
 internal import Synchronization
 
-/// The files of a volume's snapshots, one after the other.
+/// The files of one partition in a volume's snapshots, one after the other.
 ///
 /// An answer is kept with the blocks that it was read from; it is the answer for the next snapshot too if
 /// those have not changed there. So what is asked of every snapshot costs reading only where something
@@ -12,7 +12,7 @@ internal import Synchronization
 final class FileSeries {
     /// What is asked for, of any snapshot.
     enum Question: Hashable {
-        case path(String)
+        case path(ByteString)
         case directory(UInt64)
         case inode(UInt64)
     }
@@ -66,11 +66,9 @@ final class FileSeries {
 
     private struct Home {
         let partition: Partition
-        let rootInode: UInt64
         let byteCount: UInt64
-        /// The block that has the partition table.
-        let table: BlockNumber
         let identity: [UInt8]
+        var rootInode: UInt64?
     }
 
     /// One snapshot of the series.
@@ -80,65 +78,39 @@ final class FileSeries {
         var tree: FileTree?
     }
 
-    private let service: SnapshotService
-    private let timeline: Timeline
-    private let index: Index
-    private let partition: Int?
-    private var firstReader: SnapshotReader?
+    private let service: OpenRepository
     private var place: Place?
-    /// Where the file system lies, what says so, and what it is.
+    /// Where the file system lies, and what it is.
     private var home: Home?
     private var hasWarned = false
     private var memories: [Question: Memory] = [:]
 
-    /// - Parameters:
-    ///   - service: the repository.
-    ///   - timeline: the volume.
-    ///   - partition: number of the partition; nil for the only one with files.
-    /// - Throws: what the repository and its index throw.
-    init(_ service: SnapshotService, _ timeline: Timeline, partition: Int?) throws {
-        self.service = service
-        self.timeline = timeline
-        self.partition = partition
-        index = try service.currentIndex()
-        try index.bringForward(timeline, with: service.repository)
-    }
+    init(_ service: OpenRepository) { self.service = service }
 
     /// Goes to a snapshot, of which is asked from then on.
-    func go(to snapshot: Timeline.Snapshot) throws {
-        let repository = service.repository
-        let line = try index.locateThere(snapshot, in: timeline, with: repository)
-        let reader: SnapshotReader
-        if let firstReader {
-            reader = SnapshotReader(
-                sharing: firstReader, repository: repository, line: line, snapshot: snapshot)
-        } else {
-            reader = try SnapshotReader(
-                repository: repository, index: index, line: line, snapshot: snapshot)
-            firstReader = reader
-        }
-        place = Place(
-            title: "\(timeline.volume)@\(snapshot.generation)", bytes: TracedBytes(reader),
-            tree: nil)
+    ///
+    /// - Parameters:
+    ///   - reader: its bytes.
+    ///   - partition: where its files are, of a type that can be read.
+    ///   - title: what it is called.
+    /// - Throws: what the repository throws.
+    func go(to reader: SnapshotReader, _ partition: Partition, title: String) throws {
+        place = Place(title: title, bytes: TracedBytes(reader), tree: nil)
+        let identity = try Self.identity(of: partition, in: reader)
         // What is remembered is of a file system; it may be another now, or elsewhere.
-        if let known = home, try !isHome(known, in: reader) {
-            home = nil
-            memories.removeAll()
+        if let home, home.partition == partition, home.byteCount == reader.byteCount,
+            home.identity == identity
+        {
+            return
         }
-    }
-
-    private func isHome(_ known: Home, in reader: SnapshotReader) throws -> Bool {
-        // The table of a disk with partitions changes with them; without one, block 0 is the system's own.
-        guard known.byteCount == reader.byteCount,
-            try known.partition.number == nil || reader.number(ofBlock: 0) == known.table
-        else { return false }
-        return try Self.identity(known.partition, in: reader) == known.identity
+        memories.removeAll()
+        home = Home(partition: partition, byteCount: reader.byteCount, identity: identity)
     }
 
     /// What a superblock of ext says of the file system's layout, and its id: its counts of inodes and
     /// blocks, its sizes of blocks, groups and inodes; of another type, its first sector.
-    private static func identity(
-        _ partition: Partition,
+    static func identity(
+        of partition: Partition,
         in reader: SnapshotReader
     ) throws -> [UInt8] {
         let bytes = partition.bytes
@@ -156,12 +128,12 @@ final class FileSeries {
 
     /// Number of the directory that all others are in.
     func rootInode() throws -> UInt64 {
-        if let home { return home.rootInode }
+        if let root = home?.rootInode { return root }
         return try openedTree().system.rootInode
     }
 
     /// The file at a path, where symbolic links on the way are followed; nil when there is none.
-    func file(at path: String) throws -> Inode? {
+    func file(at path: ByteString) throws -> Inode? {
         guard
             case .file(let file) = try answer(
                 .path(path),
@@ -236,18 +208,11 @@ final class FileSeries {
     }
 
     private func open(_ place: Place) throws -> FileTree {
-        let reader = place.bytes.reader
-        let partition =
-            try home?.partition
-            ?? FileSystemChoice(reader, title: place.title)
-            .partition(partition, of: FileSystemChoice.readableTypes)
-        let system = try FileSystemChoice.open(partition, of: place.bytes)
-        if home == nil {
-            home = Home(
-                partition: partition, rootInode: system.rootInode, byteCount: reader.byteCount,
-                table: try reader.number(ofBlock: 0),
-                identity: try Self.identity(partition, in: reader))
+        guard let partition = home?.partition else {
+            throw ServiceError(.failed, "no snapshot was gone to")
         }
+        let system = try FileSystemChoice.open(partition, of: place.bytes)
+        home?.rootInode = system.rootInode
         if system.needsRecovery, !hasWarned {
             hasWarned = true
             service.warnOfJournal(place.title)

@@ -8,12 +8,26 @@ package enum Moment {
         return Timestamp(seconds: time.seconds, nanoseconds: time.nanoseconds)
     }
 
+    /// The time when this process began to ask, and what has passed since then: a clock that nobody
+    /// sets, and that goes on while the machine sleeps.
+    package static func steady() -> Timestamp {
+        let origin = origin
+        let passed = SystemClock.bootTimeNanoseconds() - origin.bootTime
+        return Timestamp(seconds: origin.start.seconds + Int64(passed / 1_000_000_000))
+    }
+
+    private static let origin = (
+        start: now(), bootTime: SystemClock.bootTimeNanoseconds()
+    )
+
     /// Nanoseconds of a clock that only goes forward.
     package static func monotonicNanoseconds() -> UInt64 { SystemClock.monotonicNanoseconds() }
 
     /// `2026-11-22 14:00:00` in the local time zone.
     package static func local(_ timestamp: Timestamp) -> String {
-        SystemClock.localText(ofSeconds: timestamp.seconds)
+        let text = SystemClock.localText(ofSeconds: timestamp.seconds)
+        // The C library knows no years beyond 32 bits.
+        return text.isEmpty ? timestamp.rfc3339 : text
     }
 
     /// Reads `YYYY-MM-DD[THH:MM[:SS]][Z|±HH:MM]`, with a space for the `T` too: local time where

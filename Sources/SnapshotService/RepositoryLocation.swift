@@ -8,7 +8,9 @@ package enum RepositoryLocation {
     /// Opens the store that `text` names, a directory's path; makes the directory when `creating`.
     package static func store(_ text: String, creating: Bool) throws -> any ObjectStore {
         var path = text
-        while path.count > 1, path.hasSuffix("/") { path.removeLast() }
+        while path.utf8.count > 1, path.utf8.last == UInt8(ascii: "/") {
+            path.unicodeScalars.removeLast()
+        }
         guard !path.isEmpty else {
             throw ServiceError(.usage, "the repository's path is empty; give one with --repo")
         }
@@ -26,6 +28,12 @@ package enum RepositoryLocation {
         return DirectoryStore(path: path)
     }
 
+    /// The directory that a store's objects are in; nil where they are in none.
+    static func directory(of store: any ObjectStore) -> String? {
+        ((try? FileStatus(path: store.location)) ?? nil)?.kind == .directory
+            ? store.location : nil
+    }
+
     /// The directory of a repository's index: `$VARVE_CACHE_DIR`, the system's cache for root, else
     /// the user's own.
     package static func indexDirectory(
@@ -37,7 +45,9 @@ package enum RepositoryLocation {
             return directory + "/" + id
         }
         if isRoot { return "/var/cache/varve/" + id }
-        if let directory = environment["XDG_CACHE_HOME"], directory.hasPrefix("/") {
+        if let directory = environment["XDG_CACHE_HOME"],
+            directory.utf8.first == UInt8(ascii: "/")
+        {
             return directory + "/varve/" + id
         }
         guard let home = environment["HOME"], !home.isEmpty else {
@@ -45,20 +55,5 @@ package enum RepositoryLocation {
                 .failed, "neither HOME nor VARVE_CACHE_DIR is set; set one of them for the index")
         }
         return home + "/.cache/varve/" + id
-    }
-}
-
-/// Why a command failed; the kind decides the exit status.
-package struct ServiceError: Error, CustomStringConvertible {
-    package enum Kind: Hashable, Sendable {
-        case usage, failed, noRepository, locked, damaged, partial, interrupted
-    }
-
-    package let kind: Kind
-    package let description: String
-
-    package init(_ kind: Kind, _ description: String) {
-        self.kind = kind
-        self.description = description
     }
 }

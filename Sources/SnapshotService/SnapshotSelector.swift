@@ -91,7 +91,7 @@ package enum SnapshotSelector: Hashable, Sendable {
             }
         case .time(let volume, let time):
             return try pick(volume, timelines) { timeline in
-                timeline.snapshots.last { $0.facts.time.seconds <= time.seconds }
+                timeline.last(atOrBefore: time)?.snapshot
             }
         case .generation(let volume, let generation):
             return try pick(volume, timelines) { timeline in
@@ -152,11 +152,17 @@ package enum SnapshotSelector: Hashable, Sendable {
         _ chosen: Timeline.Snapshot
     ) throws {
         let newer = timeline.damaged.filter { $0.generation >= chosen.generation }
+        let moment = (chosen.facts.time, chosen.generation)
         let passedOver: Timeline.DamagedSnapshot? =
             switch self {
             case .latest, .before: newer.first
             case .time(_, let time):
-                newer.first { ($0.facts?.time.seconds ?? time.seconds) <= time.seconds }
+                timeline.damaged.first { damaged in
+                    guard let known = damaged.facts?.time else {
+                        return damaged.generation >= chosen.generation
+                    }
+                    return known.seconds <= time.seconds && (known, damaged.generation) >= moment
+                }
             case .generation, .prefix: nil
             }
         guard let passedOver else { return }
@@ -165,6 +171,16 @@ package enum SnapshotSelector: Hashable, Sendable {
             "generation \(passedOver.generation) of '\(timeline.volume)' is damaged "
                 + "(\(passedOver.reason)), so that it is not certain which snapshot is meant; "
                 + "\(timeline.volume)@\(chosen.generation) can be restored, name it so")
+    }
+
+    /// What is to be said of a choice that the numbers of snapshots contradict; nil for others.
+    package func dispute(in timeline: Timeline, _ chosen: Timeline.Snapshot) -> String? {
+        guard case .time(let volume, let time) = self,
+            timeline.last(atOrBefore: time)?.isDisputed == true
+        else { return nil }
+        return "the times of '\(volume)' do not follow its generations, as after a clock was "
+            + "wrong; \(volume)@\(chosen.generation) was chosen by its time, "
+            + Moment.local(chosen.facts.time)
     }
 
     private func refuseDamaged(

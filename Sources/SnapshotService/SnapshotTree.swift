@@ -29,7 +29,7 @@ package final class SnapshotTree: MountedTree {
     private static let lookNanoseconds: UInt64 = 1_000_000_000
     static let latestName = "latest.img"
 
-    private let service: Mutex<SnapshotService>
+    private let service: Mutex<OpenRepository>
     private let options: SnapshotReader.Options
     private let logger: Logger
     private let state = Mutex(State())
@@ -37,7 +37,15 @@ package final class SnapshotTree: MountedTree {
     /// Several may be open at once.
     private static let cacheByteCount = 256 << 20
 
-    package init(_ service: sending SnapshotService, cacheByteCount: Int?, logger: Logger) {
+    private let hold: Hold?
+
+    /// Shows the snapshots of a repository, which is kept from being pruned as long as this is kept.
+    package init(
+        _ service: sending OpenRepository,
+        cacheByteCount: Int?,
+        logger: Logger
+    ) throws {
+        hold = try service.holdForReading(purpose: "mount")
         self.service = Mutex(service)
         self.logger = logger
         var options = SnapshotReader.Options()
@@ -214,14 +222,13 @@ package final class SnapshotTree: MountedTree {
 
     package func close(_ file: Int64) {
         // Not while the lock is held: it may remove a hold.
-        let closed = state.withLock { state -> OpenSnapshot? in
+        _ = state.withLock { state -> OpenSnapshot? in
             guard let id = state.open.removeValue(forKey: file),
                 let (reader, count) = state.readers[id]
             else { return nil }
             state.readers[id] = count > 1 ? (reader, count - 1) : nil
             return reader
         }
-        withExtendedLifetime(closed) {}
     }
 
     package func failed(_ error: any Error) { logger.error("\(error)") }
@@ -238,17 +245,18 @@ extension SnapshotID {
     }
 }
 
-extension SnapshotService {
+extension OpenRepository {
     /// Bytes of the blocks that hold anything but zeros.
     fileprivate func dataByteCount(
         of snapshot: Timeline.Snapshot,
         _ timeline: Timeline,
         bringsForward: Bool
     ) throws -> UInt64 {
-        let index = try index()
-        if bringsForward { try index.bringForward(timeline, with: repository) }
-        let line = try index.locateThere(snapshot, in: timeline, with: repository)
-        return try SnapshotReader.dataByteCount(
-            repository: repository, index: index, line: line, snapshot: snapshot)
+        try mendingIndex {
+            let index = try index()
+            if bringsForward { try index.bringForward(timeline, with: repository) }
+            return try index.mapWhenCurrent(of: snapshot, in: timeline, with: repository)
+                .dataByteCount()
+        }
     }
 }

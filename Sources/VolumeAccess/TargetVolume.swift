@@ -16,72 +16,110 @@ package final class TargetVolume: Sendable {
     /// A second descriptor that uses the page cache: for odd sizes, and for what is cached.
     package let buffered: Int32
 
+    /// The directory that has a new file's name.
+    private let directory: OpenDirectory?
+
     /// Opens `path` for a restore of `neededByteCount` bytes.
     ///
     /// A new file is created and refused when something is there; an existing file or a device
     /// must not be in use, and a device must be large enough. Nothing is written here but the
-    /// size of a file.
-    package init(path: String, neededByteCount: UInt64, inPlace: Bool) throws {
+    /// size of a file. The path is looked up once: what it leads to later is of no matter.
+    ///
+    /// - Parameters:
+    ///   - path: the file or device.
+    ///   - neededByteCount: bytes that are restored.
+    ///   - inPlace: whether what is there is compared and kept.
+    ///   - refusal: why a file must not be written, as it belongs to this program; it is asked for the
+    ///     file that is written, be it by way of a loop device.
+    /// - Throws: ``VolumeError``, ``SystemError``, and what `refusal` throws.
+    package init(
+        path: String,
+        neededByteCount: UInt64,
+        inPlace: Bool,
+        refusal: (FileStatus) throws -> String? = { _ in nil }
+    ) throws {
         self.path = path
-        let found = try FileStatus(path: path)
-        if let found {
-            try Self.requireSuitable(found, path, inPlace: inPlace)
+        let opened: FileHandle
+        if let found = try HeldPath.find(path) {
+            try Self.requireSuitable(found.status, path, inPlace: inPlace)
+            for file in [found.status] + DeviceUse.files(below: found.status) {
+                guard let reason = try refusal(file) else { continue }
+                throw VolumeError(
+                    .unsuitable, "\(path) \(reason); nothing was written: name another target")
+            }
+            kind = found.status.kind == .blockDevice ? .blockDevice : .existingFile
+            directory = nil
+            opened = try Self.open(found)
         } else if inPlace {
             throw VolumeError(
                 .missing, "there is nothing at \(path) to restore in place; leave out --in-place")
+        } else {
+            kind = .newFile
+            try Self.requireNoDeviceMeant(path)
+            let place = try OpenDirectory(Directory.parent(of: path))
+            directory = place
+            opened = try Self.create(path, in: place)
         }
-        let flags: Int32 =
-            switch found?.kind {
-            case nil: O_RDWR | O_CREAT | O_EXCL
-            // Linux refuses O_EXCL on a device that is mounted or held by another.
-            case .blockDevice: O_RDWR | O_EXCL
-            default: O_RDWR
-            }
-        let opened = unsafe open(path, flags | O_CLOEXEC, 0o600)
-        guard opened >= 0 else {
-            guard errno != EBUSY else {
-                throw VolumeError(
-                    .busy, "\(path) is in use; unmount it and whatever is on it, then try again")
-            }
-            throw SystemError(.open, path)
-        }
-        descriptor = opened
-        kind =
-            switch found?.kind {
-            case nil: .newFile
-            case .blockDevice: .blockDevice
-            default: .existingFile
-            }
-        do {
-            byteCount = try Self.prepare(opened, kind, path, neededByteCount)
+        byteCount = try Self.prepare(opened.descriptor, kind, path, neededByteCount)
+        // The second one shares the first one's claim on a device: it needs no O_EXCL. Where there is no
+        // second one, nothing is read or written past the page cache.
+        do throws(SystemError) {
+            buffered = try FileHandle(reopening: opened.descriptor, flags: O_RDWR, path).release()
+            isDirect = FileOperation.setDirect(opened.descriptor, true)
         } catch {
-            close(opened)
-            throw error
+            buffered = fcntl(opened.descriptor, F_DUPFD_CLOEXEC, 0)
+            guard buffered >= 0 else { throw SystemError(.open, path) }
+            isDirect = false
         }
-        // The second one shares the first one's claim on a device: it needs no O_EXCL.
-        let second = unsafe open(path, O_RDWR | O_CLOEXEC)
-        guard second >= 0 else {
-            let error = SystemError(.open, path)
-            close(opened)
-            throw error
+        descriptor = opened.release()
+    }
+
+    /// Opens what is there; Linux refuses O_EXCL on a device that is mounted or held by another.
+    private static func open(_ found: borrowing HeldPath) throws -> FileHandle {
+        let isDevice = found.status.kind == .blockDevice
+        do throws(SystemError) {
+            return try found.open(flags: O_RDWR | (isDevice ? O_EXCL : 0))
+        } catch {
+            guard error.errno == EBUSY else { throw error }
+            throw VolumeError(
+                .busy,
+                "\(found.path) is in use; unmount it and whatever is on it, then try again")
         }
-        buffered = second
-        isDirect = FileOperation.setDirect(opened, true)
+    }
+
+    /// Refuses a new file where devices are: a name that was mistyped would be a file in memory.
+    private static func requireNoDeviceMeant(_ path: String) throws {
+        guard let devices = try FileStatus(path: "/dev"), let root = try FileStatus(path: "/"),
+            let parent = try FileStatus(path: Directory.parent(of: path)),
+            devices.device != root.device, parent.device == devices.device
+        else { return }
+        throw VolumeError(
+            .missing, "there is no device \(path); nothing was written: name one that is there")
+    }
+
+    private static func create(_ path: String, in directory: OpenDirectory) throws -> FileHandle {
+        do throws(SystemError) {
+            return try directory.createFile(Directory.baseName(of: path))
+        } catch {
+            guard error.errno == EEXIST else { throw error }
+            throw VolumeError(
+                .unsuitable,
+                "\(path) is a symbolic link that leads nowhere, or was made just now; nothing was "
+                    + "written: choose another name")
+        }
     }
 
     /// Bytes of a device that nothing uses.
     ///
     /// - Throws: ``VolumeError`` of kind `busy` when something does, however it is used.
     package static func byteCount(ofIdleDevice path: String) throws -> UInt64 {
-        let descriptor = unsafe open(path, O_RDWR | O_EXCL | O_CLOEXEC)
-        guard descriptor >= 0 else {
-            guard errno != EBUSY else {
-                throw VolumeError(.busy, "\(path) is in use; free it first")
-            }
-            throw SystemError(.open, path)
+        do throws(SystemError) {
+            let device = try FileHandle(path, .exclusiveReadWrite)
+            return try BlockDevice.byteCount(device.descriptor, subject: path)
+        } catch {
+            guard error.errno == EBUSY else { throw error }
+            throw VolumeError(.busy, "\(path) is in use; free it first")
         }
-        defer { close(descriptor) }
-        return try BlockDevice.byteCount(descriptor, subject: path)
     }
 
     deinit {
@@ -96,7 +134,7 @@ package final class TargetVolume: Sendable {
     ) throws {
         switch found.kind {
         case .blockDevice:
-            if let reason = DeviceUse.reason(forDevice: found.representedDevice, path: path) {
+            if let reason = DeviceUse.wideReason(forDevice: found.representedDevice) {
                 throw VolumeError(
                     .busy, "\(path) is in use (\(reason)); nothing was written: free it first")
             }
@@ -107,7 +145,7 @@ package final class TargetVolume: Sendable {
                     "\(path) exists already; nothing was written: choose another name, or restore "
                         + "over it with --in-place")
             }
-        case .directory, .other:
+        case .directory, .symbolicLink, .socket, .other:
             throw VolumeError(
                 .unsuitable, "\(path) is neither a disk, a partition nor an image file")
         }
@@ -121,6 +159,12 @@ package final class TargetVolume: Sendable {
     ) throws -> UInt64 {
         switch kind {
         case .blockDevice:
+            if FileOperation.isLocked(descriptor) {
+                throw VolumeError(
+                    .busy,
+                    "\(path) is in use (\(DeviceUse.lockReason)); nothing was written: free it first"
+                )
+            }
             let size = try BlockDevice.byteCount(descriptor, subject: path)
             guard size >= neededByteCount else {
                 throw VolumeError(
@@ -200,9 +244,7 @@ package final class TargetVolume: Sendable {
     /// Waits until everything is on the medium, the file's name included.
     package func synchronize() throws(SystemError) {
         guard fsync(descriptor) == 0 else { throw SystemError(.sync, path) }
-        if kind == .newFile {
-            try FileOperation.synchronizeDirectory(Directory.parent(of: path))
-        }
+        try directory?.synchronize()
     }
 
     /// Lets the next reads come from the medium and not from memory.

@@ -53,34 +53,20 @@ package final class VolumeSource: Sendable {
         }
         let device = path
         let path = frozenView ?? path
-        guard let found = try FileStatus(path: path) else {
+        guard let found = try HeldPath.find(path) else {
             throw VolumeError(.missing, "there is nothing at \(path)")
         }
-        guard found.kind == .regular || found.kind == .blockDevice else {
+        guard found.status.kind == .regular || found.status.kind == .blockDevice else {
             throw VolumeError(
                 .unsuitable, "\(path) is neither a disk, a partition nor an image file")
         }
-        // Linux refuses O_EXCL on a device that a file system or another device holds, however it
-        // is mounted; held this way, nothing can mount it while it is read.
+        kind = found.status.kind == .blockDevice ? .blockDevice : .file
+        let reason = kind == .blockDevice ? Self.useReason(found, isFrozenView) : nil
         var heldBy: String?
-        var opened = unsafe open(
-            path, O_RDONLY | O_CLOEXEC | (found.kind == .blockDevice ? O_EXCL : 0))
-        if opened < 0, errno == EBUSY, found.kind == .blockDevice {
-            heldBy = "it is mounted, or another device holds it"
-            opened = unsafe open(path, O_RDONLY | O_CLOEXEC)
-        }
-        guard opened >= 0 else { throw SystemError(.open, path) }
-        let facts: Facts
-        do {
-            facts = try Facts(of: found, opened, path, heldBy)
-        } catch {
-            close(opened)
-            throw error
-        }
-        buffered = opened
-        direct = FileOperation.openDirect(path)
-        status = found
-        kind = found.kind == .blockDevice ? .blockDevice : .file
+        let opened = try Self.open(found, &heldBy)
+        let facts = try Facts(of: found.status, opened.descriptor, path, reason ?? heldBy)
+        direct = try? found.open(flags: O_RDONLY | FileOperation.direct).release()
+        status = facts.status
         byteCount = facts.byteCount
         sectorByteCount = facts.sectorByteCount
         if frozenView != nil, let status = try? FileStatus(path: device) {
@@ -89,9 +75,10 @@ package final class VolumeSource: Sendable {
             serial = facts.serial
         }
         useReason = facts.useReason
+        buffered = opened.release()
         if let reason = facts.useReason, !allowsUse {
             let canBeTracked =
-                found.kind == .blockDevice && DeviceUse.isMapped(found.representedDevice)
+                kind == .blockDevice && DeviceUse.isMapped(found.status.representedDevice)
             throw VolumeError(
                 .busy,
                 "\(path) is in use (\(reason)), so that no single moment of it can be read; "
@@ -101,30 +88,59 @@ package final class VolumeSource: Sendable {
         }
     }
 
+    /// Why a device is in use, before it is opened; a frozen view stands still whatever is below it.
+    private static func useReason(_ found: borrowing HeldPath, _ isView: Bool) -> String? {
+        let number = found.status.representedDevice
+        return isView
+            ? DeviceUse.reason(forDevice: number, path: found.path)
+            : DeviceUse.wideReason(forDevice: number)
+    }
+
+    /// Opens the source.
+    ///
+    /// Linux refuses O_EXCL on a device that a file system or another device holds,
+    /// however it is mounted; held this way, nothing can mount it while it is read.
+    private static func open(
+        _ found: borrowing HeldPath,
+        _ heldBy: inout String?
+    ) throws(SystemError) -> FileHandle {
+        guard found.status.kind == .blockDevice else { return try found.open(flags: O_RDONLY) }
+        do throws(SystemError) {
+            return try found.open(flags: O_RDONLY | O_EXCL)
+        } catch {
+            guard error.errno == EBUSY else { throw error }
+            heldBy = "it is mounted, or another device holds it"
+            return try found.open(flags: O_RDONLY)
+        }
+    }
+
     /// What an open source tells of itself.
     private struct Facts {
         let byteCount: UInt64
         let sectorByteCount: Int
         let serial: String
         let useReason: String?
+        let status: FileStatus
 
         init(
             of found: FileStatus,
             _ descriptor: Int32,
             _ path: String,
-            _ heldBy: String?
+            _ reason: String?
         ) throws {
             if found.kind == .blockDevice {
                 byteCount = try BlockDevice.byteCount(descriptor, subject: path)
                 sectorByteCount = try BlockDevice.sectorByteCount(descriptor, subject: path)
                 serial = DeviceUse.serial(ofDevice: found.representedDevice)
-                useReason =
-                    DeviceUse.reason(forDevice: found.representedDevice, path: path) ?? heldBy
+                let isLocked = FileOperation.isLocked(descriptor)
+                useReason = reason ?? (isLocked ? DeviceUse.lockReason : nil)
+                status = found
             } else {
-                byteCount = found.byteCount
+                status = try FileAtRest.status(of: descriptor, path)
+                byteCount = status.byteCount
                 sectorByteCount = 512
                 serial = ""
-                useReason = DeviceUse.reason(forFile: found, descriptor: descriptor)
+                useReason = DeviceUse.reason(forFile: status, descriptor: descriptor)
             }
         }
     }
@@ -149,16 +165,14 @@ package final class VolumeSource: Sendable {
                     + "nothing was committed: run the backup again when it is at rest")
         }
         guard kind == .file else { return useReason == nil }
-        let isUnchanged =
-            now.modifiedSeconds == status.modifiedSeconds
-            && now.modifiedNanoseconds == status.modifiedNanoseconds
-        guard isUnchanged || allowsUse else {
+        let change = FileAtRest.change(status, now)
+        if let change, !allowsUse {
             throw VolumeError(
                 .changed,
-                "\(path) was written while it was read; nothing was committed: run the backup "
-                    + "again when it is at rest, or with --live-inconsistent")
+                "\(path) was written while it was read (\(change)); nothing was committed: run the "
+                    + "backup again when it is at rest, or with --live-inconsistent")
         }
-        return isUnchanged && useReason == nil
+        return change == nil && useReason == nil
     }
 
     /// The next stretch of data at or behind `offset`; nil when only a hole of the file follows.

@@ -11,7 +11,7 @@
 
 #include "reader.h"
 
-enum { SOCKET = STDIN_FILENO, FAILED_TO_CONFINE = 3 };
+enum { SOCKET = READER_SOCKET, FAILED_TO_CONFINE = 3 };
 
 static void receive(void *target, size_t byte_count) {
     for (char *next = target; byte_count > 0;) {

@@ -8,6 +8,9 @@
 
 #include "FileReaderMessages.h"
 
+// Where varve is spoken to.
+enum { READER_SOCKET = 0 };
+
 /* --- messages (main.c) -------------------------------------------------------------------------- */
 
 // Ends the program when nobody is there any more.

@@ -5,6 +5,7 @@ import DiskContents
 import Glibc
 import LinuxIO
 import ObjectStore
+import ProcessStart
 import Repository
 import RestoreEngine
 import SnapshotService
@@ -15,19 +16,63 @@ enum Exit {
 
     /// Reports `error` and ends the process.
     static func withError(_ error: any Error) -> Never {
+        if let code = error as? ExitCode { end(code.rawValue) }
         if error is CleanExit || isHelp(error) {
-            Varve.exit(withError: error)
+            let text = Varve.fullMessage(for: error)
+            if !text.isEmpty { Terminal.write(ProgramText(text)) }
+            end(0)
         }
-        if let code = error as? ExitCode { exit(code.rawValue) }
         let status = status(of: error)
-        if status == 2 && !(error is ServiceError) {
-            let hint = Suggestion.text(for: Array(CommandLine.arguments.dropFirst()))
-            Terminal.writeError(Varve.fullMessage(for: error) + "\n")
-            if let hint { Terminal.writeError(hint + "\n") }
-            exit(2)
+        if status == 2 && !(error is ServiceError || error is Trust.Refusal) {
+            let hint = Suggestion.text(for: arguments)
+            Terminal.writeError(ProgramText(usage(error)))
+            if let hint { Terminal.errorLine(hint) }
+            end(2)
         }
-        report(error, about: nil)
-        exit(status)
+        if isBrokenPipe(error) { StandardStream.endByBrokenPipe() }
+        if !Terminal.hasEndedCommand { report(error, about: nil) }
+        end(status)
+    }
+
+    /// Ends the process, with 0 only when its output has arrived.
+    static func end(_ status: Int32) -> Never {
+        guard let failure = Terminal.finish() else { exit(status) }
+        // What went wrong besides is what matters more.
+        let isAll = status == 0 || Terminal.hasEndedCommand
+        if failure == StandardStream.brokenPipe {
+            if isAll { StandardStream.endByBrokenPipe() }
+        } else {
+            let cause =
+                StandardStream.output.isOpen ? StandardStream.reason(failure) : "it is closed"
+            report(OutputError(cause: cause), about: nil)
+        }
+        exit(isAll ? 1 : status)
+    }
+
+    /// Says how the program, or a group of its commands, is used: none was given.
+    static func withoutCommand(_ command: any ParsableCommand.Type) -> Never {
+        Terminal.writeError(ProgramText(Varve.helpMessage(for: command)))
+        end(2)
+    }
+
+    private static var arguments: [String] { Array(ProcessStart.arguments.dropFirst()) }
+
+    /// What the parser says, in which arguments forge no line.
+    private static func usage(_ error: any Error) -> String {
+        var text = Varve.fullMessage(for: error)
+        for argument in arguments {
+            let values = argument.split(separator: "=", maxSplits: 1).map(String.init)
+            for value in [argument] + values where Terminal.printable(value) != value {
+                text.replace(value, with: Terminal.printable(value))
+            }
+        }
+        return text
+    }
+
+    /// Whether nobody reads what a command writes, such as an image.
+    private static func isBrokenPipe(_ error: any Error) -> Bool {
+        guard let error = error as? SystemError else { return false }
+        return error == SystemError(.write, "standard output", errno: StandardStream.brokenPipe)
     }
 
     /// Says what went wrong, on standard error.
@@ -35,10 +80,10 @@ enum Exit {
         // A call that a signal ended says only that there was one.
         let isSignal = Interruption.isRequested && (error as? SystemError)?.errno == EINTR
         let message = (subject.map { "\($0): " } ?? "") + (isSignal ? "interrupted" : "\(error)")
-        if CommandLine.arguments.contains("--json") {
+        if arguments.prefix(while: { $0 != "--" }).contains("--json") {
             JSONLine.writeError(ErrorMessage(code: status(of: error), message: message))
         } else {
-            Terminal.writeError("varve: \(message)\n")
+            Terminal.errorLine("varve: \(message)")
         }
     }
 
@@ -48,6 +93,7 @@ enum Exit {
 
     static func status(of error: any Error) -> Int32 {
         switch error {
+        case is OutputError: return 1
         case let error as ServiceError:
             switch error.kind {
             case .usage: return 2
@@ -56,7 +102,6 @@ enum Exit {
             case .locked: return 11
             case .damaged: return 13
             case .partial: return partial
-            case .interrupted: return 130
             }
         case let error as RepositoryError:
             switch error.kind {
@@ -65,15 +110,21 @@ enum Exit {
             case .damaged: return 13
             default: return 1
             }
-        case is InterruptedError, is RestoreInterrupted, is CheckInterrupted,
-            is ExtractionInterrupted, is BootInterrupted, is PruneInterrupted, is CopyInterrupted:
-            return 130
+        case is Interrupted: return 130
+        case is Trust.Refusal: return 2
         case let error as ContentsError: return error.kind == .damaged ? 13 : 1
         default:
             if Varve.exitCode(for: error) == .validationFailure { return 2 }
             return Interruption.isRequested ? 130 : 1
         }
     }
+}
+
+/// Standard output did not take what was written.
+struct OutputError: Error, CustomStringConvertible {
+    let cause: String
+
+    var description: String { "cannot write to standard output: \(cause)" }
 }
 
 /// An error as JSON, on standard error.

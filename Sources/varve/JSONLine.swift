@@ -1,3 +1,4 @@
+import BlockModel
 import FoundationEssentials
 
 /// One JSON object a line, with keys in snake case: for scripts.
@@ -7,9 +8,9 @@ enum JSONLine {
         encoder.keyEncodingStrategy = .convertToSnakeCase
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
         guard let data = try? encoder.encode(value) else { return "{}" }
-        return String(decoding: data, as: UTF8.self)
+        return PrintableText.escapedJSON(String(decoding: data, as: UTF8.self))
     }
 
-    static func write(_ value: some Encodable) { Terminal.write(text(value) + "\n") }
-    static func writeError(_ value: some Encodable) { Terminal.writeError(text(value) + "\n") }
+    static func write(_ value: some Encodable) { Terminal.line(text(value)) }
+    static func writeError(_ value: some Encodable) { Terminal.errorLine(text(value)) }
 }

@@ -20,25 +20,28 @@ struct JobWatch {
     @discardableResult
     func look(at job: Job) -> [Trouble] {
         let now = SystemClock.now().seconds
-        let troubles = JobHealth.troubles(
-            of: job, JobRecords.standard.read(job.name),
-            isRunning: JobRecords.standard.isRunning(job.name), now: now)
+        let troubles = Self.known(of: job, now: now).troubles
         Alarms(records: .standard, logger: output.logger).tell(of: job, troubles, now: now)
         return troubles
+    }
+
+    /// What is known of a job, and what is wrong with it.
+    static func known(of job: Job, now: Int64) -> Metrics.Known {
+        let record = JobRecords.standard.read(job.name)
+        let isRunning = JobRecords.standard.isRunning(job.name)
+        // A run that is under way changes it at any moment.
+        let tracking = isRunning ? [:] : TrackedVolume.all(of: job, states: .standard)
+        return Metrics.Known(
+            job, record, tracking: tracking,
+            JobHealth.troubles(
+                of: job, record, tracking: tracking, isRunning: isRunning, now: now))
     }
 
     /// Writes metrics, if they are wanted; false when that failed, which was said then.
     func writeMetrics() -> Bool {
         guard let path = configuration.metricsPath else { return true }
         let now = SystemClock.now().seconds
-        let jobs = configuration.jobs.map { job in
-            let record = JobRecords.standard.read(job.name)
-            let isRunning = JobRecords.standard.isRunning(job.name)
-            return (
-                job, record,
-                JobHealth.troubles(of: job, record, isRunning: isRunning, now: now)
-            )
-        }
+        let jobs = configuration.jobs.map { Self.known(of: $0, now: now) }
         do {
             let bytes = Array(Metrics(jobs).text.utf8)
             try FileOperation.replace(path, with: bytes.rawSpan, mode: 0o644)
@@ -64,7 +67,8 @@ enum LastConfiguration {
 
     /// Tells everybody whom it names that the one of now cannot be used.
     static func tell(_ error: any Error, _ output: OutputOptions) {
-        guard let text = Directory.text(of: path), let last = try? Configuration(parsing: text)
+        guard (try? StateDirectory.standard.requireTrusted()) != nil,
+            let text = Directory.text(of: path), let last = try? Configuration(parsing: text)
         else { return }
         let alarms = Alarms(records: .standard, logger: output.logger)
         for job in last.jobs {

@@ -1,9 +1,9 @@
 import ArgumentParser
 import BlockModel
-import FoundationEssentials
 import LinuxIO
 import LiveVolumes
 import Logging
+import ProcessStart
 import SnapshotService
 
 /// Which repository a command works on.
@@ -21,22 +21,22 @@ struct RepositoryOptions: ParsableArguments {
 
     func locationIfNamed() throws -> String? {
         if let repo { return repo }
-        let environment = ProcessInfo.processInfo.environment
+        let environment = ProcessStart.environment
         if let location = environment["VARVE_REPOSITORY"], !location.isEmpty { return location }
         if let file = environment["VARVE_REPOSITORY_FILE"], !file.isEmpty {
+            try Trust.require(file, as: "the file")
             guard let text = Directory.text(of: file) else {
                 throw ServiceError(
                     .usage, "VARVE_REPOSITORY_FILE names \(file), which cannot be read")
             }
-            let location = String(text.prefix { $0 != "\n" })
-            if !location.isEmpty { return location }
+            if let location = text.systemLines.first { return location }
         }
         return nil
     }
 
-    func open(_ output: OutputOptions) throws -> SnapshotService {
-        try SnapshotService(
-            location: location(), environment: ProcessInfo.processInfo.environment,
+    func open(_ output: OutputOptions) throws -> OpenRepository {
+        try OpenRepository(
+            location: location(), environment: ProcessStart.environment,
             logger: output.logger)
     }
 }
@@ -60,17 +60,22 @@ struct OutputOptions: ParsableArguments {
 
     /// Prints a line for people; nothing with `--json` or `--quiet`.
     func say(_ text: String) {
-        if !json && !quiet { Terminal.write(text + "\n") }
+        if !json && !quiet { Terminal.line(text) }
+    }
+
+    /// The same of a table.
+    func say(_ rows: [String]) {
+        for row in rows { say(row) }
     }
 
     /// Says what was asked for, which `--quiet` does not hold back.
     func answer(_ text: String) {
-        if !json { Terminal.write(text + "\n") }
+        if !json { Terminal.line(text) }
     }
 
     /// Says on standard error what a list on standard output does not show.
     func note(_ text: String) {
-        if !json && !quiet { Terminal.writeError("varve: \(text)\n", .information) }
+        if !json && !quiet { Terminal.errorLine("varve: \(text)", .information) }
     }
 }
 
@@ -88,13 +93,13 @@ struct StandardErrorLog: LogHandler {
         let kind = event.level >= .warning ? "\(event.level): " : ""
         let importance: Terminal.Importance =
             event.level >= .error ? .error : event.level == .warning ? .warning : .information
-        Terminal.writeError("varve: \(kind)\(event.message)\n", importance)
+        Terminal.errorLine("varve: \(kind)\(event.message)", importance)
     }
 }
 
 extension StateDirectory {
     /// The one that this environment names.
     static var standard: StateDirectory {
-        StateDirectory(environment: ProcessInfo.processInfo.environment)
+        StateDirectory(environment: ProcessStart.environment)
     }
 }

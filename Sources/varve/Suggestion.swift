@@ -15,7 +15,7 @@ enum Suggestion {
             let nearest = choices.map { (name: name(of: $0), steps: distance(name(of: $0), word)) }
                 .min { $0.steps < $1.steps }
             guard let nearest, nearest.steps <= 2, nearest.steps < word.count else { return nil }
-            return "There is no command '\(Terminal.printable(word))'. "
+            return "There is no command '\(word)'. "
                 + "Did you mean '\(nearest.name)'?"
         }
         return nil

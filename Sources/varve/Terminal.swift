@@ -1,19 +1,43 @@
 import BlockModel
-import Glibc
-import SnapshotService
+import LinuxIO
+import ProcessStart
+import Synchronization
 
-/// Standard output and error, and the progress line on a terminal.
+/// Standard output and error: the one place where text becomes output.
+///
+/// What is written is lines. Everything in a line that does not print is escaped here, line ends too,
+/// for it may come from anywhere: names, tags and errors move no cursor and forge no row. What does
+/// move it is written by this file alone.
 enum Terminal {
-    static func write(_ text: String) { write(text, to: STDOUT_FILENO) }
-
-    /// Writes a text of whole lines to standard error.
-    static func writeError(_ text: String, _ importance: Importance = .error) {
-        guard isJournal else { return write(text, to: STDERR_FILENO) }
-        let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
-        write(
-            lines.map { $0.isEmpty ? "" : "<\(importance.rawValue)>\($0)" }
-                .joined(separator: "\n"), to: STDERR_FILENO)
+    /// Writes one line to standard output.
+    static func line(_ text: String) {
+        output(mark(.output, .information) + PrintableText.escaped(text) + "\n")
     }
+
+    /// Writes one line to standard error, which may fail.
+    static func errorLine(_ text: String, _ importance: Importance = .error) {
+        errors(mark(.errors, importance) + PrintableText.escaped(text) + "\n")
+    }
+
+    /// Writes lines of the program's own to standard output.
+    static func write(_ text: ProgramText) {
+        for line in text.lines { output(mark(.output, .information) + line + "\n") }
+    }
+
+    /// The same to standard error.
+    static func writeError(_ text: ProgramText) {
+        for line in text.lines { errors(mark(.errors, .error) + line + "\n") }
+    }
+
+    /// Shows `text` in place of the progress that was shown before.
+    static func progress(_ text: String) { errors("\r\u{1B}[K" + PrintableText.escaped(text)) }
+
+    static func clearProgress() { errors("\r\u{1B}[K") }
+
+    static var isInteractive: Bool { StandardStream.errors.isTerminal }
+
+    /// `text` as ``line(_:)`` shows it.
+    static func printable(_ text: String) -> String { PrintableText.escaped(text) }
 
     /// How much a line matters, in the numbers of syslog(3).
     enum Importance: Int {
@@ -22,120 +46,89 @@ enum Terminal {
         case information = 6
     }
 
-    /// Whether standard error goes to the journal of systemd, which takes importance from a line's beginning.
-    private static let isJournal: Bool = {
-        guard let stream = getenv("JOURNAL_STREAM") else { return false }
-        var status = stat()
-        guard fstat(STDERR_FILENO, &status) == 0 else { return false }
-        return String(cString: stream) == "\(status.st_dev):\(status.st_ino)"
-    }()
+    private static let journals = Set([StandardStream.output, .errors].filter(\.isJournal))
 
-    private static func write(_ text: String, to descriptor: Int32) {
-        var text = text
-        text.withUTF8 { bytes in
-            var done = 0
-            while done < bytes.count, let base = bytes.baseAddress {
-                let count = Glibc.write(descriptor, base + done, bytes.count - done)
-                if count < 0 {
-                    if errno == EINTR { continue }
-                    return
-                }
-                done += count
-            }
-        }
+    /// What the journal takes the importance of a line from.
+    private static func mark(_ stream: StandardStream, _ importance: Importance) -> String {
+        journals.contains(stream) ? "<\(importance.rawValue)>" : ""
     }
 
-    /// A text that others wrote, without what a terminal obeys.
-    static func printable(_ text: String) -> String {
-        String(text.map { $0.isNewline || $0.unicodeScalars.contains(where: isControl) ? "?" : $0 })
-    }
+    private static func output(_ text: String) { send(Array(text.utf8)) }
 
-    private static func isControl(_ scalar: Unicode.Scalar) -> Bool {
-        scalar.value < 32 || (127..<160).contains(scalar.value)
-    }
-
-    static var isInteractive: Bool { isatty(STDERR_FILENO) == 1 }
+    private static func errors(_ text: String) { _ = StandardStream.errors.write(Array(text.utf8)) }
 }
 
-/// Shows how far long work has come: a line on a terminal, `status` messages with `--json`.
-final class ProgressLine {
-    private let verb: String
-    private let style: Style
-    private let start = Moment.monotonicNanoseconds()
-    private var lastReport: UInt64 = 0
-    private var isShown = false
+/// Text of several lines that the program wrote itself.
+struct ProgramText {
+    fileprivate let lines: [String]
 
-    enum Style { case none, line, json }
-
-    init(_ verb: String, _ options: OutputOptions) {
-        self.verb = verb
-        if options.quiet {
-            style = .none
-        } else if options.json {
-            style = .json
-        } else {
-            style = Terminal.isInteractive ? .line : .none
+    init(_ text: String) {
+        // Tabs are as they should be, in scripts for shells; of the rest nothing is trusted.
+        lines = text.split(separator: "\n", omittingEmptySubsequences: false).map { line in
+            line.split(separator: "\t", omittingEmptySubsequences: false)
+                .map { PrintableText.escaped(String($0)) }.joined(separator: "\t")
         }
-    }
-
-    private struct Status: Encodable {
-        var messageType = "status"
-        let action: String
-        let bytesDone: UInt64
-        let totalBytes: UInt64?
-        let percentDone: Double?
-        let secondsElapsed: Double
-    }
-
-    func update(done: UInt64, total: UInt64?) {
-        let now = Moment.monotonicNanoseconds()
-        let pause: UInt64 = style == .json ? 1_000_000_000 : 200_000_000
-        guard style != .none, now - start > 500_000_000, now - lastReport >= pause else { return }
-        lastReport = now
-        let seconds = Double(now - start) / 1e9
-        let share = total.flatMap { $0 > 0 ? Double(done) / Double($0) : nil }
-        guard style == .line else {
-            JSONLine.write(
-                Status(
-                    action: verb, bytesDone: done, totalBytes: total,
-                    percentDone: share.map { ($0 * 1000).rounded() / 10 },
-                    secondsElapsed: (seconds * 1000).rounded() / 1000))
-            return
-        }
-        var text = "\(verb) \(Human.bytes(done))"
-        if let total, let share {
-            text += " of \(Human.bytes(total)) (\(Int(share * 100)) %)"
-            if share > 0.01 { text += ", \(Human.duration(seconds / share - seconds)) left" }
-        }
-        text += ", \(Human.bytes(UInt64(Double(done) / seconds)))/s"
-        Terminal.writeError("\r\u{1B}[K" + text)
-        isShown = true
-    }
-
-    func clear() {
-        if isShown { Terminal.writeError("\r\u{1B}[K") }
-        isShown = false
     }
 }
 
-/// Columns as people read them.
-extension Human {
-    static func padded(_ text: String, _ width: Int, right: Bool = false) -> String {
-        let fill = String(repeating: " ", count: max(0, width - text.count))
-        return right ? fill + text : text + fill
+// MARK: - Output that fails
+
+extension Terminal {
+    /// What is known of standard output while a command runs.
+    private struct OutputState {
+        var hasWritten = false
+        /// The number of the first error.
+        var failure: Int32?
+        /// Whether the command is done when its output cannot be written.
+        var endsCommand = false
+        var hasEndedCommand = false
     }
 
-    /// Rows with columns as wide as their widest cell; `right` columns are flush right.
-    static func table(_ rows: [[String]], right: Set<Int>) -> String {
-        guard let first = rows.first else { return "" }
-        let widths = first.indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
-        return rows.map { row in
-            let cells = row.enumerated().map { column, cell in
-                padded(cell, widths[column], right: right.contains(column))
+    private static let state = Mutex(OutputState())
+
+    /// The command is of no use without standard output, and ends when that cannot be written.
+    static func needOutput() throws {
+        guard StandardStream.output.isOpen else { throw ClosedStream(.output) }
+        state.withLock { $0.endsCommand = true }
+    }
+
+    /// Whether the command was ended because its output cannot be written.
+    static var hasEndedCommand: Bool { state.withLock { $0.hasEndedCommand } }
+
+    /// Sends bytes to standard output; the end of the command tells when they did not arrive.
+    private static func send(_ bytes: [UInt8]) {
+        let isFirstFailure = state.withLock { state in
+            guard state.failure == nil else { return false }
+            state.hasWritten = true
+            state.failure = StandardStream.output.write(bytes)
+            state.hasEndedCommand = state.failure != nil && state.endsCommand
+            return state.hasEndedCommand
+        }
+        if isFirstFailure { Interruption.request() }
+    }
+
+    /// Ends output; gives the number of the error when not all of it arrived.
+    static func finish() -> Int32? {
+        state.withLock { state in
+            if state.failure == nil, state.hasWritten || state.endsCommand {
+                // Some file systems tell only now that there is no room.
+                state.failure = StandardStream.output.close()
             }
-            var line = cells.joined(separator: "  ")
-            while line.hasSuffix(" ") { line.removeLast() }
-            return line + "\n"
-        }.joined()
+            (state.hasWritten, state.endsCommand) = (false, false)
+            return state.failure
+        }
+    }
+}
+
+/// A standard stream that is asked for, and was closed when the process began.
+struct ClosedStream: Error, CustomStringConvertible {
+    private let stream: StandardStream
+
+    init(_ stream: StandardStream) { self.stream = stream }
+
+    var description: String {
+        stream == .input
+            ? "standard input is closed, so there is nothing to read; connect it, or name a file"
+            : "standard output is closed, so nothing can be written; connect it, or send it to a file"
     }
 }

@@ -1,5 +1,7 @@
 import ArgumentParser
 import LinuxIO
+import ProcessStart
+import Workflows
 
 /// The command line: one file a command; no rule of the system lives here.
 @main
@@ -32,15 +34,33 @@ struct Varve: ParsableCommand {
     static func main() {
         Interruption.install()
         do {
-            var command = try parseAsRoot()
+            var command = try parseAsRoot(Array(ProcessStart.arguments.dropFirst()))
+            let kind = type(of: command)
+            guard kind.configuration.subcommands.isEmpty else { Exit.withoutCommand(kind) }
+            if command is any Listing { try Terminal.needOutput() }
             try command.run()
         } catch {
             Exit.withError(error)
         }
+        Exit.end(0)
     }
 }
 
-/// The version that `varve version` prints and snapshots do not depend on.
-enum ProgramVersion {
-    static let text = "0.1.0"
-}
+/// A command whose work is its output: without standard output it is refused, and when nobody takes
+/// what it writes, it ends.
+protocol Listing: ParsableCommand {}
+
+extension Snapshots: Listing {}
+extension Diff: Listing {}
+extension List: Listing {}
+extension Cat: Listing {}
+extension Find: Listing {}
+extension History: Listing {}
+extension Stats: Listing {}
+extension Version: Listing {}
+extension Completion: Listing {}
+extension ConfigCommand.Example: Listing {}
+extension ScheduleCommand.ScheduleStatus: Listing {}
+extension Track.Status: Listing {}
+extension TrialCommand.Status: Listing {}
+extension Layer.Status: Listing {}

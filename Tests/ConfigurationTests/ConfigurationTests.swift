@@ -106,7 +106,8 @@ import Testing
         ("[\"hourly\"", "[\"hourly\\\\\"", 8, "systemd.time"),
         ("time-limit = \"30s\"", "time-limit = \"0\"", 24, "no time"),
         ("time-limit = \"30s\"", "time-limit = \"40000w\"", 24, "duration"),
-        ("[metrics]", "[jobs.watch]\nrepository = \"main\"\n[metrics]", 25, "look after"),
+        ("[metrics]", "[jobs.watch]\nrepository = \"main\"\n[metrics]", 25, "another unit"),
+        ("[metrics]", "[jobs.layer]\nrepository = \"main\"\n[metrics]", 25, "another unit"),
         ("[metrics]", "[jobs.b]\nrepository = \"main\"\nvolumes = {}\n[metrics]", 27, "are none"),
         (
             "[metrics]",

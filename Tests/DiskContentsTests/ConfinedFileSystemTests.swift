@@ -6,8 +6,8 @@ import Testing
 /// FAT and NTFS, read by the program that does it.
 @Suite struct ConfinedFileSystemTests {
     /// What the package builds beside the tests.
-    static let program = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
-        .appendingPathComponent("../../.build/debug/varve-file-reader").standardized.path
+    static let program = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
+        .deletingLastPathComponent().appendingPathComponent("varve-file-reader").path
 
     private static let long = (0..<300_000).map { UInt8(truncatingIfNeeded: $0 / 7) }
 
@@ -149,5 +149,95 @@ import Testing
             try ConfinedFileSystem(
                 on: image, 0..<image.byteCount, type: "ntfs", program: "/nowhere/at/all")
         }
+    }
+
+    /// A reader in Python, which opens what it is given as it should, and has `message` to answer with.
+    private static func reader(_ script: String, in folder: TemporaryDirectory) throws -> String {
+        let program = "\(folder.path)/reader"
+        let text = """
+            #!/usr/bin/python3
+            socket, struct = (__import__(name) for name in ("socket", "struct"))
+            s = socket.socket(fileno=0)
+            def ask():
+                kind, count = struct.unpack("<II24x", s.recv(32, socket.MSG_WAITALL))
+                if count: s.recv(count, socket.MSG_WAITALL)
+                return kind
+            def message(kind, payload=b"", number=0, offset=0, count=0):
+                head = struct.pack("<IIQQII", kind, len(payload), number, offset, 0, count)
+                return head + payload
+            def entry(number, name, kind=1):
+                return struct.pack("<QIHH", number, 0, kind, len(name)) + name
+            def inode(kind):
+                return struct.pack("<Q24x3IIIIII", 0, 0, 0, 0, 1, kind, 0, 0, 0)
+            ask()
+            s.sendall(message(20, number=5))
+            \(script)
+            """
+        try Data(text.utf8).write(to: URL(fileURLWithPath: program))
+        try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: program)
+        return program
+    }
+
+    @Test(
+        "A reader that comes to no end is ended, whatever it goes on with",
+        .timeLimit(.minutes(60)),
+        arguments: [
+            // Requests of nothing, and of next to nothing.
+            "while True: s.sendall(message(16) * 1000)",
+            "while True: s.sendall(message(16, count=1)); s.recv(33, socket.MSG_WAITALL)",
+            // Lists: of nothing, of one name for ever, and of what is no name and then for ever.
+            "ask()\nwhile True: s.sendall(message(18) * 1000)",
+            "ask()\nwhile True: s.sendall(message(18, entry(7, b'a') * 40) * 100)",
+            "ask()\ns.sendall(message(18, entry(7, b'/')))\nwhile True: s.sendall(message(18) * 1000)",
+            // A byte now and then.
+            "time = __import__('time')\nask()\nfor b in message(20) * 99: s.sendall(bytes([b])); time.sleep(0.1)",
+        ])
+    func endless(_ script: String) throws {
+        let folder = try TemporaryDirectory()
+        let program = try Self.reader(script, in: folder)
+        let image = MemoryImage([UInt8](repeating: 0, count: 1 << 20))
+        let system = try ConfinedFileSystem(
+            on: image, 0..<image.byteCount, type: "ntfs", program: program, patience: 2_000)
+        #expect(throws: ContentsError.self) { try system.entries(of: 5) }
+        // It is not asked again.
+        #expect(throws: ContentsError.self) { try system.inode(5) }
+    }
+
+    @Test("A reader that makes up directories without end is ended", .timeLimit(.minutes(60)))
+    func endlessTree() throws {
+        let folder = try TemporaryDirectory()
+        let program = try Self.reader(
+            """
+            n = 5
+            while True:
+                kind = ask()
+                if kind == 3: s.sendall(message(17, inode(2)))
+                if kind == 4:
+                    n += 1
+                    s.sendall(message(18, entry(n, b"d", 2)) + message(20))
+            """, in: folder)
+        let image = MemoryImage([UInt8](repeating: 0, count: 1 << 10))
+        let tree = FileTree(
+            try ConfinedFileSystem(
+                on: image, 0..<image.byteCount, type: "ntfs", program: program))
+        #expect(throws: ContentsError.self) {
+            try tree.walk(tree.find("/")) { _, _ in }
+        }
+    }
+
+    @Test("Confined, it has its socket and memory of its own, and nothing else")
+    func confinement() throws {
+        let folder = try TemporaryDirectory()
+        let path = "\(folder.path)/file"
+        try Data(count: 8192).write(to: URL(fileURLWithPath: path))
+        let file = FileHandle(forUpdatingAtPath: path)
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: Self.program).deletingLastPathComponent()
+            .appendingPathComponent("reader-probe")
+        process.standardInput = file
+        try process.run()
+        process.waitUntilExit()
+        // The number of what is not as it must be: see the program.
+        #expect(process.terminationStatus == 0)
     }
 }

@@ -32,7 +32,7 @@ import Testing
 
     @Test(
         "No damaged file system of e2fsprogs harms what reads or compares it",
-        .timeLimit(.minutes(30)))
+        .timeLimit(.minutes(60)))
     func images() throws {
         let folder = FileManager.default.temporaryDirectory.appendingPathComponent(
             "varve-\(UUID().uuidString)")

@@ -1,3 +1,4 @@
+import BlockModel
 import DiskContents
 import Foundation
 import Synchronization
@@ -123,6 +124,40 @@ final class MemoryImage: ImageBytes {
         #expect(paths.contains("a/b/c/file 0"))
     }
 
+    @Test("Names are told apart by their bytes, whatever they look like")
+    func names() throws {
+        let folder = try TemporaryDirectory()
+        let script = #"""
+            mkdir tree; cd tree
+            printf bytes >$'a\xff'; printf text >$'a\xef\xbf\xbd'
+            printf one >$'\xc3\xa9'; printf two >$'e\xcc\x81'; mkdir x; printf mark >x/$'\xcc\x81y'
+            setfattr -n $'user.n\xff' -v v x 2>/dev/null || touch ../none
+            cd ..; truncate -s 4M image; mke2fs -q -F -d tree image
+            """#
+        try #require(Self.run("bash", "-euc", script, directory: folder.path) == 0)
+        let tree = try Self.tree(
+            [UInt8](Data(contentsOf: URL(fileURLWithPath: "\(folder.path)/image"))))
+        func content(_ name: [UInt8]) throws -> String {
+            let inode = try tree.find(ByteString(bytes: name))
+            var text = ""
+            try tree.system.forEachPiece(of: inode) { _, bytes in
+                text += String(
+                    decoding: [UInt8](copying: bytes).prefix(Int(inode.byteCount)), as: UTF8.self)
+            }
+            return text
+        }
+        #expect(try content([0x61, 0xFF]) == "bytes")
+        #expect(try content(Array("a\u{FFFD}".utf8)) == "text")
+        #expect(try content(Array("é".utf8)) == "one")
+        #expect(try content(Array("e\u{301}".utf8)) == "two")
+        #expect(try content(Array("/x/\u{301}y".utf8)) == "mark")
+        #expect(throws: ContentsError.self) { try content([0x61, 0xFE]) }
+        if !FileManager.default.fileExists(atPath: "\(folder.path)/none") {
+            let attributes = try tree.system.attributes(of: tree.find("/x"))
+            #expect(attributes.map(\.name).contains(ByteString(bytes: "user.n".utf8 + [0xFF])))
+        }
+    }
+
     @Test("What is no file system is refused")
     func noFileSystem() throws {
         for bytes in [
@@ -134,7 +169,7 @@ final class MemoryImage: ImageBytes {
 
     @Test(
         "A damaged file system gives errors, never a crash, a hang or a way out",
-        .timeLimit(.minutes(30)))
+        .timeLimit(.minutes(60)))
     func damaged() throws {
         let whole = try Self.image(["-t", "ext4", "-O", "inline_data"], mebibytes: 4)
         let used = try Self.image(["-t", "ext2", "-b", "1024"], mebibytes: 4)

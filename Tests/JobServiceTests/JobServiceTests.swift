@@ -192,7 +192,9 @@ import Testing
         record.volumes["disk"] = JobRecord.Volume()
         record.volumes["disk"]?.snapshotTime = 6
         let text = Metrics(
-            configuration.jobs.map { ($0, record, $0.name == "a" ? [] : [Trouble("x", "x")]) }
+            configuration.jobs.map {
+                Metrics.Known($0, record, $0.name == "a" ? [] : [Trouble("x", "x")])
+            }
         )
         .text
         let lines = text.split(separator: "\n").map(String.init)
@@ -221,9 +223,10 @@ import Testing
         #expect(records.read("a").problem?.contains("damaged") == true)
         #expect(records.read("a").volumes.isEmpty)
         #expect(!records.isRunning("a"))
-        let lock = try records.lock("a")
-        #expect(lock != nil && records.isRunning("a"))
-        #expect(try records.lock("a") == nil)
-        withExtendedLifetime(lock) {}
+        let seen = try records.withLock("a") {
+            (isRunning: records.isRunning("a"), again: try records.withLock("a") { true })
+        }
+        #expect(seen?.isRunning == true && seen?.again == nil)
+        #expect(seen != nil && !records.isRunning("a"))
     }
 }

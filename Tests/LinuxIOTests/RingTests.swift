@@ -5,7 +5,7 @@ import Testing
 
 @Suite(
     .enabled(if: Ring(entryCount: 1) != nil, "the kernel or its policy does not allow io_uring"),
-    .timeLimit(.minutes(30)))
+    .timeLimit(.minutes(60)))
 struct RingTests {
     private static let partByteCount = 4096
     private static let count = 16

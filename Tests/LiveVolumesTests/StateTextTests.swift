@@ -29,4 +29,10 @@ import Testing
     func refused(_ text: String) {
         #expect(StateText(text, kind: "varve_test") == nil)
     }
+
+    @Test("It is seen where states lie on a file system that is unmounted before a machine ends")
+    func placeOfStates() {
+        #expect(StateDirectory(path: "/").outlivesUnmounting)
+        #expect(!StateDirectory(path: "/proc").outlivesUnmounting)
+    }
 }

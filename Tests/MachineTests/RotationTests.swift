@@ -11,6 +11,7 @@ import Synchronization
 import TestKit
 import Testing
 import VolumeAccess
+import Workflows
 
 import class Foundation.Thread
 

@@ -7,12 +7,13 @@ import Testing
 enum StoreKind: String, CaseIterable, Sendable, CustomTestStringConvertible {
     case directory = "a directory on disk"
     case memoryDirectory = "a directory in memory"
+    case walkedDirectory = "a directory without openat2"
 
     var testDescription: String { rawValue }
 
     private var parent: String {
         switch self {
-        case .directory: "/tmp"
+        case .directory, .walkedDirectory: "/tmp"
         case .memoryDirectory: "/dev/shm"
         }
     }
@@ -24,7 +25,9 @@ enum StoreKind: String, CaseIterable, Sendable, CustomTestStringConvertible {
 
     /// An empty store.
     func make() throws -> TemporaryStore {
-        TemporaryStore(directory: try TemporaryDirectory(below: parent))
+        TemporaryStore(
+            directory: try TemporaryDirectory(below: parent),
+            walksByComponent: self == .walkedDirectory)
     }
 }
 
@@ -33,8 +36,8 @@ final class TemporaryStore: Sendable {
     let directory: TemporaryDirectory
     let store: any ObjectStore
 
-    init(directory: TemporaryDirectory) {
+    init(directory: TemporaryDirectory, walksByComponent: Bool) {
         self.directory = directory
-        store = DirectoryStore(path: directory.path)
+        store = DirectoryStore(path: directory.path, walksByComponent: walksByComponent)
     }
 }

@@ -98,7 +98,7 @@ import Testing
             #expect(first.status == status, "\(first)")
             #expect(
                 (first.output + first.errors).contains(
-                    status == 0 ? "loader@latest boots" : "did not boot"), "\(first)")
+                    status == 0 ? "loader@latest boots" : "DOES NOT BOOT"), "\(first)")
             let health = try Child.run(["status", "--config", file], in: place)
             #expect(health.status == status, "\(health)")
             let again = try Child.run(["run", "--config", file], in: place)

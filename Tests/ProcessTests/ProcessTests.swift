@@ -269,7 +269,7 @@ import Testing
         (["restore", "d@0", "out"], 2), (["restore", "@1", "out"], 2),
         (["snapshots", "--tag", "none"], 0),
         (["track", "status"], 0), (["track", "watch"], 0), (["trial", "status", "--json"], 0),
-        (["trial", "resume"], 0), (["track"], 0), (["track", "begin"], 2),
+        (["trial", "resume"], 0), (["track"], 2), (["track", "begin"], 2),
         (["track", "begin", "disk.img", "--store", "."], 1),
         (["track", "stop", "missing"], 1), (["track", "trim", "disk.img"], 1),
         (["trial", "begin", "disk.img", "--store", ".", "--no-backup"], 1),

@@ -32,7 +32,7 @@ import Testing
         """
     }
 
-    @Test("A job backs up, forgets, prunes, checks, tells and records", .timeLimit(.minutes(30)))
+    @Test("A job backs up, forgets, prunes, checks, tells and records", .timeLimit(.minutes(60)))
     func whole() throws {
         let scratch = ScratchDirectory()
         let place = Place(scratch, path: scratch.path)
@@ -100,6 +100,129 @@ import Testing
             for file in folder bytes long; do
                 "$VARVE" config check --config $file -q 2>errors; [ $? = 2 ] || exit 33
             done
+            """
+        let result = try Child.shell(script, in: place)
+        #expect(result.status == 0, "\(result.status): \(result.output) \(result.errors)")
+    }
+
+    @Test(
+        "A volume that cannot be captured or tracked keeps neither the others nor their upkeep from being done"
+    )
+    func partial() throws {
+        let scratch = ScratchDirectory()
+        let place = Place(scratch, path: scratch.path)
+        #expect(try Child.run(["init"], in: place).status == 0)
+        let configuration = """
+            [repositories.main]
+            path = "\(place.repository)"
+            [jobs.j]
+            repository = "main"
+            volumes.a = { source = "\(place.path)/a" }
+            volumes.gone = { source = "\(place.path)/gone", track = true, store = "/nowhere" }
+            volumes.untracked = { source = "\(place.path)/b", track = true, store = "/nowhere" }
+            keep = { last = 1 }
+            check = { every = "0", read-data = "100%" }
+            [jobs.j.hooks]
+            after = ["/bin/sh", "-c", "echo after >>\(place.path)/log"]
+            on-failure = ["/bin/sh", "-c", "echo failure: $VARVE_REASON >>\(place.path)/log"]
+            """
+        _ = try place.write(Data(configuration.utf8), to: "varve.toml")
+        let script = """
+            cd \(place.path)
+            export VARVE_CONFIG=$PWD/varve.toml VARVE_STATE_DIR=$PWD/state
+            head -c 300000 /dev/urandom >a; head -c 100000 /dev/urandom >b
+            for i in 1 2; do
+                "$VARVE" run >said 2>errors; [ $? = 3 ] || { cat said errors; exit 1; }
+                grep -q "j backup a: a@$i" said || { cat said; exit 2; }
+                # One that cannot be tracked is captured when it is at rest.
+                grep -q "j backup untracked: untracked@$i" said || { cat said; exit 3; }
+            done
+            grep -q 'j forget a: kept 1, forgot 1' said || { cat said; exit 4; }
+            grep -q 'j check: no damage' said || exit 5
+            grep -q "1 of 3 volumes were not captured: gone: .*there is nothing at $PWD/gone" errors || exit 6
+            grep -q 'untracked: .*is no block device' errors || { cat errors; exit 7; }
+            grep -q '^failure: ' log && ! grep -q after log || exit 8
+            "$VARVE" status >said && exit 9
+            grep -q '^RED' said || exit 10
+            # When all fail nothing else is done.
+            mv a a2; mv b b2
+            "$VARVE" run >said 2>errors; [ $? = 1 ] || { cat errors; exit 11; }
+            grep -q 'j check' said && exit 12
+            # With all of them there, and none to be tracked, all is well.
+            mv a2 a; mv b2 b; cp a gone
+            sed -i 's/, track = true, store = "\\/nowhere"//' varve.toml
+            "$VARVE" run >said 2>errors || { cat errors; exit 13; }
+            grep -q after log || exit 14
+            "$VARVE" status -q || exit 15
+            """
+        let result = try Child.shell(script, in: place)
+        #expect(result.status == 0, "\(result.status): \(result.output) \(result.errors)")
+    }
+
+    @Test(
+        "What others can change is used by no command: configuration, hook, index, states, stores")
+    func trust() throws {
+        let scratch = ScratchDirectory()
+        let place = Place(scratch, path: scratch.path)
+        #expect(try Child.run(["init"], in: place).status == 0)
+        let configuration = """
+            [repositories.main]
+            path = "\(place.repository)"
+            [jobs.j]
+            repository = "main"
+            volumes.a = { source = "\(place.path)/a" }
+            hooks = { before = ["\(place.path)/hooks/before"] }
+            alarm = { command = ["/bin/sh", "\(place.path)/hooks/alarm"] }
+            """
+        _ = try place.write(Data(configuration.utf8), to: "varve.toml")
+        let script = """
+            cd \(place.path)
+            umask 022
+            export VARVE_CONFIG=$PWD/varve.toml VARVE_STATE_DIR=$PWD/state
+            export VARVE_CACHE_DIR=$PWD/cache
+            head -c 300000 /dev/urandom >a; mkdir hooks state
+            for hook in before alarm; do
+                printf '#!/bin/sh\ntouch %s/ran-%s\n' "$PWD" $hook >hooks/$hook; chmod 755 hooks/$hook
+            done
+            "$VARVE" run -q || exit 1
+            rm ran-before
+            # refused STATUS WORDS COMMAND...
+            refused() {
+                local wanted=$1 words=$2; shift 2
+                "$@" >said 2>&1; local status=$?
+                [ $status = "$wanted" ] && grep -q "$words" said || { echo "$status $*"; cat said; exit 2; }
+            }
+            chmod 666 varve.toml
+            for command in run status "config check" "schedule install --no-start --unit-directory units"; do
+                refused 2 "$PWD/varve.toml has mode 666, by which everybody" "$VARVE" $command
+            done
+            chmod 644 varve.toml
+            chmod 777 hooks
+            refused 2 "before is not used: $PWD/hooks has mode 777" "$VARVE" run
+            chmod 755 hooks; chmod 757 hooks/alarm
+            refused 2 "hooks/alarm has mode 757" "$VARVE" run
+            chmod 755 hooks/alarm
+            [ ! -e ran-before ] || exit 3
+            chmod 707 cache; refused 2 "the index .*$PWD/cache has mode 707" "$VARVE" snapshots
+            refused 2 "$PWD/cache has mode 707" "$VARVE" backup a
+            chmod 700 cache
+            chmod 707 state; refused 2 "the state directory .*$PWD/state has mode 707" "$VARVE" run
+            refused 1 "$PWD/state has mode 707" "$VARVE" status
+            refused 2 "$PWD/state has mode 707" "$VARVE" track status
+            refused 2 "$PWD/state has mode 707" "$VARVE" trial status
+            chmod 700 state
+            unset VARVE_REPOSITORY
+            echo "\(place.repository)" >file; export VARVE_REPOSITORY_FILE=$PWD/file
+            "$VARVE" snapshots -q >said || exit 4
+            chmod 646 file; refused 2 "$PWD/file has mode 646" "$VARVE" snapshots
+            chmod 600 file
+            if [ "$(id -u)" = 0 ]; then
+                chown 54321 varve.toml; refused 2 "belongs to user 54321" "$VARVE" run
+                chown 0 varve.toml; chown 54321 hooks; refused 2 "belongs to user 54321" "$VARVE" run
+                chown 0 hooks
+            fi
+            "$VARVE" run -q || exit 5
+            [ -e ran-before ] || exit 6
             """
         let result = try Child.shell(script, in: place)
         #expect(result.status == 0, "\(result.status): \(result.output) \(result.errors)")

@@ -11,7 +11,7 @@ extension MachinesInTurn {
 
         @Test(
             "Five moments of a disk come back bit for bit, sound and bootable",
-            .timeLimit(.minutes(30)))
+            .timeLimit(.minutes(60)))
         func fiveMoments() async throws {
             try #require(Machine.isRoot, "Building a disk needs root; run tools/test as root.")
             let scratch = try Scratch()
@@ -25,9 +25,11 @@ extension MachinesInTurn {
                 // The others' images would only take space.
                 if [1, 3].contains(moment) { try FileManager.default.removeItem(atPath: restored) }
             }
-            try await expectBoots(moment: 0, by: "bios", scratch)
+            if Machine.isFullRun {
+                try await expectBoots(moment: 0, by: "bios", scratch)
+                try await expectBoots(moment: 4, by: "bios", scratch)
+            }
             try await expectBoots(moment: 2, by: "bios", scratch)
-            try await expectBoots(moment: 4, by: "bios", scratch)
             try await expectBoots(moment: 4, by: "efi", scratch)
 
             try await expectBootTests(scratch)
@@ -104,7 +106,11 @@ extension MachinesInTurn {
             #expect(other.contains("\"firmware\":\"uefi\"") && other.contains("login-prompt"))
             // Interrupted as from a terminal, with all that it started: that says nothing of the snapshot.
             // Whatever it waits for at that time: the disk's server, the machine, the console, the screen.
-            for seconds in ["0.1", "0.2", "0.4", "1", "2", "2.1", "2.2", "3", "5"] {
+            let delays =
+                Machine.isFullRun
+                ? ["0.1", "0.2", "0.4", "1", "2", "2.1", "2.2", "3", "5"]
+                : ["0.1", "0.4", "2", "5"]
+            for seconds in delays {
                 let interrupted = try await scratch.run(
                     "timeout", "--preserve-status", "--signal=INT", seconds, Machine.program,
                     "boot-test", "debian@1", "--bios")

@@ -6,7 +6,7 @@ extension MachinesInTurn {
     /// emulated machine.
     @Suite("An emulated machine", .needsRoot, .needsRig)
     struct EmulatedMachineTests {
-        @Test("All tests of MachineTests pass in it", .timeLimit(.minutes(20)))
+        @Test("All tests of MachineTests pass in it", .timeLimit(.minutes(60)))
         func machineTests() async throws {
             try #require(Machine.isRoot, "Starting the machine needs root; run tools/test as root.")
             let scratch = try Scratch()

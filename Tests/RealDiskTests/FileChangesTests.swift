@@ -10,7 +10,7 @@ extension MachinesInTurn {
 
         @Test(
             "diff, find and history tell of what was changed at random, and of nothing else",
-            .timeLimit(.minutes(30)), arguments: ["", "-I 128 -O ^64bit", "-b 1024 -O bigalloc"])
+            .timeLimit(.minutes(60)), arguments: ["", "-I 128 -O ^64bit", "-b 1024 -O bigalloc"])
         func changes(options: String) async throws {
             let scratch = try Scratch()
             let image = scratch.file("disk.img")
@@ -174,7 +174,7 @@ extension MachinesInTurn {
 
         @Test(
             "The files of a snapshot are mounted without a trace of how",
-            .timeLimit(.minutes(30)), arguments: ["ext4", "ext2"])
+            .timeLimit(.minutes(60)), arguments: ["ext4", "ext2"])
         func mounted(type: String) async throws {
             let scratch = try Scratch()
             try await scratch.varve("init")

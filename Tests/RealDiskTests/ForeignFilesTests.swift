@@ -41,7 +41,7 @@ extension MachinesInTurn {
 
         @Test(
             "What is extracted is what a mount shows; find and history see what changed",
-            .timeLimit(.minutes(30)), arguments: Kind.allCases)
+            .timeLimit(.minutes(60)), arguments: Kind.allCases)
         func files(kind: Kind) async throws {
             let scratch = try Scratch()
             try await scratch.varve("init")

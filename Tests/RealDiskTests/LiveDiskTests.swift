@@ -34,7 +34,7 @@ extension MachinesInTurn {
         }
 
         @Test(
-            "A scenario goes as expected", .timeLimit(.minutes(20)),
+            "A scenario goes as expected", .timeLimit(.minutes(60)),
             arguments: ["tracking", "plain-device", "era", "encrypted", "lvm", "killed", "serving"])
         func scenario(_ name: String) async throws {
             try await Self.withMachine { run in
@@ -46,9 +46,10 @@ extension MachinesInTurn {
 
         /// Steps of one scenario on the same disks; each but the last ends with a crash.
         @Test(
-            "A scenario goes as expected through crashes", .timeLimit(.minutes(20)),
+            "A scenario goes as expected through crashes", .timeLimit(.minutes(60)),
             arguments: [
                 ("trial", ["begin", "resume", "finish", "torn", "foreign", "table", "noise"]),
+                ("vanish", ["layer", "replayed", "unknown"]),
                 ("thin", ["begin", "resume"]),
                 ("crashes", ["preparing", "window", "after", "capturing", "end"]),
             ])

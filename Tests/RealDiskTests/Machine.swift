@@ -8,6 +8,9 @@ enum Machine {
     /// Whether this is a continuous-integration run, where lacking something is a failure.
     static let isContinuousIntegration = ProcessInfo.processInfo.environment["CI"] == "true"
 
+    /// Whether slow things are repeated: 'tools/test --full'.
+    static let isFullRun = ProcessInfo.processInfo.environment["VARVE_TEST_FULL"] != nil
+
     /// Whether loop devices and mounts are to be had, or their lack is to be reported.
     static let hasRights = isRoot || isContinuousIntegration
 

@@ -7,7 +7,7 @@ extension MachinesInTurn {
     struct ScheduleTests {
         @Test(
             "A timer backs up a disk in use; status, metrics and restores are as they should be",
-            .timeLimit(.minutes(30)))
+            .timeLimit(.minutes(60)))
         func cycles() async throws {
             try #require(Machine.isRoot, "Building a disk needs root; run tools/test as root.")
             let package = try #require(Machine.package, "tools/test builds the package")

@@ -160,15 +160,20 @@ enum Golden {
         let path =
             file.prefix(upTo: file.lastIndex(of: "/") ?? file.endIndex) + "/Golden/"
             + name + ".hex"
-        guard let stream = fopen(String(path), "r") else { throw Unreadable(path: String(path)) }
-        defer { fclose(stream) }
-        var text: [UInt8] = []
-        var buffer = [UInt8](repeating: 0, count: 4096)
-        while case let count = fread(&buffer, 1, buffer.count, stream), count > 0 {
-            text += buffer[..<count]
-        }
+        let text = try contents(of: String(path))
         guard let bytes = [UInt8](hexadecimal: String(decoding: text, as: UTF8.self)) else {
             throw Unreadable(path: String(path))
+        }
+        return bytes
+    }
+
+    static func contents(of path: String) throws -> [UInt8] {
+        guard let stream = fopen(path, "re") else { throw Unreadable(path: path) }
+        defer { fclose(stream) }
+        var bytes: [UInt8] = []
+        var buffer = [UInt8](repeating: 0, count: 4096)
+        while case let count = fread(&buffer, 1, buffer.count, stream), count > 0 {
+            bytes += buffer[..<count]
         }
         return bytes
     }

@@ -4,7 +4,7 @@ import TestKit
 import Testing
 
 /// Decoders are fed what nobody wrote; they refuse it, and do nothing else.
-@Suite(.timeLimit(.minutes(30)))
+@Suite(.timeLimit(.minutes(60)))
 struct HostileBytesTests {
     @Test("Every shorter beginning of an object is refused", arguments: Decoder.all)
     func truncations(decoder: Decoder) throws {

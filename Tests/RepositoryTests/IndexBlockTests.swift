@@ -156,6 +156,37 @@ struct IndexBlockTests {
             try index.allPlaces(of: number).map { index.pack($0.pack)?.id } == [Self.pack(3)])
     }
 
+    @Test(
+        "Every place of a block is kept that a pack names more than once", arguments: [10, 70_000])
+    func placesInOnePack(count: UInt64) throws {
+        let index = try index()
+        try index.addOwnPacks([(Self.pack(1), 10, Self.table(Array(0..<count) + [3, 5, 3]))])
+        for (number, placeCount) in [(3, 3), (5, 2), (7, 1)] as [(UInt64, Int)] {
+            let found = try #require(try index.find(Self.digest(number)))
+            #expect(try index.allPlaces(of: found.number).count == placeCount)
+        }
+    }
+
+    @Test("Digests that begin alike are not gone through one by one")
+    func likeDigests() throws {
+        let lookups = Lookups()
+        let index = try Index(
+            directory: directory.path + "/index", identity: home.repository.identity,
+            lookups: lookups)
+        var table = PackTable()
+        let digests = (0..<500 as Range<UInt64>).map { Digest(words: 7, 7, 7, $0) }
+        for (position, digest) in digests.enumerated() {
+            table.append(
+                FrameEntry(
+                    byteOffset: UInt32(position * 1000),
+                    header: FrameHeader(kind: .zstd, blockCount: 1, payloadByteCount: 100)),
+                digests: [digest])
+        }
+        try index.addOwnPacks([(Self.pack(1), 10, table)])
+        for digest in digests { #expect(try index.find(digest) != nil) }
+        #expect(lookups.rowCount < 1000)
+    }
+
     @Test("A pack that cannot be read is reported and left out")
     func damagedPack() throws {
         let index = try index()

@@ -126,15 +126,15 @@ struct IndexHistoryTests {
             imageDigest: Digest(words: 1, 2, 3, 4))
         let index = try index(model)
         let timeline = try model.timeline
-        let error = #expect(throws: RepositoryError.self) {
-            try index.synchronize(
-                timeline, with: model.home.repository, options: [.verifyingImageDigests])
-        }
-        #expect(error?.kind == .damaged)
-        #expect(error?.description.contains(model.deltas[1].name.objectName) == true)
-        // Unless it is not asked to look.
-        #expect(
-            try index.synchronize(timeline, with: model.home.repository)?.tipGeneration == 2)
+        let line = try index.synchronize(
+            timeline, with: model.home.repository, options: [.verifyingImageDigests])
+        #expect(line?.tipGeneration == 1)
+        // It is known from then on, and relied on no more.
+        let left = index.withoutFalse(timeline)
+        #expect(left.unproved.map(\.delta.name) == [model.deltas[1].name])
+        #expect(left.unproved.first?.reason.contains("image digest") == true)
+        #expect(left.snapshots.map(\.generation) == [1])
+        #expect(try index.synchronize(left, with: model.home.repository)?.tipGeneration == 1)
     }
 
     @Test("Both sides of a fork are read, each on its own line", arguments: 1...4)
@@ -151,7 +151,8 @@ struct IndexHistoryTests {
         var lines: Set<LineNumber> = []
         for state in model.states {
             let snapshot = try #require(timeline.snapshot(state.facts.snapshotID))
-            let line = try index.locate(snapshot, in: timeline, with: model.home.repository)
+            let line = try index.map(of: snapshot, in: timeline, with: model.home.repository)
+                .history
             #expect(line.tip == snapshot.id)
             #expect(line.tipByteCount == state.facts.byteCount)
             let contents = try HistoryModel.contents(
@@ -176,7 +177,7 @@ struct IndexHistoryTests {
         #expect(timeline.deltas.contains(merged))
         let snapshot = try #require(timeline.snapshot(fork.head.to))
         let index = try index(model)
-        let line = try index.locate(snapshot, in: timeline, with: model.home.repository)
+        let line = try index.map(of: snapshot, in: timeline, with: model.home.repository).history
         let contents = try HistoryModel.contents(
             index, line, target, zeroDigest: model.zeroDigest)
         #expect(contents == target.blocks)
@@ -260,11 +261,15 @@ struct IndexHistoryTests {
             try index.synchronize(model.timeline, with: model.home.repository))
         for (a, b) in [(0, 5), (5, 0), (2, 3), (1, 1)] {
             let (from, to) = (model.states[a], model.states[b])
+            let maps = [from, to].map {
+                SnapshotMap(index, line, generation: $0.generation, byteCount: $0.facts.byteCount)
+            }
             var found: [DifferingBytes] = []
-            try index.forEachDifference(
-                line, from.generation, from.facts.byteCount, line, to.generation,
-                to.facts.byteCount
-            ) { found.append(DifferingBytes(offset: $0, byteCount: $1, isZero: $2)) }
+            try maps[1].changes(since: maps[0]) {
+                found.append(
+                    DifferingBytes(
+                        offset: $0.byteOffset, byteCount: $0.byteCount, isZero: $0.isZero))
+            }
             #expect(
                 found
                     == Self.difference(

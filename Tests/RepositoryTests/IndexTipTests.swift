@@ -150,6 +150,7 @@ struct IndexTipTests {
         let line = try index.lineForCapture(of: Home.volume, line: nil)
         var page = TipPage(blockCount: 300)
         for slot in 0..<300 { page[slot] = Fingerprint(low: UInt64(slot), high: 1) }
+        page.leaf = model.leaves(of: blocks)[0]
         try index.applyCommitted(
             model.deltas[0], line: line.number,
             findings: CaptureFindings(tips: [(0, page)], deltaByteCount: 1),
@@ -163,6 +164,29 @@ struct IndexTipTests {
         for slot in [0, 7, 8, 299] { page[slot] = nil }
         let found = try index.tipPage(of: line.number, page: 0)
         #expect(Self.values(found) == Self.values(page))
+        #expect(found?.leaf == model.leaves(of: changed)[0])
+    }
+
+    @Test("Fingerprints of another state of the page are dropped by another machine's commit")
+    func staleTip() throws {
+        var model = try HistoryModel(seed: 14)
+        let blocks = (0..<300).map { HistoryModel.Content.data(Digest(words: $0, 0, 0, 0)) }
+        try model.commit(blocks, after: nil)
+        let index = try index(model)
+        let line = try index.lineForCapture(of: Home.volume, line: nil)
+        var page = TipPage(blockCount: 300)
+        page[1] = Fingerprint(low: 1, high: 1)
+        page.leaf = .zero
+        try index.applyCommitted(
+            model.deltas[0], line: line.number,
+            findings: CaptureFindings(tips: [(0, page)], deltaByteCount: 1),
+            repository: model.home.repository)
+        var changed = blocks
+        changed[8] = .zero
+        try model.commit(changed, after: model.states[0])
+        _ = try index.synchronize(model.timeline, with: model.home.repository)
+        let isGone = try index.tipPage(of: line.number, page: 0) == nil
+        #expect(isGone)
     }
 
     @Test("Before staged fingerprints are moved the line says what is pending, whatever changed")
@@ -177,7 +201,7 @@ struct IndexTipTests {
         let (number, empty) = try index.openLine(Home.volume, .nothing)
         var state = empty
         for delta in model.deltas {
-            let writer = LineWriter(
+            let writer = try LineWriter(
                 index: index, line: number, state: state,
                 findings: CaptureFindings(attempt: 1, deltaByteCount: 1))
             writer.begin(delta)
@@ -193,7 +217,7 @@ struct IndexTipTests {
         }
     }
 
-    @Test("Fingerprints that a capture does not replace are invalid where its delta changed them")
+    @Test("Fingerprints that a capture does not replace do not count for a page that it changed")
     func ownInvalidation() throws {
         var model = try HistoryModel(seed: 13)
         let blocks = (0..<300).map { HistoryModel.Content.data(Digest(words: $0, 0, 0, 0)) }
@@ -202,6 +226,7 @@ struct IndexTipTests {
         let line = try index.lineForCapture(of: Home.volume, line: nil)
         var page = TipPage(blockCount: 300)
         for slot in 0..<300 { page[slot] = Fingerprint(low: UInt64(slot), high: 1) }
+        page.leaf = model.leaves(of: blocks)[0]
         try index.applyCommitted(
             model.deltas[0], line: line.number,
             findings: CaptureFindings(tips: [(0, page)], deltaByteCount: 1),
@@ -212,12 +237,13 @@ struct IndexTipTests {
         try index.applyCommitted(
             model.deltas[1], line: line.number, findings: CaptureFindings(deltaByteCount: 1),
             repository: model.home.repository)
-        page[8] = nil
         let found = try index.tipPage(of: line.number, page: 0)
-        #expect(Self.values(found) == Self.values(page))
+        #expect(found?.leaf == model.leaves(of: blocks)[0])
+        let leaves = try index.leaves(line.number, byteCount: 300 * 4096)
+        #expect(leaves == model.leaves(of: changed))
     }
 
-    @Test("A delta that a crash left half applied leaves no fingerprint of what it changed")
+    @Test("A delta that a crash left half applied leaves no fingerprints that count")
     func halfApplied() throws {
         var model = try HistoryModel(seed: 8)
         let blocks = (0..<300).map { HistoryModel.Content.data(Digest(words: $0, 0, 0, 0)) }
@@ -239,15 +265,15 @@ struct IndexTipTests {
             try index.putLine(line.number, state, transaction)
             // The capture's own fingerprints came as far as this page, or did not.
             page[5] = Fingerprint(low: 77, high: 77)
+            page.leaf = model.leaves(of: blocks)[0]
             try index.putTip(page, line.number, page: 0, transaction)
         }
         let now = try #require(
             try index.synchronize(model.timeline, with: model.home.repository))
         #expect(now.number == line.number)
         #expect(now.tipGeneration == 2)
-        page[5] = nil
         let found = try index.tipPage(of: line.number, page: 0)
-        #expect(Self.values(found) == Self.values(page))
+        #expect(found?.leaf != model.leaves(of: changed)[0])
     }
 
     @Test("A commit whose start is not the line's tip is not applied")

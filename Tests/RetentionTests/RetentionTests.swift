@@ -14,12 +14,13 @@ import Testing
         _ seconds: Int64,
         tags: Set<String> = [],
         protection: String? = nil,
+        misfit: String? = nil,
         isProved: Bool = false
     ) -> RetentionCandidate {
         RetentionCandidate(
             id: SnapshotID(Digest(words: generation, 1, 2, 3)), generation: generation,
             time: Timestamp(seconds: seconds), tags: tags, protection: protection,
-            isProved: isProved)
+            misfit: misfit, isProved: isProved)
     }
 
     /// One an hour, the first of them 1.
@@ -123,6 +124,52 @@ import Testing
         #expect(kept[91] != nil)
         #expect(kept[100] == ["within 2h"])
         #expect(kept[151] == ["the newest", "within 2h", "hourly"])
+    }
+
+    @Test("What does not fit in is kept, and takes nobody's place")
+    func misfits() {
+        var snapshots = Self.hours(24)
+        for number in 0..<24 as Range<Int64> {
+            snapshots.append(
+                Self.candidate(
+                    UInt64(25 + number), Self.start + number * 3600 + 1, misfit: "out of time",
+                    isProved: true))
+        }
+        snapshots[3] = Self.candidate(4, snapshots[3].time.seconds, isProved: true)
+        for policy in [
+            Self.policy { $0.counts = [.hour: 24] }, Self.policy { $0.last = 24 },
+            Self.policy { $0.within = CalendarSpan("24h") },
+        ] {
+            let kept = Self.kept(policy, snapshots)
+            #expect(kept.count == 48)
+            #expect(kept[30] == ["out of time"])
+            #expect(kept[1]?.isEmpty == false)
+        }
+        // Nor the place of the one that is proved to boot.
+        let one = Self.kept(Self.policy { $0.last = 1 }, snapshots)
+        #expect(one[4] == ["the newest that is proved to boot"])
+    }
+
+    @Test(
+        "Times at the ends of what can be stored end nothing",
+        arguments: [Int64.min, .min + 1, -1, 0, .max - 1, .max], [Int64(-86_400), 0, 86_400])
+    func extremes(seconds: Int64, ahead: Int64) throws {
+        let calendar = ZoneCalendar { _ in ahead }
+        let policy = Self.policy { policy in
+            policy.last = 1
+            for interval in RetentionPolicy.Interval.allCases {
+                policy.counts[interval] = 2
+                policy.withinIntervals[interval] = CalendarSpan("100000y100000m100000d100000h")
+            }
+            policy.within = CalendarSpan("100000y")
+        }
+        for now in [Int64.min, 0, Self.start, .max] {
+            let kept = Self.kept(
+                policy, Self.hours(3) + [Self.candidate(4, seconds), Self.candidate(5, seconds)],
+                now: now, calendar: calendar)
+            #expect(kept[5] != nil)
+            _ = Self.kept(policy, [Self.candidate(1, seconds)], now: now, calendar: calendar)
+        }
     }
 
     @Test("What is protected, tagged, newest, or alone proved to boot is kept")

@@ -17,12 +17,10 @@ import Testing
         _ change: (inout SnapshotReader.Options) -> Void = { _ in }
     ) throws -> SnapshotReader {
         let index = try lab.index()
-        let line = try index.locate(snapshot, in: try lab.timeline(), with: lab.repository)
+        let map = try index.map(of: snapshot, in: try lab.timeline(), with: lab.repository)
         var options = SnapshotReader.Options()
         change(&options)
-        return try SnapshotReader(
-            repository: lab.repository, index: index, line: line, snapshot: snapshot,
-            options: options)
+        return try SnapshotReader(snapshot, map, repository: lab.repository, options: options)
     }
 
     private static func bytes(

@@ -1,14 +1,18 @@
 package import BlockModel
-package import CaptureEngine
+import CaptureEngine
 package import ChangeTracking
 import Glibc
 import LinuxIO
+import LiveVolumes
+import Logging
 package import ObjectStore
 package import Repository
-import RepositoryFormat
+package import RepositoryFormat
 package import RestoreEngine
+package import SnapshotService
+import Synchronization
 import TestKit
-import VolumeAccess
+package import Workflows
 
 /// A directory that is removed with its owner; in memory where the system has such a place.
 package final class ScratchDirectory: Sendable {
@@ -36,26 +40,31 @@ package final class ScratchDirectory: Sendable {
     }
 }
 
-/// Everything that a capture or restore needs, over any store, with a clock that only tests turn.
+/// Ids of a kind of work, the same each time that it is done as the same of its seed.
+private final class StepIdentifiers: IdentifierSource {
+    private let current = Mutex(SeededIdentifiers(seed: 0))
+
+    func begin(seed: UInt64) { current.withLock { $0 = SeededIdentifiers(seed: seed) } }
+
+    func next() -> ObjectID { current.withLock { $0 }.next() }
+}
+
+/// A repository over any store as it is worked on by the program, with a clock that only tests turn.
 package final class Lab {
     package let store: any ObjectStore
     package let scratch = ScratchDirectory()
-    package let repository: Repository
-    package var time = Timestamp(seconds: 1_700_000_000)
+    package let open: OpenRepository
+    private let clock = LabClock()
+    private let identifiers = StepIdentifiers()
+    private let log = LabLog()
     package var volume: VolumeName
     package var workerCount = 2
-    package var packByteTarget = Format.packByteTarget
-    package var partByteLimit = Format.partByteLimit
-    package var sampleByteTarget: UInt64 = 64 << 20
     /// Two labs over one store need different seeds, for ids are never used twice.
     package var seed: UInt64 = 0
-    private var openIndex: Index?
-    private var captureCount: UInt64 = 0
+    private var stepCount: UInt64 = 0
     /// What the last prune intended.
     package private(set) var lastPlan: PrunePlan?
     package private(set) var lastAccountReport = AccountReport()
-    /// How often a prune waited.
-    package private(set) var graceCount = 0
 
     /// Creates a repository in `store`, or opens the one that is there.
     package init(_ store: any ObjectStore, blockSize: Int = 4096) throws {
@@ -64,50 +73,127 @@ package final class Lab {
             preconditionFailure("no block size: \(blockSize)")
         }
         self.volume = volume
-        if try !store.list("").isEmpty {
-            repository = try Repository(openingIn: store)
-        } else {
+        if try store.list("").isEmpty {
             var generator = SeededGenerator(seed: 1)
-            repository = try Repository(
-                creatingIn: store, blockSize: size, created: time,
-                generator: &generator)
+            _ = try Repository(
+                creatingIn: store, blockSize: size, created: clock.time, generator: &generator)
         }
+        let index = scratch.path + "/index"
+        open = try OpenRepository(
+            store, indexDirectory: { _ in index }, clock: clock.repositoryClock,
+            identifiers: identifiers, holdKeeper: nil,
+            logger: Logger(label: "test") { [log] _ in log })
     }
 
+    package var repository: Repository { open.repository }
+    package var time: Timestamp {
+        get { clock.time }
+        set { clock.time = newValue }
+    }
+    package var packByteTarget: Int {
+        get { open.sizes.packByteTarget }
+        set {
+            open.sizes.packByteTarget = newValue
+            open.sizes.repackByteTarget = UInt64(newValue)
+        }
+    }
+    package var partByteLimit: Int {
+        get { open.sizes.partByteLimit }
+        set { open.sizes.partByteLimit = newValue }
+    }
+    package var sampleByteTarget: UInt64 {
+        get { open.sizes.sampleByteTarget }
+        set { open.sizes.sampleByteTarget = newValue }
+    }
+    /// How often a prune waited.
+    package var graceCount: Int { Int(clock.sleptMilliseconds / 60_000) }
+    /// What the work gave to be heard, from the first on.
+    package var warnings: [String] { log.warnings.texts.withLock { $0 } }
     package var indexDirectory: String { scratch.path + "/index" }
 
     /// The index, with the repository's packs.
-    package func index() throws -> Index {
-        let index: Index
-        if let openIndex {
-            index = openIndex
-        } else {
-            index = try Index(directory: indexDirectory, identity: repository.identity)
-            openIndex = index
-        }
-        try index.synchronizePacks(with: repository)
-        return index
-    }
+    package func index() throws -> Index { try open.currentIndex(isKept: true) }
 
     /// Lets go of the index, as the end of a process does.
-    package func closeIndex() { openIndex = nil }
+    package func closeIndex() { open.closeIndex() }
 
     /// Deletes the index: nothing may depend on it.
     package func deleteIndex() {
-        openIndex = nil
+        closeIndex()
         ScratchDirectory.remove(indexDirectory)
     }
 
-    package func timeline() throws -> Timeline {
-        try repository.timeline(of: volume)
+    package func timeline() throws -> Timeline { try repository.timeline(of: volume) }
+
+    /// A hold that is kept for as long as the test wants.
+    package func hold(_ scope: HoldScope, _ kind: HoldKind, purpose: String) throws -> Hold {
+        try repository.hold(
+            scope, kind, purpose: purpose, owner: .current(), now: { [clock] in clock.time })
     }
 
+    /// What a process has that forgets on a volume.
+    package func forgettingHolds(_ volume: VolumeName) throws -> [Hold] {
+        [
+            try hold(.repository, .shared, purpose: "forget"),
+            try hold(
+                .volume(volume), .exclusive,
+                purpose: "\(OpenRepository.forgettingPurpose) \(volume)"),
+        ]
+    }
+
+    private func begin(_ kind: Step) {
+        stepCount += 1
+        identifiers.begin(seed: seed << 32 | kind.rawValue | stepCount)
+    }
+
+    private enum Step: UInt64 {
+        case capture = 0
+        case consolidate = 0x0400_0000
+        case repairPaths = 0x0800_0000
+        case repair = 0x1000_0000
+        case copy = 0x2000_0000
+        case prune = 0x4000_0000
+        case forget = 0x8000_0000
+    }
+}
+
+/// Keeps warnings.
+private struct LabLog: LogHandler {
+    final class Warnings: Sendable {
+        let texts = Mutex<[String]>([])
+    }
+
+    let warnings = Warnings()
+    var logLevel = Logger.Level.warning
+    var metadata = Logger.Metadata()
+
+    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+        get { metadata[key] }
+        set { metadata[key] = newValue }
+    }
+
+    func log(event: LogEvent) { warnings.texts.withLock { $0.append("\(event.message)") } }
+}
+
+/// Time that stands still unless it is set, or somebody sleeps.
+private final class LabClock {
+    var time = Timestamp(seconds: 1_700_000_000)
+    private(set) var sleptMilliseconds: UInt64 = 0
+
+    var repositoryClock: RepositoryClock {
+        RepositoryClock(
+            now: { self.time }, steady: { self.time }, monotonicNanoseconds: { 1 },
+            sleep: { self.sleptMilliseconds += UInt64($0) })
+    }
+}
+
+extension Lab {
     /// Captures `image` as the next snapshot.
     @discardableResult
     package func capture(
         _ image: [UInt8],
         evidence: ChangeEvidence? = nil
-    ) throws -> CaptureResult {
+    ) throws -> BackupSummary {
         let path = scratch.path + "/source.img"
         unlink(path)
         let file = try FileHandle(path, .create)
@@ -116,48 +202,35 @@ package final class Lab {
     }
 
     /// Captures what is at `path` as the next snapshot.
-    @discardableResult
     ///
     /// `sourceName` is what the snapshot says that it was captured from.
+    @discardableResult
     package func capture(
         path: String,
         sourceName: String? = nil,
         evidence: ChangeEvidence? = nil
-    ) throws -> CaptureResult {
+    ) throws -> BackupSummary {
         time = Timestamp(seconds: time.seconds + 3600)
-        captureCount += 1
-        let source = try VolumeSource(path: path, allowsUse: false)
-        let hold = try repository.hold(
-            .volume(volume), .exclusive, purpose: "test", owner: .current(), now: { self.time })
-        let shared = try repository.hold(
-            .repository, .shared, purpose: "test", owner: .current(), now: { self.time })
-        var request = CaptureRequest(
-            volume: volume,
-            source: SourceIdentity(
-                kind: .file, machine: "test", path: sourceName ?? path, serial: "",
-                sectorByteCount: 512),
-            time: time)
-        request.workerCount = workerCount
-        request.packByteTarget = packByteTarget
-        request.partByteLimit = partByteLimit
-        request.sampleByteTarget = sampleByteTarget
-        request.evidence = evidence
-        let capture = Capture(
-            repository: repository, index: try index(), timeline: try timeline(), source: source,
-            request: request, holds: [shared, hold])
-        return try capture.run(
-            identifiers: SeededIdentifiers(seed: seed << 32 | captureCount),
-            elapsedNanoseconds: { 1 }, now: { self.time }, progress: CaptureProgress(),
-            report: {})
+        begin(.capture)
+        var options = BackupOptions()
+        options.workerCount = workerCount
+        options.evidence = evidence
+        options.allowsOtherSource = true
+        // Ids of snapshots are made of it, too.
+        options.identity = SourceIdentity(
+            kind: .file, machine: "test", path: sourceName ?? path, serial: "",
+            sectorByteCount: 512)
+        // Of disks in use nothing is known here.
+        let states = StateDirectory(path: scratch.path + "/states")
+        return try BackupWorkflow(open, states: states).run(
+            BackupWorkflow.Source(path, volume: volume, options: options, states: states))
     }
 
     /// The bytes of a snapshot, restored to a fresh file and proved.
     package func restore(_ snapshot: Timeline.Snapshot) throws -> [UInt8] {
         let path = scratch.path + "/target.img"
         unlink(path)
-        let target = try TargetVolume(
-            path: path, neededByteCount: snapshot.facts.byteCount, inPlace: false)
-        try restore(snapshot, .fresh(target))
+        try restore(snapshot, to: path, RestoreOptions())
         return try contents(of: path)
     }
 
@@ -169,33 +242,29 @@ package final class Lab {
             let file = try FileHandle(path, .create)
             try PositionedIO.write(file.descriptor, image.span.bytes, at: 0, subject: path)
         }
-        let target = try TargetVolume(
-            path: path, neededByteCount: snapshot.facts.byteCount, inPlace: true)
-        try restore(snapshot, .inPlace(target), verification: .readBack)
+        var options = RestoreOptions()
+        options.isInPlace = true
+        options.verification = .readBack
+        try restore(snapshot, to: path, options)
         return try contents(of: path)
     }
 
     @discardableResult
     package func restore(
         _ snapshot: Timeline.Snapshot,
-        _ target: RestoreTarget,
-        verification: RestoreVerification = .blocks
+        to path: String,
+        _ options: RestoreOptions
     ) throws -> RestoreResult {
-        let index = try index()
-        let line = try index.locate(snapshot, in: try timeline(), with: repository)
-        let restore = Restore(
-            repository: repository, index: index, line: line, snapshot: snapshot, target: target,
-            verification: verification, workerCount: workerCount)
-        return try restore.run(progress: RestoreProgress(), report: {})
+        var options = options
+        options.workerCount = workerCount
+        return try open.restore(
+            .prefix(snapshot.id.hexadecimal), to: path, options: options,
+            progress: RestoreProgress(), report: { _ in }
+        ).result
     }
 
     package func check(_ coverage: DataCoverage = .all) throws -> CheckReport {
-        let directory = scratch.path + "/check"
-        defer { ScratchDirectory.remove(directory) }
-        var check = try RepositoryCheck(repository, scratchDirectory: directory)
-        var generator = SeededGenerator(seed: 7)
-        return try check.run(
-            coverage, workerCount: workerCount, generator: &generator, progress: { _, _ in })
+        try open.check(coverage, workerCount: workerCount, progress: { _, _ in })
     }
 
     package func contents(of path: String) throws -> [UInt8] {
@@ -207,9 +276,12 @@ package final class Lab {
         _ = try PositionedIO.read(file.descriptor, into: &raw, at: 0, subject: path)
         return bytes
     }
-}
 
-extension Lab {
+    /// The bytes of all snapshots, oldest first.
+    package func restoreAll() throws -> [[UInt8]] {
+        try timeline().snapshots.map { try restore($0) }
+    }
+
     /// Puts other bytes in the place of the index's file.
     package func replaceIndex(with bytes: [UInt8]) throws {
         closeIndex()
@@ -217,11 +289,6 @@ extension Lab {
         unlink(path)
         let file = try FileHandle(path, .create)
         try PositionedIO.write(file.descriptor, bytes.span.bytes, at: 0, subject: path)
-    }
-
-    /// The bytes of all snapshots, oldest first.
-    package func restoreAll() throws -> [[UInt8]] {
-        try timeline().snapshots.map { try restore($0) }
     }
 }
 
@@ -232,157 +299,83 @@ extension Lab {
         _ snapshots: [SnapshotID],
         isThorough: Bool = false
     ) throws -> RemovalSummary {
-        captureCount += 1
-        let hold = try repository.hold(
-            .volume(volume), .exclusive, purpose: "test", owner: .current(), now: { self.time })
-        defer { withExtendedLifetime(hold) {} }
-        let identifiers = SeededIdentifiers(seed: seed << 32 | 1 << 31 | captureCount)
-        try repository.hide(
-            snapshots, of: try timeline(), time: time, identifiers: identifiers)
-        let index = try index()
-        return try repository.removeHidden(
-            of: volume, isThorough: isThorough, identifiers: identifiers,
-            partByteLimit: partByteLimit,
-            prove: { delta, timeline in
-                try index.bringForward(timeline, with: repository)
-                guard try index.confirms(delta, of: repository) != false else {
-                    throw RepositoryError(
-                        .failed, "\(delta.name.objectName) is not what it stands for")
-                }
-            },
-            willDelete: { try index.takeOutOfAccount($0, of: repository) })
+        begin(.forget)
+        var options = ForgetWorkflow.Options()
+        options.isThorough = isThorough
+        return try ForgetWorkflow(open, options).run(snapshots, of: volume)?.removal
+            ?? RemovalSummary()
     }
 
     /// Gives back what nothing needs.
     @discardableResult
     package func prune(_ options: PruneOptions = PruneOptions()) throws -> PruneSummary {
-        captureCount += 1
-        let hold = try repository.hold(
-            .repository, .exclusive, purpose: "test", owner: .current(), now: { self.time })
-        let prune = Prune(
-            repository: repository, index: try index(), options: options,
-            identifiers: SeededIdentifiers(seed: seed << 32 | 1 << 30 | captureCount),
-            now: { self.time })
-        prune.packByteTarget = packByteTarget
-        prune.batchByteCount = UInt64(packByteTarget)
-        prune.waitForGrace = { self.graceCount += 1 }
+        begin(.prune)
         lastPlan = nil
-        let plan = try prune.plan()
-        lastPlan = plan
-        lastAccountReport = prune.accountReport
-        return try prune.run(plan, hold: hold, progress: { _ in })
+        let summary = try open.prune(
+            options, isDryRun: false,
+            planned: { plan, report in
+                lastPlan = plan
+                lastAccountReport = report
+            }, progress: { _, _ in })
+        return summary ?? PruneSummary()
     }
-}
 
-extension Lab {
     /// What each snapshot of the volume costs, oldest first.
     package func costs() throws -> [SnapshotCost] {
-        let index = try index()
-        let timeline = try timeline()
-        _ = try index.bringAccountForward(
-            timeline.deltas, of: repository, now: time, isRecount: false)
-        let all = (timeline.snapshots + timeline.forgotten).sorted { $0.generation < $1.generation }
-        let costs = try index.costs(
-            of: all.map {
-                (
-                    try index.locate($0, in: timeline, with: repository), $0.generation,
-                    $0.facts.byteCount
-                )
-            }, isInterrupted: { false })
-        let shown = Set(timeline.snapshots.map(\.id))
-        return zip(all, costs ?? []).filter { shown.contains($0.0.id) }.map(\.1)
+        try open.costs().filter { $0.volume == volume }.map(\.cost)
     }
 
     /// Copies snapshots of the volume to another repository.
     @discardableResult
     package func copy(_ snapshots: [Timeline.Snapshot], to other: Lab) throws -> CopySummary {
-        captureCount += 1
-        let holds = [
-            try other.repository.hold(
-                .repository, .shared, purpose: "test", owner: .current(), now: { self.time }),
-            try other.repository.hold(
-                .volume(volume), .exclusive, purpose: "test", owner: .current(),
-                now: { self.time }),
-        ]
-        let copy = try SnapshotCopy(
-            from: repository, try index(), to: other.repository, try other.index(), holds: holds,
-            identifiers: SeededIdentifiers(seed: seed << 32 | 1 << 29 | captureCount),
-            now: { self.time })
-        copy.packByteTarget = packByteTarget
-        copy.partByteLimit = partByteLimit
-        try copy.run(snapshots, of: try timeline(), progress: { _ in }, done: { _ in })
-        return copy.summary
+        // Its own steps count, so that a copy that is made once more makes other ids.
+        begin(.copy)
+        other.identifiers.begin(seed: seed << 32 | Step.copy.rawValue | stepCount)
+        return try open.copy(
+            volume, Set(snapshots.map(\.id)), to: other.open, progress: { _ in }, done: { _ in })
     }
-}
 
-extension Lab {
+    /// Writes short cuts where the way has more deltas than that; gives how many.
+    @discardableResult
+    package func consolidate(lengthLimit: Int? = nil) throws -> Int {
+        begin(.consolidate)
+        return try open.consolidate(try timeline(), lengthLimit: lengthLimit)
+    }
+
     /// Stores again what is lost, from another repository and from images; gives how many blocks were lost
     /// and how many are there again.
     package func repair(
         from other: Lab? = nil,
         images: [[UInt8]] = []
     ) throws -> (lost: Int, mended: Int) {
-        captureCount += 1
-        let report = try check()
-        let index = try index()
-        try index.learn(from: report.evidence)
-        let repair = try BlockRepair(
-            report.lostBlocks, of: repository, index,
-            identifiers: SeededIdentifiers(seed: seed << 32 | 1 << 28 | captureCount))
-        _ = try repair.salvage(
-            Set(report.evidence.unreadable + report.evidence.rotten.map(\.pack)))
-        _ = try repair.rescue(report.evidence.rotten)
-        if let other { try repair.take(from: other.repository, try other.index()) }
-        for image in images { try repair.offer(image.span.bytes) }
-        try repair.finish()
-        return (report.lostBlocks.count, repair.mendedCount)
+        begin(.repair)
+        var options = RepairOptions()
+        for (number, image) in images.enumerated() {
+            let path = scratch.path + "/disk\(number).img"
+            unlink(path)
+            let file = try FileHandle(path, .create)
+            try PositionedIO.write(file.descriptor, image.span.bytes, at: 0, subject: path)
+            options.sources.append(path)
+        }
+        let summary = try open.repair(
+            from: other.map { [$0.open] } ?? [], options, progress: { _, _ in })
+        return (summary.lostBlockCount, summary.mendedBlockCount)
     }
-}
 
-extension Lab {
-    /// Writes short cuts where the way has more deltas than that; gives how many.
-    @discardableResult
-    package func consolidate(lengthLimit: Int? = nil) throws -> Int {
-        captureCount += 1
-        return try repository.consolidate(
-            try timeline(), try index(),
-            identifiers: SeededIdentifiers(seed: seed << 32 | 1 << 26 | captureCount),
-            partByteLimit: partByteLimit, lengthLimit: lengthLimit)
-    }
-}
-
-extension Lab {
     /// Brings back snapshots that no path leads to, from the index or another repository.
     @discardableResult
     package func repairPaths(
         from other: Lab? = nil,
         givesUp: Bool = false
     ) throws -> (mended: [PathRepair.Mended], left: Timeline) {
-        captureCount += 1
-        let identifiers = SeededIdentifiers(seed: seed << 32 | 1 << 27 | captureCount)
-        let holds = [
-            try repository.hold(
-                .repository, .shared, purpose: "test", owner: .current(), now: { self.time }),
-            try repository.hold(
-                .volume(volume), .exclusive, purpose: "test", owner: .current(),
-                now: { self.time }),
-        ]
-        let index = try index()
-        let others = try other.map { other in
-            let copy = try SnapshotCopy(
-                from: other.repository, try other.index(), to: repository, index, holds: holds,
-                identifiers: identifiers, now: { self.time })
-            copy.packByteTarget = packByteTarget
-            copy.partByteLimit = partByteLimit
-            return [(copy, try other.timeline())]
-        }
-        let repair = PathRepair(
-            repository, index, holds: holds, identifiers: identifiers, now: { self.time })
-        repair.partByteLimit = partByteLimit
-        let left = try repair.run(volume, others: others ?? [])
-        if givesUp {
-            _ = try repository.giveUpLost(of: left, holds: holds, now: { self.time })
-        }
-        return (repair.mended, left)
+        begin(.repairPaths)
+        var options = RepairOptions()
+        options.givesUp = givesUp
+        let summary = try open.repair(
+            from: other.map { [$0.open] } ?? [], options, progress: { _, _ in })
+        return (
+            summary.mended.filter { $0.volume == volume }.map(\.snapshot),
+            try open.timelines(volume).first ?? timeline()
+        )
     }
 }

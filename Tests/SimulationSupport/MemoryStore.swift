@@ -26,6 +26,10 @@ package final class MemoryStore: ObjectStore {
         var storedSeconds: [String: Int64] = [:]
         var currentSeconds: Int64?
         var onCreate: (@Sendable (String) -> Void)?
+        var refusesDeletions = false
+        var failing: (prefix: String, reason: ObjectStoreError.Reason)?
+        var readCount = 0
+        var readNames: [String: Int] = [:]
     }
 
     private let state = Mutex(State())
@@ -35,6 +39,12 @@ package final class MemoryStore: ObjectStore {
     package var location: String { "memory" }
 
     // MARK: The simulation's side
+
+    /// Reads of objects so far.
+    package var readCount: Int { state.withLock { $0.readCount } }
+
+    /// Bytes that were read so far, by the names of the objects.
+    package var readByteCounts: [String: Int] { state.withLock { $0.readNames } }
 
     /// Calls so far that change something.
     package var stepCount: Int { state.withLock { $0.stepCount } }
@@ -74,6 +84,17 @@ package final class MemoryStore: ObjectStore {
         state.withLock { $0.currentSeconds = seconds }
     }
 
+    /// Whether the store is there to be added to only.
+    package var refusesDeletions: Bool {
+        get { state.withLock { $0.refusesDeletions } }
+        set { state.withLock { $0.refusesDeletions = newValue } }
+    }
+
+    /// Objects with such names cannot be read for now, through no fault of theirs; with nil, all can.
+    package func failReads(of prefix: String?, _ reason: ObjectStoreError.Reason) {
+        state.withLock { $0.failing = prefix.map { ($0, reason) } }
+    }
+
     /// Owners of locked objects are gone, or were never seen.
     package func releaseLocks() { state.withLock { $0.locked.removeAll() } }
 
@@ -100,6 +121,10 @@ package final class MemoryStore: ObjectStore {
         let bytes = try bytes(of: name)
         guard offset < UInt64(bytes.count) else { return 0 }
         let count = min(target.byteCount, bytes.count - Int(offset))
+        state.withLock { state in
+            state.readCount += 1
+            state.readNames[name, default: 0] += count
+        }
         for index in 0..<count {
             target.storeBytes(of: bytes[Int(offset) + index], toByteOffset: index, as: UInt8.self)
         }
@@ -125,6 +150,7 @@ package final class MemoryStore: ObjectStore {
         _ name: String,
         _ durability: DeletionDurability
     ) throws(ObjectStoreError) {
+        if refusesDeletions { throw ObjectStoreError(.denied, during: .delete, of: name) }
         try step(.delete, name) { state in
             if let bytes = state.objects.removeValue(forKey: name) {
                 state.undoableDeletions[name] = bytes
@@ -179,6 +205,9 @@ package final class MemoryStore: ObjectStore {
 
     private func bytes(of name: String) throws(ObjectStoreError) -> [UInt8] {
         try refuseAfterCrash(.read, name)
+        if let failing = state.withLock({ $0.failing }), name.hasPrefix(failing.prefix) {
+            throw ObjectStoreError(failing.reason, during: .read, of: name)
+        }
         guard let bytes = state.withLock({ $0.objects[name] }) else {
             throw ObjectStoreError(.notFound, during: .read, of: name)
         }

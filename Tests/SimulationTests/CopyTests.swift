@@ -57,7 +57,7 @@ import Testing
         try other.forget([snapshots[1].id], isThorough: true)
         try other.repository.hide(
             [snapshots[1].id], of: try other.timeline(), time: other.time,
-            identifiers: SeededIdentifiers(seed: 4))
+            identifiers: SeededIdentifiers(seed: 4), judge: { $0 })
         #expect(try lab.copy(snapshots, to: other).copiedCount == 1)
         #expect(try other.restoreAll() == lab.restoreAll())
         #expect(try other.check().findings == [])
@@ -110,6 +110,61 @@ import Testing
             #expect(try other.restore(snapshot) == images[snapshot.id])
         }
         #expect(try lab.check().findings == [])
+    }
+
+    @Test("A snapshot that was copied below the newest one is not lost without a word")
+    func lostBelow() throws {
+        let (store, otherStore) = (MemoryStore(), MemoryStore())
+        let lab = try Self.makeLab(store)
+        let other = try Self.makeOther(otherStore)
+        var model = ImageModel(byteCount: 60_000, seed: 16)
+        for _ in 0..<6 {
+            model.change()
+            try lab.capture(model.bytes)
+        }
+        let all = try lab.timeline().snapshots
+        try lab.copy([all[0], all[4]], to: other)
+        try lab.copy([all[1], all[3]], to: other)
+        func markers() -> [String] {
+            otherStore.objects.keys.filter { $0.contains("/newest.") }.sorted()
+        }
+        func delta(_ generation: Int) throws -> String {
+            try #require(
+                otherStore.objects.keys.first { $0.contains("-00000000000\(generation).") })
+        }
+        func expectSeen(_ generation: Int) throws {
+            let whole = otherStore.objects
+            otherStore.objects[try delta(generation)] = nil
+            other.deleteIndex()
+            #expect(try other.timeline().damaged.map(\.generation) == [UInt64(generation)])
+            #expect(try other.check().harmCount > 0)
+            #expect(throws: RepositoryError.self) { try other.prune() }
+            otherStore.objects = whole
+            other.deleteIndex()
+        }
+        #expect(markers().contains { $0.contains("newest.000000000004") })
+        try expectSeen(4)
+        // Neither the next snapshot, nor forgetting others, nor pruning takes it away.
+        try lab.copy([all[5]], to: other)
+        model.change()
+        other.seed = 1
+        other.time = lab.time
+        try other.capture(model.bytes)
+        try other.forget([all[4].id], isThorough: true)
+        try other.prune()
+        // What others begin at needs none.
+        #expect(markers().count == 2)
+        try expectSeen(4)
+        // It goes with its snapshot.
+        try other.forget([all[3].id], isThorough: true)
+        #expect(markers().count { $0.contains("newest.000000000004") } == 0)
+        #expect(try other.check().findings == [])
+        // One that an earlier version copied gets one when it is found there.
+        try lab.copy([all[2]], to: other)
+        let marker = try #require(markers().first { $0.contains("newest.000000000003") })
+        otherStore.objects[marker] = nil
+        #expect(try lab.copy([all[2]], to: other).copiedCount == 0)
+        #expect(otherStore.objects[marker] != nil)
     }
 
     @Test("A copy takes about the space of what it copies")
@@ -202,5 +257,29 @@ import Testing
             #expect(try other.restoreAll() == all.map { images[$0.id] }, "step \(step) \(effect)")
             #expect(try other.check().findings == [], "step \(step) \(effect)")
         }
+    }
+
+    @Test(
+        "What was copied newest first is proved in one go, by whoever looks at it first, and leaves few markers"
+    )
+    func newestFirst() throws {
+        let (store, target) = (MemoryStore(), MemoryStore())
+        let (lab, other) = (try Lab(store), try Self.makeOther(target, seed: 77))
+        var generator = SeededGenerator(seed: 33)
+        var image = generator.bytes(4 * 4096)
+        for _ in 0..<40 {
+            image[Int.random(in: 0..<image.count, using: &generator)] ^= 1
+            try lab.capture(image)
+        }
+        let snapshots = try lab.timeline().snapshots
+        try lab.copy([snapshots[39]], to: other)
+        try lab.copy(snapshots, to: other)
+        let markers = target.objects.keys.filter { $0.contains("/newest.") }
+        #expect(markers.count <= 2, "\(markers)")
+        other.deleteIndex()
+        #expect(try lab.copy(snapshots, to: other).copiedCount == 0)
+        other.deleteIndex()
+        try other.forget([snapshots[20].id])
+        #expect(try other.check().harmCount == 0)
     }
 }

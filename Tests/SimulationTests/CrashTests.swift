@@ -6,6 +6,7 @@ import RepositoryFormat
 import SimulationSupport
 import TestKit
 import Testing
+import Workflows
 
 /// The machine stops at every single call that changes the repository.
 @Suite struct CrashTests {

@@ -4,8 +4,10 @@ import ObjectStore
 import Repository
 import RepositoryFormat
 import SimulationSupport
+import SnapshotService
 import TestKit
 import Testing
+import Workflows
 
 /// One object at a time is flipped, cut, deleted or swapped.
 @Suite struct DamageTests {
@@ -392,5 +394,32 @@ import Testing
             store.objects = original
         }
         #expect(found.contains([1, 2, 3]))
+    }
+
+    @Test(
+        "A volume that vanished as a whole is told of, and not begun again, by a machine that has seen it"
+    )
+    func vanished() throws {
+        let store = MemoryStore()
+        let lab = try Lab(store)
+        var generator = SeededGenerator(seed: 61)
+        let images = [generator.bytes(20_000), generator.bytes(20_000)]
+        for image in images { try lab.capture(image) }
+        let good = store.objects
+        store.objects = good.filter { !$0.key.hasPrefix("volumes/") }
+        let finding = try #require(try lab.check().findings.first { !$0.isHarmless })
+        #expect(finding.subject == "volume disk" && finding.reason.contains("disk@2"))
+        let error = #expect(throws: ServiceError.self) { try lab.capture(images[0]) }
+        #expect(error?.kind == .damaged)
+        // It is all as it was once it is brought back.
+        store.objects.merge(good) { own, _ in own }
+        try lab.capture(images[0])
+        #expect(try lab.restoreAll() == images + [images[0]])
+        #expect(try lab.check().harmCount == 0)
+        // Given up, it may begin again.
+        store.objects = good.filter { !$0.key.hasPrefix("volumes/") }
+        _ = try lab.open.rebuildIndex()
+        try lab.capture(images[1])
+        #expect(try lab.restoreAll() == [images[1]])
     }
 }

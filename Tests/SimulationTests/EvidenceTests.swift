@@ -6,6 +6,7 @@ import RepositoryFormat
 import SimulationSupport
 import TestKit
 import Testing
+import Workflows
 
 /// Captures that are told what changed: honestly, wrongly, and of something else.
 @Suite struct EvidenceTests {
@@ -30,11 +31,11 @@ import Testing
         }
     }
 
-    private static func reason(_ result: CaptureResult) -> String? {
+    private static func reason(_ result: BackupSummary) -> String? {
         if case .refused(let reason) = result.verdict { reason } else { nil }
     }
 
-    private static func isBelieved(_ result: CaptureResult) -> Bool {
+    private static func isBelieved(_ result: BackupSummary) -> Bool {
         if case .believed = result.verdict { true } else { false }
     }
 
@@ -121,7 +122,7 @@ import Testing
         try lab.capture(image)
         image[6_000 * Self.blockByteCount] ^= 1
         var captures = 0
-        var verdict: CaptureResult?
+        var verdict: BackupSummary?
         var cycle: UInt64 = 0
         while verdict == nil, captures < 100 {
             let result = try lab.capture(

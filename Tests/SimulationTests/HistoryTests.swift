@@ -6,6 +6,7 @@ import RepositoryFormat
 import SimulationSupport
 import TestKit
 import Testing
+import Workflows
 
 /// Random volumes with random histories, held against a model.
 @Suite struct HistoryTests {

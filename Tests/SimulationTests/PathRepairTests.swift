@@ -171,8 +171,8 @@ import Testing
         store.objects[Self.deltas(store)[0]] = nil
         lab.deleteIndex()
         lab.seed += 1
-        #expect(try lab.repairPaths(from: other).left.isSound)
         let (lost, found) = try lab.repair(from: other)
+        #expect(try lab.timeline().isSound)
         #expect(lost > 0 && found == lost)
         try Self.expectAll(lab, images, "all")
     }
@@ -264,6 +264,34 @@ import Testing
         } else {
             try Self.expectAll(lab, images, "")
         }
+        #expect(try lab.check().findings == [])
+    }
+
+    @Test("What could not be proved for now is not deleted for it", arguments: [true, false])
+    func transient(isDamage: Bool) throws {
+        let store = MemoryStore()
+        let (lab, images) = try Self.prepare(store, seed: 10)
+        _ = try lab.repository.timelines(cache: try lab.index())
+        store.objects[Self.deltas(store)[3]] = nil
+        let before = Set(Self.deltas(store))
+        store.onCreate = { name in
+            guard name.contains("-000000000004.") else { return }
+            store.failReads(of: "volumes/", isDamage ? .failed("input/output error") : .timedOut)
+        }
+        do {
+            try lab.repairPaths()
+            #expect(isDamage)
+        } catch let error as ObjectStoreError {
+            #expect(!isDamage && error.reason == .timedOut)
+        }
+        store.failReads(of: nil, .timedOut)
+        store.onCreate = nil
+        #expect(!Set(Self.deltas(store)).subtracting(before).isEmpty)
+        #expect(store.objects.keys.contains { $0.contains("-000000000004.") })
+        lab.seed += 1
+        try lab.repairPaths()
+        lab.deleteIndex()
+        try Self.expectAll(lab, images, "")
         #expect(try lab.check().findings == [])
     }
 

@@ -340,7 +340,7 @@ import Testing
         #expect(try lab.restoreAll() == [image])
     }
 
-    @Test("A capture that lost its hold to a prune commits nothing, and takes back what it did")
+    @Test("A capture that lost its hold to a prune commits nothing, and undoes nothing that it did")
     func sleeper() throws {
         let store = MemoryStore()
         let lab = try Self.makeLab(store)
@@ -361,14 +361,25 @@ import Testing
         #expect(!store.objects.keys.contains { $0.hasPrefix("pruning/") })
         // Its holds go while the delta is written.
         model.change()
+        let packs = Set(store.objects.keys.filter { $0.hasPrefix("packs/") })
         store.onCreate = { name in
             guard name.hasPrefix("volumes/"), !name.contains("newest") else { return }
             store.objects = store.objects.filter { !$0.key.hasPrefix("locks/") }
         }
-        #expect(throws: RepositoryError.self) { try lab.capture(model.bytes) }
+        let error = #expect(throws: RepositoryError.self) { try lab.capture(model.bytes) }
+        #expect(error?.kind == .locked)
+        #expect(error?.description.hasPrefix("disk@3 was stored") == true)
         store.onCreate = nil
-        #expect(try lab.timeline().snapshots.count == 2)
+        // Somebody may build on it by now: it stays.
+        #expect(try lab.timeline().snapshots.count == 3)
         #expect(try lab.check().findings == [])
+        // What the other command has deleted meanwhile is stored again.
+        for name in store.objects.keys where name.hasPrefix("packs/") && !packs.contains(name) {
+            store.objects[name] = nil
+        }
+        try lab.capture(model.bytes)
+        #expect(try lab.check().findings == [])
+        #expect(try lab.restore(try #require(try lab.timeline().tip)) == model.bytes)
     }
 
     @Test(

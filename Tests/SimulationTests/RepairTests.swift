@@ -253,3 +253,66 @@ import Testing
         }
     }
 }
+
+/// What is read again before it is called lost.
+@Suite struct SecondLookTests {
+    @Test("A bit that flips while packs are read is no loss at the second look; real rot is")
+    func secondLook() throws {
+        let store = MemoryStore()
+        let lab = try Lab(store)
+        var generator = SeededGenerator(seed: 21)
+        try lab.capture(generator.bytes(200_000))
+        let good = store.objects
+        let pack = try #require(good.keys.first { $0.hasPrefix("packs/") })
+        store.objects[pack]?[3000] ^= 4
+        let report = try lab.check()
+        #expect(!report.lostBlocks.isEmpty)
+        let rotten = try lab.repository.secondLook(at: report.lostBlocks, report.evidence)
+        #expect(rotten.isEmpty)
+        store.objects = good
+        let flipped = try lab.repository.secondLook(at: report.lostBlocks, report.evidence)
+        #expect(flipped == report.lostBlocks)
+    }
+
+    /// An image whose blocks compress together, the first ones worse than the others, so that parts of a
+    /// rotten frame can be read.
+    private static func compressible(_ generator: inout SeededGenerator) -> [UInt8] {
+        (0..<16).flatMap { block -> [UInt8] in
+            let letters = UInt8(block < 4 ? 120 : 3)
+            return (0..<65536).map { _ in UInt8.random(in: 0...letters, using: &generator) }
+        }
+    }
+
+    @Test(
+        "What is said to be whole after a repair is whole, however much of a rotten frame can be read",
+        arguments: 0..<12)
+    func partly(seed: UInt64) throws {
+        let store = MemoryStore()
+        let lab = try Lab(store, blockSize: 65536)
+        var generator = SeededGenerator(seed: 300 + seed)
+        let image = Self.compressible(&generator)
+        try lab.capture(image)
+        let good = store.objects
+        let pack = try #require(good.keys.first { $0.hasPrefix("packs/") })
+        let byteCount = try #require(good[pack]).count
+        let place = Int.random(in: byteCount / 4..<byteCount * 3 / 4, using: &generator)
+        store.objects[pack]?[place] ^= 0x10
+        let report = try lab.check()
+        try #require(!report.lostBlocks.isEmpty)
+        #expect(try lab.repository.secondLook(at: report.lostBlocks, report.evidence).isEmpty)
+
+        // Without the disk: what it says is lacking lacks, and nothing else.
+        let damaged = store.objects
+        let (lost, mended) = try lab.repair()
+        #expect(lost == report.lostBlocks.count)
+        #expect(try lab.check().lostBlocks.count == lost - mended)
+        // With it: nothing lacks.
+        store.objects = damaged
+        lab.deleteIndex()
+        lab.seed += 1
+        let rest = try lab.repair(images: [image])
+        #expect(rest.mended == rest.lost)
+        #expect(try lab.check().lostBlocks.isEmpty)
+        #expect(try lab.restoreAll() == [image])
+    }
+}

@@ -1,9 +1,9 @@
-import BackupService
 import BlockModel
 import LinuxIO
 import SnapshotService
 import TestKit
 import Testing
+import Workflows
 
 struct ChangedExtentsFileTests {
     private static let volumeByteCount: UInt64 = 1 << 20

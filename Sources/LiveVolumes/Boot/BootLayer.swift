@@ -29,12 +29,18 @@ package enum BootLayer {
             PackageResources.initramfs_script, 0o755
         ),
         (
+            "/etc/initramfs-tools/scripts/local-bottom/varve-layer",
+            PackageResources.initramfs_script, 0o755
+        ),
+        (
             "/etc/initramfs-tools/scripts/local-top/varve-layer", PackageResources.initramfs_root,
             0o755
         ),
         (menuDefaults, PackageResources.grub_default, 0o644),
         ("/etc/grub.d/42_varve-layer", PackageResources.grub_entry, 0o755),
         ("/etc/systemd/system/\(unit)", PackageResources.varve_layer_service, 0o644),
+        // The one place where systemd looks for what runs after all else.
+        ("/lib/systemd/system-shutdown/varve-layer", PackageResources.system_shutdown, 0o755),
     ]
 
     /// What the start of the machine knows.
@@ -123,7 +129,7 @@ package enum BootLayer {
         guard number != root else {
             throw VolumeError(.unsuitable, "\(path) is the root itself; name another partition")
         }
-        if let reason = DeviceUse.reason(forDevice: number, path: path),
+        if let reason = DeviceUse.wideReason(forDevice: number),
             try MappedDevice(name: LayerNames(deviceName).trialStore) == nil
         {
             throw VolumeError(.busy, "\(path) is in use (\(reason)); name another partition")
@@ -147,9 +153,7 @@ package enum BootLayer {
     }
 
     private static func write(_ configuration: Configuration) throws {
-        guard let program = Directory.resolve("/proc/self/exe") else {
-            throw SystemError(.open, "/proc/self/exe")
-        }
+        let program = try Program.own()
         try save(Array(configuration.text.utf8), configurationPath, mode: 0o644)
         for file in files {
             let text = String(decoding: file.content, as: UTF8.self)
@@ -162,7 +166,7 @@ package enum BootLayer {
     private static func save(_ bytes: [UInt8], _ path: String, mode: UInt32) throws {
         try Directory.makeAll(Directory.parent(of: path), mode: 0o755)
         try FileOperation.replace(path, with: bytes.rawSpan)
-        guard unsafe chmod(path, mode) == 0 else { throw SystemError(.write, path) }
+        guard unsafe chmod(path.systemBytes, mode) == 0 else { throw SystemError(.write, path) }
     }
 
     private static func updateInitramfs(_ output: Int32) throws {
@@ -239,20 +243,22 @@ package enum BootLayer {
     package static func note(states: StateDirectory) throws -> String? {
         let trial = Trial(states: states)
         let outcome = startOutcome()
-        defer { try? trial.refreshWitness() }
+        defer { try? trial.refreshStamps() }
         guard let state = try states.trial(deviceName) else {
             return outcome == "discarded"
                 ? "the trial of the root was thrown away when the machine started" : nil
         }
         switch outcome {
-        case nil:
-            // The root is written without the layer now: what is kept does not fit any more.
-            try trial.setLabel(state) { $0.state = .torn }
-            return "the machine was started without the layer: the trial of the root cannot be "
-                + "discarded any more"
-        case "torn", "failed":
-            return "the trial of the root cannot be discarded any more; see 'varve trial status'"
-        default: return nil
+        case "active", "discarded": return nil
+        case "torn", "failed": break
+        default:
+            // The root is written without the trial's layer now: what is kept does not fit any more.
+            guard try trial.condition(of: state) != .over else { return nil }
+            // Where the store is gone there is no label, and nothing to discard.
+            try? trial.setLabel(state) { $0.state = .torn }
         }
+        let reason = values(of: factsPath)?["reason"] ?? "the machine was started without its layer"
+        return "the trial of the root cannot be discarded any more (\(reason)); end it with 'varve "
+            + "trial keep /', and restore a snapshot if what was written is to go"
     }
 }

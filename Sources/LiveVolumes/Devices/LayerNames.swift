@@ -16,6 +16,20 @@ package struct LayerNames: Hashable, Sendable {
     /// What the device showed when the trial began, and where that is kept.
     package var trialView: String { "varve-trial-\(device)" }
     package var trialStore: String { "varve-trialstore-\(device)" }
+    /// What holds the trial's view.
+    package var hold: String { "varve-hold-\(device)" }
+
+    /// What a device may be called of which only a path is known, because it is gone.
+    static func names(ofDevice path: String) -> [String] {
+        let parts = path.split(separator: "/").map(String.init)
+        guard let last = parts.last else { return [] }
+        if parts.count == 1 || path.hasPrefix("/dev/mapper/") { return [last] }
+        // LVM doubles the hyphens in the names of group and volume.
+        let escaped = parts.suffix(2).map { part in
+            part.map { $0 == "-" ? "--" : String($0) }.joined()
+        }
+        return [escaped.joined(separator: "-"), layer(over: last)]
+    }
 
     /// The device that is put over a plain one.
     package static func layer(over name: String) -> String { "varve-\(name)" }

@@ -41,6 +41,12 @@ package struct MappedDevice: Hashable, Sendable {
         sectorCount = byteCount / UInt64(TableLine.sectorByteCount)
     }
 
+    init(name: String, number: UInt64, sectorCount: UInt64) {
+        self.name = name
+        self.number = number
+        self.sectorCount = sectorCount
+    }
+
     /// The device of that name; nil when there is none, or when it serves nothing yet.
     package init?(name: String) throws {
         guard let information = try DeviceMapper.information(of: name), information.hasLiveTable
@@ -48,6 +54,12 @@ package struct MappedDevice: Hashable, Sendable {
         self.name = name
         number = DeviceNumber.make(major: information.major, minor: information.minor)
         sectorCount = try DeviceMapper.table(name).reduce(0) { $0 + $1.sectorCount }
+    }
+
+    /// The device of that number, without opening it; nil when that is none of device-mapper.
+    init?(number: UInt64) throws {
+        guard let text = Directory.text(of: Self.system(number) + "/dm/name") else { return nil }
+        try self.init(name: String(text.prefix { $0 != "\n" }))
     }
 
     /// Drops a table that was loaded and does not count yet: an interrupted command left it, and it

@@ -33,7 +33,7 @@ package enum MountTable {
     }
 
     static func parse(_ text: String) -> [Mount] {
-        text.split(separator: "\n").compactMap { line in
+        text.systemLines.compactMap { line in
             let fields = line.split(separator: " ")
             guard fields.count >= 10, let separator = fields.dropFirst(6).firstIndex(of: "-"),
                 separator + 2 < fields.count
@@ -41,30 +41,12 @@ package enum MountTable {
             let numbers = fields[2].split(separator: ":").compactMap { UInt32($0) }
             guard numbers.count == 2 else { return nil }
             return Mount(
-                path: unescaped(fields[4]),
+                path: fields[4].tableField,
                 fileDevice: DeviceNumber.make(major: numbers[0], minor: numbers[1]),
                 fileSystem: String(fields[separator + 1]),
-                source: unescaped(fields[separator + 2]),
+                source: fields[separator + 2].tableField,
                 isReadOnly: fields[5].split(separator: ",").contains("ro"))
         }
-    }
-
-    /// The kernel writes blanks and backslashes as three octal digits.
-    private static func unescaped(_ text: Substring) -> String {
-        var bytes: [UInt8] = []
-        var rest = Array(text.utf8)[...]
-        while let byte = rest.popFirst() {
-            let digits = rest.prefix(3)
-            if byte == UInt8(ascii: "\\"), digits.count == 3,
-                let value = UInt8(String(decoding: digits, as: UTF8.self), radix: 8)
-            {
-                bytes.append(value)
-                rest = rest.dropFirst(3)
-            } else {
-                bytes.append(byte)
-            }
-        }
-        return String(decoding: bytes, as: UTF8.self)
     }
 }
 

@@ -27,6 +27,18 @@ struct OriginLayer {
         return real
     }
 
+    /// The device that has the table of before under an origin layer of another program, such as that which
+    /// LVM makes for its snapshots; nil when there is none.
+    func foreignReal() throws -> MappedDevice? {
+        let table = try DeviceMapper.table(device.name)
+        guard table.count == 1, let line = table.first, line.target == "snapshot-origin",
+            let number = DeviceNumber.parse(line.parameters),
+            let below = try MappedDevice(number: number),
+            below.name != names.real
+        else { return nil }
+        return below
+    }
+
     private func isInPlace(over real: MappedDevice) throws -> Bool {
         let table = try DeviceMapper.table(device.name)
         guard table.count == 1, let line = table.first else { return false }

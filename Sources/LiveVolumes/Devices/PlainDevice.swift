@@ -14,7 +14,7 @@ enum PlainDevice {
         if let layer = try layered(path) { return (layer, path, false) }
         let number = try MappedDevice.deviceNumber(path)
         let name = layerName(over: number)
-        if let reason = DeviceUse.reason(forDevice: number, path: path) {
+        if let reason = DeviceUse.wideReason(forDevice: number) {
             throw VolumeError(
                 .busy,
                 "\(path) is a plain device in use (\(reason)), under which no layer can be put; "
@@ -43,6 +43,13 @@ enum PlainDevice {
     static func layered(_ path: String) throws -> MappedDevice? {
         if let device = try MappedDevice(path: path) { return device }
         let number = try MappedDevice.deviceNumber(path)
+        // Where nothing of device-mapper holds it, that need not be there at all.
+        let holders = "\(MappedDevice.system(number))/holders"
+        if let names = (try? Directory.names(in: holders)) ?? nil,
+            !names.contains(where: { $0.hasPrefix("dm-") })
+        {
+            return nil
+        }
         let name = layerName(over: number)
         let below = MappedDevice.tableName(number) + " 0"
         for lowest in [LayerNames(name).real, name] {

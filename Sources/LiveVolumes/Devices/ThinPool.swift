@@ -31,7 +31,7 @@ struct ThinPool {
         let fields = line.parameters.split(separator: " ")
         guard fields.count >= 2, let id = UInt32(fields[1]), id < idLimit,
             let number = DeviceNumber.parse(fields[0]),
-            let pool = try MappedDevice(path: MappedDevice.node(of: number))
+            let pool = try MappedDevice(number: number)
         else {
             throw VolumeError(
                 .unsuitable, "\(device.path) has a table that makes no sense: \(line.parameters)")
@@ -43,6 +43,19 @@ struct ThinPool {
                 "\(device.path) is a thin volume over an external origin, which cannot be tracked")
         }
         return (try ThinPool(pool), id)
+    }
+
+    /// The pool that has been known by `identity`; nil when it is not there.
+    static func of(identity: String) throws -> ThinPool? {
+        for name in try Directory.names(in: "/sys/block") ?? [] where name.hasPrefix("dm-") {
+            guard let text = Directory.text(of: "/sys/block/\(name)/dm/name"),
+                let device = try? MappedDevice(name: String(text.prefix { $0 != "\n" })),
+                try DeviceMapper.table(device.name).first?.target == "thin-pool",
+                case let pool = try ThinPool(device), pool.identity == identity
+            else { continue }
+            return pool
+        }
+        return nil
     }
 
     /// Whether no device of the pool has that number.

@@ -5,8 +5,6 @@ internal import LinuxIO
 extension StateDirectory {
     /// What a tool may print at most: more than the lists that are kept.
     private static let outputByteLimit = 256 << 20
-    private static let lockAttempts = 200
-    private static let lockPauseMicroseconds: UInt32 = 50_000
 
     /// Reads the metadata of a target with a tool, while the target lends a snapshot of it, of which
     /// there is one at a time.
@@ -18,45 +16,40 @@ extension StateDirectory {
     func withMetadata<Value>(of lender: MetadataLender, _ body: () throws -> Value) throws -> Value
     {
         let name = lender.device
-        let lock = try patientLock("\(name).metadata")
-        defer { withExtendedLifetime(lock) {} }
-        let mark = "metadata-snapshot"
-        if let lent = try lender.lent() {
-            // An empty mark was left before the number was known: then it counts as ours.
-            guard let known = text(name, mark), known.isEmpty || known == "\(lent)" else {
+        return try withLock(
+            "\(name).metadata", attempts: Self.lockAttempts(seconds: 10)
+        ) {
+            let mark = "metadata-snapshot"
+            if let lent = try lender.lent() {
+                // An empty mark was left before the number was known: then it counts as ours.
+                guard let known = text(name, mark), known.isEmpty || known == "\(lent)" else {
+                    throw NothingKnown(
+                        description:
+                            "another program holds the one snapshot of the metadata of /dev/mapper/\(name)"
+                    )
+                }
+                try lender.release()
+            }
+            try save("", name, mark)
+            do {
+                try lender.lend()
+            } catch {
+                try? remove(name, mark)
+                throw error
+            }
+            let lent = try lender.lent()
+            try save(lent.map { "\($0)" } ?? "", name, mark)
+            let result = Result { try body() }
+            guard try lent != nil && lender.lent() == lent else {
                 throw NothingKnown(
                     description:
-                        "another program holds the one snapshot of the metadata of /dev/mapper/\(name)"
+                        "another program took the snapshot of the metadata of /dev/mapper/\(name) away"
                 )
             }
             try lender.release()
+            try remove(name, mark)
+            return try result.get()
         }
-        try save("", name, mark)
-        do {
-            try lender.lend()
-        } catch {
-            try? remove(name, mark)
-            throw error
-        }
-        let lent = try lender.lent()
-        try save(lent.map { "\($0)" } ?? "", name, mark)
-        let result = Result { try body() }
-        guard try lent != nil && lender.lent() == lent else {
-            throw NothingKnown(
-                description:
-                    "another program took the snapshot of the metadata of /dev/mapper/\(name) away")
-        }
-        try lender.release()
-        try remove(name, mark)
-        return try result.get()
-    }
-
-    private func patientLock(_ name: String) throws -> DeviceLock {
-        for _ in 1..<Self.lockAttempts {
-            if let lock = try? lock(name) { return lock }
-            usleep(Self.lockPauseMicroseconds)
-        }
-        return try lock(name)
     }
 
     /// What a tool prints, from whichever package it is.

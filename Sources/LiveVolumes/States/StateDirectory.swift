@@ -25,9 +25,21 @@ package struct StateDirectory: Sendable {
 
     func file(_ device: String, _ kind: String) -> String { "\(path)/\(device).\(kind)" }
 
+    /// Refuses a directory that others can change: what is in it is believed.
+    package func requireTrusted() throws { try Trust.require(path, as: "the state directory") }
+
+    /// Whether the directory lies on the root's file system, which alone is there until a machine ends.
+    var outlivesUnmounting: Bool {
+        guard let own = try? FileStatus(path: path), let root = try? FileStatus(path: "/") else {
+            return true
+        }
+        return own.device == root.device
+    }
+
     /// Devices that have a file of that kind.
     func devices(with kind: String) throws -> [String] {
-        try (Directory.names(in: path) ?? []).filter { $0.hasSuffix(".\(kind)") }
+        try requireTrusted()
+        return try (Directory.names(in: path) ?? []).filter { $0.hasSuffix(".\(kind)") }
             .map { String($0.dropLast(kind.utf8.count + 1)) }.sorted()
     }
 
@@ -51,6 +63,7 @@ package struct StateDirectory: Sendable {
     ///
     /// - Throws: ``VolumeError`` when the file is damaged.
     package func tracking(_ device: String) throws -> TrackingState? {
+        try requireTrusted()
         guard let text = text(device, "tracking") else { return nil }
         guard let state = TrackingState(text: text), state.device == device else {
             throw VolumeError(
@@ -68,6 +81,7 @@ package struct StateDirectory: Sendable {
     ///
     /// - Throws: ``VolumeError`` when the file is damaged.
     package func trial(_ device: String) throws -> TrialState? {
+        try requireTrusted()
         guard let text = text(device, "trial") else { return nil }
         guard let state = TrialState(text: text), state.device == device else {
             throw VolumeError(.failed, "\(file(device, "trial")) is damaged; remove it")
@@ -104,17 +118,57 @@ package struct StateDirectory: Sendable {
 
     // MARK: Lock
 
-    /// Takes the device for one command.
+    /// Takes the device for one command, in so many attempts, 50 ms apart: the watch has it for a moment
+    /// now and then.
     ///
     /// - Throws: ``VolumeError`` of kind `busy` while another command has it.
-    func lock(_ device: String) throws -> DeviceLock {
+    func lock(_ device: String, attempts: Int = 1) throws -> DeviceLock {
+        try Boot.requireSystem(for: "the tracking of devices")
+        try requireTrusted()
         try Directory.makeAll(path)
+        try requireTrusted()
         let handle = try FileHandle(file(device, "lock"), .readWrite, flags: O_CREAT, mode: 0o600)
-        guard FileOperation.tryLock(handle.descriptor, exclusive: true) else {
+        var isLocked = FileOperation.tryLock(handle.descriptor, exclusive: true)
+        for _ in 1..<max(attempts, 1) where !isLocked {
+            SystemClock.sleep(milliseconds: 50)
+            isLocked = FileOperation.tryLock(handle.descriptor, exclusive: true)
+        }
+        guard isLocked else {
             throw VolumeError(
                 .busy, "another command works with /dev/mapper/\(device); wait for it to end")
         }
         return DeviceLock(handle)
+    }
+
+    /// Attempts to take a lock that last for so many seconds.
+    static func lockAttempts(seconds: Int) -> Int { seconds * 20 }
+
+    /// Runs `body` while no other command works with a device.
+    ///
+    /// - Throws: ``VolumeError`` of kind `busy` while another command has it; what `body` throws.
+    func withLock<Result>(
+        _ device: String,
+        attempts: Int = 1,
+        _ body: () throws -> Result
+    ) throws -> Result {
+        let lock = try lock(device, attempts: attempts)
+        return try withExtendedLifetime(lock) { try body() }
+    }
+
+    /// The same, but nil where another command has the device, or it cannot be locked.
+    func withLockIfFree<Result>(
+        _ device: String,
+        _ body: () throws -> Result
+    ) throws -> Result? {
+        guard let lock = try? lock(device) else { return nil }
+        return try withExtendedLifetime(lock) { try body() }
+    }
+
+    /// Whether a command has the device.
+    func isLocked(_ device: String) -> Bool {
+        // Asked, and not taken: a command that begins meanwhile must not find it locked.
+        guard let handle = try? FileHandle(file(device, "lock"), .read) else { return false }
+        return FileOperation.isLocked(handle.descriptor)
     }
 }
 

@@ -5,7 +5,7 @@ internal import LinuxIO
 internal import VolumeAccess
 
 /// The place where device-mapper keeps what an origin held before it was written: a linear device over
-/// a file, which can grow, or over part of a device.
+/// a sparse file, or over part of a device.
 package struct CopyStore {
     /// Chunks of 32 KiB; the page of documentation `Tracking` has the measurement.
     static let chunkSectorCount: UInt32 = 64
@@ -24,18 +24,35 @@ package struct CopyStore {
         return (2 + chunks + chunks / perArea + 1) * chunkByteCount
     }
 
-    /// Makes a store in a new file; the first `labelByteCount` bytes are left to the caller.
+    /// Makes a store in a new sparse file, with room for a copy of all of a volume where the file system
+    /// has it: the disk is used only as far as something is kept.
+    ///
+    /// - Parameters:
+    ///   - name: the device's name.
+    ///   - file: the file, which is removed first when it is there.
+    ///   - volumeByteCount: size of the volume.
+    ///   - reservedByteCount: bytes that are set aside on the disk at once, where it has them.
+    ///   - freedByteCount: bytes that become free on the file system before the store is filled.
+    ///   - labelByteCount: bytes at the beginning that are left to the caller.
+    /// - Returns: the store.
+    /// - Throws: ``VolumeError`` when the file system has too little room, or no sparse files.
     static func make(
         _ name: String,
         file: String,
-        byteCount: UInt64,
+        volumeByteCount: UInt64,
+        reservedByteCount: UInt64 = 0,
+        freedByteCount: UInt64 = 0,
         labelByteCount: UInt64 = 0
     ) throws -> CopyStore {
         try FileOperation.remove(file)
+        let room = StoreRoom(directory: Directory.parent(of: file), volumeByteCount)
+        let byteCount = try room.byteCount(freedByteCount: freedByteCount)
         do {
             let handle = try FileHandle(file, .create, mode: 0o600)
-            try FileOperation.allocate(
-                handle.descriptor, byteCount: labelByteCount + byteCount, subject: file)
+            try room.enlarge(
+                handle.descriptor, file, to: labelByteCount + byteCount,
+                reserved: reservedByteCount == 0
+                    ? 0 : labelByteCount + min(reservedByteCount, byteCount))
             try FileOperation.synchronize(handle.descriptor, subject: file)
             try FileOperation.synchronizeDirectory(Directory.parent(of: file))
             return try open(name, file: file, labelByteCount: labelByteCount)
@@ -101,28 +118,6 @@ package struct CopyStore {
         try PositionedIO.write(handle.descriptor, zeros.rawSpan, at: 0, subject: path)
         try FileOperation.synchronize(handle.descriptor, subject: path)
         BlockDevice.dropCache(handle.descriptor)
-    }
-
-    /// Makes a store in a file larger, while it is in use.
-    func grow(file: String, to byteCount: UInt64, labelByteCount: UInt64 = 0) throws {
-        guard let line = try DeviceMapper.table(name).first,
-            let below = line.parameters.split(separator: " ").first,
-            let number = DeviceNumber.parse(below)
-        else { throw VolumeError(.failed, "the store \(name) is gone") }
-        let handle = try FileHandle(file, .readWrite)
-        try FileOperation.allocate(
-            handle.descriptor, byteCount: labelByteCount + byteCount, subject: file)
-        try FileOperation.synchronize(handle.descriptor, subject: file)
-        let loop = try LoopDevice(attached: MappedDevice.node(of: number))
-        try loop.updateSize()
-        try DeviceMapper.load(
-            name,
-            [
-                .linear(
-                    String(below), sectorCount: byteCount / Self.sector,
-                    firstSector: labelByteCount / Self.sector)
-            ])
-        try DeviceMapper.resume(name, isPrivate: true)
     }
 
     /// Takes the device away; the file stays.

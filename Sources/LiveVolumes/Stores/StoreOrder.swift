@@ -55,17 +55,16 @@ struct StoreOrder {
         }
     }
 
-    /// Refuses devices that stand upon one another: what the upper one still has to write would wait
-    /// for the lower one to go on.
-    static func requireApart(_ devices: [MappedDevice]) throws {
-        for device in devices {
-            let below = DeviceStack.devices(below: device.number)
-            if let other = devices.first(where: { $0 != device && below.contains($0.number) }) {
-                throw VolumeError(
-                    .unsuitable,
-                    "\(device.path) stands upon \(other.path): back them up one after the other")
-            }
+    /// Refuses a device that stands upon another one of `devices`: what the upper one still has to write
+    /// would wait for the lower one to go on.
+    static func requireApart(_ device: MappedDevice, _ devices: [MappedDevice]) throws {
+        let below = DeviceStack.devices(below: device.number)
+        guard let other = devices.first(where: { $0 != device && below.contains($0.number) }) else {
+            return
         }
+        throw VolumeError(
+            .unsuitable,
+            "\(device.path) stands upon \(other.path): back them up one after the other")
     }
 
     /// Puts a device before those that its store needs.

@@ -45,6 +45,8 @@ package enum StorePlace: Hashable, Sendable {
         let below: UInt64?
         switch status.kind {
         case .directory:
+            // Whoever can change a store changes what is captured. In a sticky directory nobody can.
+            try Trust.require("\(path)/\(device.name).0.varve-store", as: "the store")
             self = .directory(resolved)
             below = DeviceStack.deviceBelow(status)
         case .blockDevice:
@@ -62,7 +64,7 @@ package enum StorePlace: Hashable, Sendable {
                 "\(path) lies on \(device.path) itself; the store has to be somewhere else")
         }
         if case .device = self {
-            if let reason = DeviceUse.reason(forDevice: below, path: path) {
+            if let reason = DeviceUse.wideReason(forDevice: below) {
                 throw VolumeError(.busy, "\(path) is in use (\(reason)); name another store")
             }
             if DeviceStack.devices(below: device.number).contains(below) {

@@ -9,7 +9,7 @@ struct CopyOnWriteViews: FrozenViews {
     let device: MappedDevice
     /// Where the stores are; nil when that is not known any more.
     let place: StorePlace?
-    /// Bytes that a new store has, where it can grow.
+    /// Bytes of a store in a directory that are set aside on the disk at once.
     let storeByteCount: UInt64
 
     init(device: MappedDevice, place: StorePlace? = nil, storeByteCount: UInt64 = 0) {
@@ -25,8 +25,10 @@ struct CopyOnWriteViews: FrozenViews {
 
     var isInPlace: Bool { get throws { try layer.real() != nil } }
 
+    var isForOnce: Bool { get throws { try layer.foreignReal() != nil } }
+
     func prepareLayer() throws {
-        if try layer.real() == nil { _ = try layer.prepare() }
+        if try layer.real() == nil, try !isForOnce { _ = try layer.prepare() }
     }
 
     func cancelLayer() { layer.cancel() }
@@ -36,10 +38,13 @@ struct CopyOnWriteViews: FrozenViews {
     func canBegin(_ number: UInt64) -> Bool { true }
 
     func prepare(_ number: UInt64, ending old: UInt64?) throws -> [PreparedCall] {
-        guard let real = try MappedDevice(name: names.real) else {
+        // Another program's layer comes first: ours may be left from before, with no write through it.
+        guard let real = try layer.foreignReal() ?? MappedDevice(name: names.real) else {
             throw VolumeError(.failed, "\(names.real) is gone")
         }
         remove(number)
+        // After a restart the name may be that of another disk.
+        if old == nil { try place?.requireEmpty() }
         let store = try makeStore(number)
         do {
             var calls = [
@@ -118,16 +123,22 @@ struct CopyOnWriteViews: FrozenViews {
     // MARK: Stores
 
     private func file(_ number: UInt64, in directory: String) -> String {
-        "\(directory)/\(device.name).\(number % 2).varve-store"
+        Self.file(number, of: device.name, in: directory)
+    }
+
+    private static func file(_ number: UInt64, of device: String, in directory: String) -> String {
+        "\(directory)/\(device).\(number % 2).varve-store"
     }
 
     private func makeStore(_ number: UInt64) throws -> CopyStore {
-        let full = CopyStore.fullByteCount(ofVolume: device.byteCount)
         switch place {
         case .directory(let directory):
+            // The store of the view before goes when this one has begun.
+            let other = (try? FileStatus(path: file(number + 1, in: directory))) ?? nil
             return try CopyStore.make(
                 names.store(number), file: file(number, in: directory),
-                byteCount: min(max(storeByteCount, 4 * CopyStore.chunkByteCount), full))
+                volumeByteCount: device.byteCount, reservedByteCount: storeByteCount,
+                freedByteCount: other?.allocatedByteCount ?? 0)
         case .device(let path):
             let size = try StorePlace.byteCount(ofDevice: path)
             let half =
@@ -145,22 +156,39 @@ struct CopyOnWriteViews: FrozenViews {
         return try OriginLayer.status(of: names.view(number)).map(StoreFill.init)
     }
 
-    func keepAhead(_ number: UInt64) throws -> StoreFill.Growth {
-        guard let fill = try fill(number), case .active(let used, let total) = fill else {
-            return .none
+    // MARK: A device that is gone
+
+    /// Takes away what is left of a device that was removed, or has another name now.
+    static func removeLeftovers(of device: String, place: StorePlace?) throws {
+        let names = LayerNames(device)
+        for number in 0..<2 as Range<UInt64> {
+            for name in [names.view(number), names.store(number)]
+            where try DeviceMapper.information(of: name) != nil {
+                try DeviceMapper.removePatiently(name)
+            }
+            if case .directory(let directory) = place {
+                try FileOperation.remove(file(number, of: device, in: directory))
+            }
         }
-        let full = CopyStore.fullByteCount(ofVolume: device.byteCount)
-        guard used > total / 2, total < full else { return .none }
-        let warning = "the store of \(device.path) is more than half full: "
-        guard case .directory(let directory) = place else {
-            return .impossible(warning + "\(place?.path ?? "it") is a device, which does not grow")
-        }
-        do {
-            let store = CopyStore(name: names.store(number))
-            try store.grow(file: file(number, in: directory), to: min(total * 2, full))
-            return .grown
-        } catch {
-            return .impossible(warning + "\(error)")
+        // A trial needs what lies below.
+        guard try DeviceMapper.information(of: names.trialView) == nil,
+            let real = try MappedDevice(name: names.real)
+        else { return }
+        try giveBack(real)
+        try DeviceMapper.removePatiently(names.real)
+    }
+
+    /// Lets a device that stands upon `real` as our layer, under whatever name, have its table of before.
+    private static func giveBack(_ real: MappedDevice) throws {
+        let directory = MappedDevice.system(real.number) + "/holders"
+        for holder in try Directory.names(in: directory) ?? [] {
+            guard let text = Directory.text(of: "\(directory)/\(holder)/dm/name") else { continue }
+            let name = String(text.prefix { $0 != "\n" })
+            guard let line = try DeviceMapper.table(name).first, line.target == "snapshot-origin",
+                line.parameters == real.tableName
+            else { continue }
+            try DeviceMapper.load(name, DeviceMapper.table(real.name))
+            _ = try SuspendedWindow([name], steps: []).run()
         }
     }
 }

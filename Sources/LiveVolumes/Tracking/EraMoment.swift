@@ -9,7 +9,7 @@ package final class EraMoment: TrackedMoment {
     private var state: TrackingState
     private let states: StateDirectory
     private let lock: DeviceLock
-    private let reason: String?
+    private let missing: MissingEvidence?
     /// By the era since which it was written.
     private let written: [UInt64: WrittenExtents]
 
@@ -18,19 +18,23 @@ package final class EraMoment: TrackedMoment {
         guard var state = try states.tracking(device.name) else {
             throw VolumeError(.unsuitable, "\(device.path) is not tracked; see 'varve track begin'")
         }
-        var reason: String?
+        var missing: MissingEvidence?
         var written: [UInt64: WrittenExtents] = [:]
         do {
             guard let era = try EraDevice(device) else {
                 throw NothingKnown(description: "\(device.path) is no dm-era device any more")
             }
             if state.bootID != Boot.id {
-                reason = "the machine was restarted, and what was written meanwhile is not known"
+                missing = MissingEvidence(
+                    reason:
+                        "the machine was restarted, and what was written meanwhile is not known",
+                    isExpected: true)
             } else if try !era.isUndisturbed(since: state) {
-                reason =
-                    "\(device.path) was opened or made anew, stopped, or given another era since the last backup"
+                missing = MissingEvidence(
+                    reason: "\(device.path) was opened or made anew, stopped, or given another era "
+                        + "since the last backup")
             }
-            if reason != nil { state.bindings = [] }
+            if missing != nil { state.bindings = [] }
             // What waits in the page cache belongs to the era that ends.
             let node = MappedDevice.node(of: device.number)
             let handle = try FileHandle(node, .read)
@@ -47,7 +51,7 @@ package final class EraMoment: TrackedMoment {
             state.view = drained
             written = now.written
         } catch let error as NothingKnown {
-            reason = error.description
+            missing = MissingEvidence(reason: error.description)
             state.bindings = []
             // Whatever the era is now, it is not the one that was told of.
             state.view = 0
@@ -60,7 +64,7 @@ package final class EraMoment: TrackedMoment {
         self.state = state
         self.states = states
         self.lock = lock
-        self.reason = reason
+        self.missing = missing
         self.written = written
     }
 
@@ -69,7 +73,7 @@ package final class EraMoment: TrackedMoment {
         volume: VolumeName,
         blockSize: BlockSize
     ) -> Result<ChangeEvidence, MissingEvidence> {
-        if let reason { return .failure(MissingEvidence(reason: reason)) }
+        if let missing { return .failure(missing) }
         return state.evidence(of: volume, in: repository, blockSize) { written[$0] }
     }
 
@@ -83,6 +87,4 @@ package final class EraMoment: TrackedMoment {
         state.bind(snapshot, of: volume, in: repository)
         try states.save(state)
     }
-
-    package func keepAhead() {}
 }

@@ -8,6 +8,12 @@ protocol FrozenViews {
     /// Whether the device is still one whose writes do not escape.
     var isInPlace: Bool { get throws }
 
+    /// Whether a view can be made now that goes again when it was read, because another program has a
+    /// layer of its own under the device.
+    var isForOnce: Bool { get throws }
+    /// Whether a device of that name, beside those of ``LayerNames``, is one that views are made with.
+    func names(_ device: String) -> Bool
+
     /// Makes the device one whose writes are followed from the next window on.
     func prepareLayer() throws
     /// Undoes ``prepareLayer()``.
@@ -36,8 +42,11 @@ protocol FrozenViews {
 
     /// How full that is what the view keeps; nil when there is no such view.
     func fill(_ number: UInt64) throws -> StoreFill?
-    /// Makes more room when half of it is used; gives what it had to do.
-    func keepAhead(_ number: UInt64) throws -> StoreFill.Growth
+}
+
+extension FrozenViews {
+    var isForOnce: Bool { false }
+    func names(_ device: String) -> Bool { false }
 }
 
 /// How full a copy-on-write store is.
@@ -45,11 +54,6 @@ package enum StoreFill: Hashable, Sendable {
     case active(usedByteCount: UInt64, byteCount: UInt64)
     /// It overflowed, or could not be written: nothing in it counts.
     case lost
-
-    enum Growth {
-        case none, grown
-        case impossible(String)
-    }
 
     init(_ status: SnapshotStatus) {
         switch status {

@@ -10,9 +10,6 @@ internal import VolumeAccess
 /// pool's own metadata has it. That metadata is the only way to the blocks, so that it holds also
 /// across restarts and crashes.
 struct ThinViews: FrozenViews {
-    /// A pool that is fuller than this has to be heard of.
-    private static let warningPercent: UInt64 = 90
-
     let device: MappedDevice
     let poolIdentity: String
     let deviceID: UInt32
@@ -39,7 +36,7 @@ struct ThinViews: FrozenViews {
     }
 
     /// The snapshot's number in the pool: in the upper half, for LVM counts from the beginning.
-    private func id(_ number: UInt64) -> UInt32 {
+    private static func id(_ number: UInt64) -> UInt32 {
         let half = ThinPool.idLimit / 2
         return half + UInt32(number % UInt64(half))
     }
@@ -48,6 +45,8 @@ struct ThinViews: FrozenViews {
 
     var isInPlace: Bool { get throws { try poolInPlace() != nil } }
 
+    func names(_ device: String) -> Bool { (try? pool().name) == device }
+
     func prepareLayer() {}
 
     func cancelLayer() {}
@@ -55,12 +54,12 @@ struct ThinViews: FrozenViews {
     // MARK: Views
 
     func canBegin(_ number: UInt64) throws -> Bool {
-        try own.contains(number) || pool().isFree(id(number))
+        try own.contains(number) || pool().isFree(Self.id(number))
     }
 
     func prepare(_ number: UInt64, ending old: UInt64?) throws -> [PreparedCall] {
         remove(number)
-        return [try pool().prepareSnapshot(id(number), of: deviceID)]
+        return [try pool().prepareSnapshot(Self.id(number), of: deviceID)]
     }
 
     /// A snapshot goes on until it is removed.
@@ -68,7 +67,7 @@ struct ThinViews: FrozenViews {
 
     func open(_ number: UInt64) throws {
         let name = names.view(number)
-        let line = try pool().table(id(number), sectorCount: device.sectorCount)
+        let line = try pool().table(Self.id(number), sectorCount: device.sectorCount)
         if try DeviceMapper.information(of: name) != nil {
             guard try DeviceMapper.table(name) != [line] else { return }
             try close(name)
@@ -83,7 +82,7 @@ struct ThinViews: FrozenViews {
 
     func written(_ number: UInt64) throws -> WrittenExtents {
         try pool().differences(
-            id(number), id(number + 1), volumeByteCount: device.byteCount, states: states)
+            Self.id(number), Self.id(number + 1), volumeByteCount: device.byteCount, states: states)
     }
 
     func path(_ number: UInt64) -> String { "/dev/mapper/" + names.view(number) }
@@ -97,7 +96,7 @@ struct ThinViews: FrozenViews {
         guard own.contains(number), let pool = try ThinPool.of(device)?.pool,
             pool.identity == poolIdentity
         else { return }
-        try pool.delete(id(number))
+        try pool.delete(Self.id(number))
     }
 
     /// Takes a device away that shows a view, and the snapshot, of which a state that was set back
@@ -118,7 +117,10 @@ struct ThinViews: FrozenViews {
     // MARK: Room
 
     func fill(_ number: UInt64) throws -> StoreFill? {
-        guard try isLive(number) else { return nil }
+        // A view that nobody opened since a restart is none that is lost.
+        if try DeviceMapper.information(of: names.view(number)) != nil {
+            guard try isLive(number) else { return nil }
+        }
         let pool = try pool()
         guard let status = try pool.status() else { return .lost }
         let block = try pool.blockByteCount()
@@ -127,13 +129,16 @@ struct ThinViews: FrozenViews {
             byteCount: status.dataBlockCount * block)
     }
 
-    func keepAhead(_ number: UInt64) throws -> StoreFill.Growth {
-        let pool = try pool()
-        guard let status = try pool.status(), status.dataBlockCount > 0 else { return .none }
-        let percent = status.usedDataBlockCount * 100 / status.dataBlockCount
-        guard percent >= Self.warningPercent else { return .none }
-        return .impossible(
-            "the thin pool \(pool.name) of \(device.path) is more than \(Self.warningPercent) % full; "
-                + "extend it")
+    // MARK: A device that is gone
+
+    /// Deletes the snapshots of a device that was removed from its pool, where that is there.
+    static func removeLeftovers(of device: String, identity: String, own: [UInt64]) throws {
+        let names = LayerNames(device)
+        for number in 0..<2 as Range<UInt64>
+        where try DeviceMapper.information(of: names.view(number)) != nil {
+            try DeviceMapper.removePatiently(names.view(number))
+        }
+        guard let pool = try ThinPool.of(identity: identity) else { return }
+        for number in own { try pool.delete(id(number)) }
     }
 }

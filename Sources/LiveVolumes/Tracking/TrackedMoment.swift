@@ -17,12 +17,17 @@ package protocol TrackedMoment: AnyObject {
         of volume: VolumeName,
         in repository: ObjectID
     ) throws
-
-    /// Makes room for what is written meanwhile; to be called often.
-    func keepAhead()
 }
 
 /// Why there is no claim of what changed.
-package struct MissingEvidence: Error, Hashable {
+package struct MissingEvidence: Error, Hashable, Sendable {
     package let reason: String
+    /// Whether that is so in the ordinary course of things, as after a restart: nobody has to look into
+    /// it.
+    package let isExpected: Bool
+
+    init(reason: String, isExpected: Bool = false) {
+        self.reason = reason
+        self.isExpected = isExpected
+    }
 }

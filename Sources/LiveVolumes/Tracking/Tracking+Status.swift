@@ -9,7 +9,9 @@ package struct TrackingStatus: Sendable {
         case active
         /// The store overflowed: the next capture compares everything.
         case overflowed
-        /// The machine was restarted, or the layer taken away: the next capture begins anew.
+        /// The machine was restarted: the next capture begins anew.
+        case restarted
+        /// The layer was taken away, or the device: the next capture begins anew.
         case inactive(String)
     }
 
@@ -17,11 +19,14 @@ package struct TrackingStatus: Sendable {
     package let condition: Condition
     package let usedByteCount: UInt64
     package let storeByteCount: UInt64
-    /// How large the store can become; nil where that is what it is.
-    package let growsToByteCount: UInt64?
     package let mounts: [String]
     /// Whether there is a device of that name now.
     package let isThere: Bool
+
+    /// Whether so much of the store or the thin pool is used that somebody should look.
+    package var isNearlyFull: Bool {
+        storeByteCount > 0 && usedByteCount / 9 >= storeByteCount / 10
+    }
 }
 
 extension Tracking {
@@ -40,24 +45,29 @@ extension Tracking {
         }
     }
 
+    /// The same of what a job names, without opening any device; nil where that is not tracked, or is being
+    /// worked with now.
+    package func status(ofSource path: String) throws -> TrackingStatus? {
+        for name in try states.devices(with: "tracking") {
+            guard let state = try states.tracking(name), state.isOf(path), !states.isLocked(name)
+            else { continue }
+            return try status(of: state)
+        }
+        return nil
+    }
+
     private func status(of state: TrackingState) throws -> TrackingStatus {
         func made(_ condition: TrackingStatus.Condition, _ used: UInt64, _ total: UInt64)
             -> TrackingStatus
         {
-            var limit: UInt64?
-            if case .stores(.directory, _) = state.mechanism {
-                limit = CopyStore.fullByteCount(
-                    ofVolume: state.sectorCount * UInt64(TableLine.sectorByteCount))
-            }
             let number = (try? MappedDevice(name: state.device))??.number
             return TrackingStatus(
                 state: state, condition: condition, usedByteCount: used, storeByteCount: total,
-                growsToByteCount: limit,
                 mounts: number.map { MountTable.mounts(of: $0).map(\.path) } ?? [],
                 isThere: number != nil)
         }
         guard state.bootID == Boot.id || state.mechanism.outlivesRestart else {
-            return made(.inactive("the machine was restarted"), 0, 0)
+            return made(.restarted, 0, 0)
         }
         guard let device = try MappedDevice(name: state.device) else {
             return made(.inactive("there is no such device now"), 0, 0)
@@ -69,27 +79,16 @@ extension Tracking {
             return made(.active, 0, 0)
         }
         guard try views.isInPlace else {
-            return made(.inactive("its layer was taken away"), 0, 0)
+            let reason =
+                try views.isForOnce
+                ? "a snapshot of another program, such as LVM, stands upon it"
+                : "its layer was taken away"
+            return made(.inactive(reason), 0, 0)
         }
         switch try views.fill(state.view) {
         case nil: return made(.inactive("its frozen view is gone"), 0, 0)
         case .lost: return made(.overflowed, 0, 0)
         case .active(let used, let total): return made(.active, used, total)
         }
-    }
-
-    /// Lets the store of every tracked volume grow that is half full; gives warnings to be heard.
-    package func keepAhead() throws -> [String] {
-        var warnings: [String] = []
-        for name in try states.devices(with: "tracking") {
-            guard let state = try? states.tracking(name),
-                state.bootID == Boot.id || state.mechanism.outlivesRestart,
-                let device = try MappedDevice(name: name)
-            else { continue }
-            if case .impossible(let reason) = try views(state, device)?.keepAhead(state.view) {
-                warnings.append(reason)
-            }
-        }
-        return warnings
     }
 }

@@ -20,8 +20,8 @@ package struct Tracking: Sendable {
     ///   - path: the device, or where it is mounted.
     ///   - store: a directory on another file system, or an empty partition; nil for a thin device or
     ///     one with a dm-era target, which need none.
-    ///   - storeByteCount: bytes that each store begins with; nil for a twentieth of the volume, at
-    ///     least 64 MiB and at most 4 GiB.
+    ///   - storeByteCount: bytes of each store in a directory that are set aside at once, where there
+    ///     is room; nil for none. A store takes what it needs, up to a copy of the volume.
     ///   - now: seconds since 1970.
     /// - Returns: the state that is kept, and how long the device stood still; nil when it did not.
     /// - Throws: ``VolumeError`` when the device or the store will not do; all is as before then.
@@ -43,9 +43,11 @@ package struct Tracking: Sendable {
                 return (state, nil)
             }
             do {
-                let window = try run(
-                    [try freshTurn(device, state, lock, why: "tracking just began")], now)
-                return (window.views[0].state, window.windowNanoseconds)
+                let turn = try freshTurn(
+                    device, state, lock,
+                    why: MissingEvidence(reason: "tracking just began", isExpected: true))
+                let (view, window) = try run(turn, now)
+                return (view.state, window)
             } catch {
                 if let begun = try? states.tracking(device.name) {
                     try? views(begun, device)?.takeAway()
@@ -80,15 +82,15 @@ package struct Tracking: Sendable {
         _ storeByteCount: UInt64?
     ) throws -> TrackingState.Mechanism {
         let thin = try ThinPool.of(device)
-        guard try thin != nil || EraDevice(device) != nil else {
+        let hasViews = try thin != nil || EraDevice(device) == nil
+        if hasViews { try PhysicalVolume.refuse(device) }
+        guard thin != nil || !hasViews else {
             guard let store else {
                 throw VolumeError(
                     .unsuitable,
                     "\(device.path) needs a place for what is overwritten: name one with --store")
             }
-            let standard = min(max(device.byteCount / 20, 64 << 20), 4 << 30)
-            return .stores(
-                try place(for: device, store), byteCount: storeByteCount ?? standard)
+            return .stores(try place(for: device, store), byteCount: storeByteCount ?? 0)
         }
         guard store == nil, storeByteCount == nil else {
             throw VolumeError(
@@ -115,6 +117,9 @@ package struct Tracking: Sendable {
     private func place(for device: MappedDevice, _ store: String) throws -> StorePlace {
         let place = try StorePlace(path: store, for: device)
         try place.requireEmpty()
+        if case .directory(let directory) = place {
+            _ = try StoreRoom(directory: directory, device.byteCount).byteCount()
+        }
         var order = try StoreOrder(states: states)
         order.add(device, place)
         try order.requireSound(device)
@@ -122,20 +127,84 @@ package struct Tracking: Sendable {
     }
 
     /// Ends tracking and takes the layer away; a plain device keeps its own while it is in use.
+    ///
+    /// A device that was removed while it was tracked is named as it was.
     package func end(_ path: String) throws -> (device: String, keepsLayer: Bool) {
-        let device = try existing(path)
-        let lock = try states.lock(device.name)
-        defer { withExtendedLifetime(lock) {} }
-        let state = try? states.tracking(device.name)
-        if let state {
-            try views(state, device)?.takeAway()
-        } else {
-            try lostViews(device).takeAway()
+        guard let device = try existing(path) else {
+            guard let name = try lostDevice(path) else {
+                throw VolumeError(
+                    .unsuitable,
+                    "\(path) is no device-mapper device, and so it is not tracked")
+            }
+            return try states.withLock(name) {
+                try removeLeftovers(of: name)
+                return (name, false)
+            }
         }
-        let keepsLayer = state?.plainDevice != nil && !PlainDevice.removeLayer(device.name)
-        try states.remove(device.name, "tracking")
-        try states.removeWritten(device.name, below: .max)
-        return (device.name, keepsLayer)
+        return try states.withLock(device.name) {
+            let state = try? states.tracking(device.name)
+            if let state {
+                try views(state, device)?.takeAway()
+            } else {
+                try lostViews(device).takeAway()
+            }
+            let keepsLayer = state?.plainDevice != nil && !PlainDevice.removeLayer(device.name)
+            try forget(device.name)
+            return (device.name, keepsLayer)
+        }
+    }
+
+    /// Takes views and layer away for the rest of this run of the machine, and goes on being to be begun
+    /// anew: what uses the file system of the store is gone then.
+    package func release(_ device: String) throws {
+        guard states.text(device, "tracking") != nil else { return }
+        // A backup that is under way is asked to stop too.
+        try states.withLock(device, attempts: Self.releaseAttempts) {
+            guard let state = try states.tracking(device),
+                let found = try MappedDevice(name: device)
+            else { return }
+            try views(state, found)?.takeAway()
+        }
+    }
+
+    private static let releaseAttempts = StateDirectory.lockAttempts(seconds: 60)
+
+    /// Removes what is kept of a device.
+    private func forget(_ device: String) throws {
+        try states.remove(device, "tracking")
+        try states.removeWritten(device, below: .max)
+        ReleaseUnit.end(device)
+    }
+
+    private func removeLeftovers(of device: String) throws {
+        switch (try? states.tracking(device))?.mechanism {
+        case .thinPool(let identity, _):
+            let own = (try? states.tracking(device))?.ownViews ?? []
+            try ThinViews.removeLeftovers(of: device, identity: identity, own: own)
+        case .stores(let place, _):
+            try CopyOnWriteViews.removeLeftovers(of: device, place: place)
+        case .era: break
+        case nil: try CopyOnWriteViews.removeLeftovers(of: device, place: nil)
+        }
+        try forget(device)
+    }
+
+    /// The name of a device that was tracked and is not there any more, such as a logical volume that was
+    /// removed; nil when `path` was none.
+    private func lostDevice(_ path: String) throws -> String? {
+        let known = try states.devices(with: "tracking")
+        for name in LayerNames.names(ofDevice: path) {
+            let isLeft =
+                try known.contains(name)
+                || DeviceMapper.information(of: LayerNames(name).real) != nil
+            if isLeft, try MappedDevice(name: name) == nil { return name }
+        }
+        // A plain device whose layer is gone, as after a restart.
+        let resolved = Directory.resolve(path) ?? path
+        return known.first { name in
+            guard let plain = try? states.tracking(name)?.plainDevice else { return false }
+            return [path, resolved].contains(plain) || Directory.resolve(plain) == resolved
+        }
     }
 
     /// What is there of a device whose state is lost: all that has the names of our layers is ours.
@@ -162,24 +231,24 @@ package struct Tracking: Sendable {
         }
     }
 
-    private func existing(_ path: String) throws -> MappedDevice {
-        if let device = try PlainDevice.layered(path) {
-            // A state that is damaged is one, too.
-            let hasState = states.text(device.name, "tracking") != nil
-            guard try hasState || OriginLayer(device).real() != nil else {
-                throw VolumeError(.unsuitable, "\(device.path) is not tracked")
-            }
-            return device
+    /// The tracked device that `path` names; nil where that is no device of device-mapper, or is gone.
+    private func existing(_ path: String) throws -> MappedDevice? {
+        guard let found = try? FileStatus(path: path), found.kind != .other,
+            let device = try PlainDevice.layered(path)
+        else { return nil }
+        // A state that is damaged is one, too.
+        let hasState = states.text(device.name, "tracking") != nil
+        guard try hasState || OriginLayer(device).real() != nil else {
+            throw VolumeError(.unsuitable, "\(device.path) is not tracked")
         }
-        throw VolumeError(
-            .unsuitable, "\(path) is no device-mapper device, and so it is not tracked")
+        return device
     }
 
     // MARK: Views
 
-    /// The tracked device that `path` names; nil when there is none.
+    /// The tracked device that `path` names, itself or by the plain one below it; nil when there is none.
     package func trackedDevice(_ path: String) throws -> (device: MappedDevice, hasViews: Bool)? {
-        guard let device = try MappedDevice(path: path),
+        guard let device = try PlainDevice.layered(path),
             let state = try states.tracking(device.name)
         else { return nil }
         if case .era = state.mechanism { return (device, false) }
@@ -191,159 +260,13 @@ package struct Tracking: Sendable {
         try EraMoment(device, states: states)
     }
 
-    /// Begins a new frozen view of each device, all at the same moment.
-    package func rotate(_ devices: [MappedDevice], now: Int64) throws -> Rotation {
-        try StoreOrder.requireApart(devices)
-        var turns: [Turn] = []
-        do {
-            for device in devices { turns.append(try turn(device)) }
-        } catch {
-            for turn in turns { turn.cancel() }
-            throw error
-        }
-        return try run(turns, now)
-    }
-
-    private func turn(_ device: MappedDevice) throws -> Turn {
-        let lock = try states.lock(device.name)
-        try device.dropLoadedTable()
-        guard var state = try states.tracking(device.name), var views = views(state, device) else {
-            throw VolumeError(.unsuitable, "\(device.path) is not tracked; see 'varve track begin'")
-        }
-        guard state.bootID == Boot.id || state.mechanism.outlivesRestart else {
-            return try freshTurn(
-                device, state, lock,
-                why: "the machine was restarted, and what was written meanwhile is not known")
-        }
-        guard try views.isInPlace, device.sectorCount == state.sectorCount else {
-            return try freshTurn(
-                device, state, lock,
-                why: "the layer was taken from under \(device.path), which was written without it")
-        }
-        state.bootID = Boot.id
-        if try !views.isLive(state.view) {
-            // A command was stopped between the window and what follows it.
-            guard try views.isLive(state.view + 1), try views.canTell(state.view) else {
-                return try freshTurn(
-                    device, state, lock, why: "the frozen view is gone, and what it kept with it")
-            }
-            let old = state.view
-            state.view += 1
-            _ = try close(old, views, &state)
-            try states.save(state)
-            views.remove(old)
-        }
-        let number = state.view + 1
-        guard try views.canBegin(number) else {
-            return try freshTurn(
-                device, state, lock, why: "the number of the next view was taken by another program"
-            )
-        }
-        state.ownViews = [state.view, number]
-        try states.save(state)
-        views = self.views(state, device) ?? views
-        let calls = try views.prepare(number, ending: state.view)
-        return Turn(
-            device: device, state: state, lock: lock, views: views, number: number,
-            old: state.view, steps: calls, reason: nil)
-    }
-
-    /// Begins anew, with nothing known of before.
-    private func freshTurn(
-        _ device: MappedDevice,
-        _ state: TrackingState,
-        _ lock: DeviceLock,
-        why reason: String
-    ) throws -> Turn {
-        var state = state
-        state.bindings = []
-        state.bootID = Boot.id
-        state.sectorCount = device.sectorCount
-        guard var views = views(state, device) else {
-            throw VolumeError(.unsuitable, "\(device.path) has no frozen views")
-        }
-        try views.takeAway()
-        var number = TrackingState.freshView()
-        while try !views.canBegin(number) { number = TrackingState.freshView() }
-        state.view = number - 1
-        state.ownViews = [number]
-        try states.save(state)
-        views = self.views(state, device) ?? views
-        try views.prepareLayer()
-        do {
-            let steps = try views.prepare(number, ending: nil)
-            return Turn(
-                device: device, state: state, lock: lock, views: views, number: number, old: nil,
-                steps: steps, reason: reason)
-        } catch {
-            views.cancelLayer()
-            throw error
-        }
-    }
-
-    private func run(_ turns: [Turn], _ now: Int64) throws -> Rotation {
-        let window: UInt64
-        do {
-            let order = try StoreOrder(states: states)
-            window = try SuspendedWindow(
-                order.sorted(turns, \.device).map(\.device.name), steps: turns.flatMap(\.steps)
-            ).run()
-        } catch {
-            for turn in turns { turn.cancel() }
-            throw error
-        }
-        var views: [FrozenView] = []
-        for turn in turns { views.append(try finish(turn, now)) }
-        return Rotation(views: views, windowNanoseconds: window)
-    }
-
-    private func finish(_ turn: Turn, _ now: Int64) throws -> FrozenView {
-        var state = turn.state
-        var reason = turn.reason
-        guard try turn.views.isInPlace else {
-            throw VolumeError(
-                .failed,
-                "another program gave \(turn.device.path) another table at this moment; try again")
-        }
-        try turn.views.open(turn.number)
-        if let old = turn.old, let refusal = try close(old, turn.views, &state) { reason = refusal }
-        state.view = turn.number
-        state.viewBegan = now
-        try states.save(state)
-        if let old = turn.old { turn.views.remove(old) }
-        state.ownViews = [turn.number]
-        try states.save(state)
-        let oldest = state.bindings.map(\.view).min() ?? state.view
-        try states.removeWritten(turn.device.name, below: oldest)
-        return FrozenView(
-            device: turn.device, state: state, states: states, views: turn.views, lock: turn.lock,
-            reason: reason)
-    }
-
-    /// Keeps what was written while a view was there that has ended; says why not, and forgets what
-    /// built upon it, when that is not known.
-    private func close(
-        _ old: UInt64,
-        _ views: any FrozenViews,
-        _ state: inout TrackingState
-    ) throws -> String? {
-        // A binding that nobody came back to would keep lists for ever.
-        state.bindings.removeAll { old - min($0.view, old) >= TrackingState.viewLimit }
-        do {
-            let written = try views.written(old)
-            if !state.bindings.isEmpty { try states.save(written, state.device, view: old) }
-            return nil
-        } catch {
-            state.bindings = []
-            return "\(error)"
-        }
-    }
-
     // MARK: Trim
 
     /// Lets the file systems on the device discard what they do not use, which a layer holds back.
     package func trim(_ path: String, now: Int64) throws -> (byteCount: UInt64, mounts: [String]) {
-        let device = try existing(path)
+        guard let device = try existing(path) else {
+            throw VolumeError(.unsuitable, "\(path) is not tracked")
+        }
         let mounts = MountTable.mounts(of: device.number).filter { !$0.isReadOnly }
         guard let mount = mounts.first else {
             throw VolumeError(
@@ -365,33 +288,10 @@ package struct Tracking: Sendable {
         }
         try views.takeAway()
         let trimmed = Result { try FileOperation.trimFileSystem(at: mount.path) }
-        _ = try run([freshTurn(device, state, lock, why: "the volume was trimmed")], now)
+        _ = try run(
+            freshTurn(
+                device, state, lock,
+                why: MissingEvidence(reason: "the volume was trimmed", isExpected: true)), now)
         return (try trimmed.get(), mounts.map(\.path))
     }
-}
-
-/// A change of views that is ready to be made in a window.
-private struct Turn {
-    let device: MappedDevice
-    let state: TrackingState
-    let lock: DeviceLock
-    let views: any FrozenViews
-    let number: UInt64
-    /// The view that ends; nil when there was none.
-    let old: UInt64?
-    let steps: [PreparedCall]
-    /// Why nothing is known of what was written before.
-    let reason: String?
-
-    func cancel() {
-        views.remove(number)
-        if let old { views.cancelEnd(of: old) } else { views.cancelLayer() }
-    }
-}
-
-/// Frozen views that began at one moment.
-package struct Rotation {
-    package let views: [FrozenView]
-    /// For how long the first device stood still.
-    package let windowNanoseconds: UInt64
 }

@@ -33,8 +33,8 @@ package struct TrackingState: Hashable, Sendable {
 
     /// What follows the writes.
     package enum Mechanism: Hashable, Sendable {
-        /// An origin layer under the device, and copy-on-write stores that each begin with
-        /// `byteCount` bytes.
+        /// An origin layer under the device, and copy-on-write stores of each of which `byteCount` bytes
+        /// are set aside at once.
         case stores(StorePlace, byteCount: UInt64)
         /// Snapshots of the thin device `deviceID` in the pool that it is in.
         case thinPool(identity: String, deviceID: UInt32)
@@ -68,6 +68,23 @@ package struct TrackingState: Hashable, Sendable {
         viewBegan = now
     }
 
+    /// Whether `path` is the device, the plain one below it, or where one of them is mounted; told without
+    /// opening any.
+    func isOf(_ path: String) -> Bool {
+        if LayerNames.names(ofDevice: path).first == device, path.hasPrefix("/dev/mapper/") {
+            return true
+        }
+        let resolved = Directory.resolve(path) ?? path
+        if let plainDevice, resolved == Directory.resolve(plainDevice) ?? plainDevice {
+            return true
+        }
+        guard let number = try? MappedDevice.deviceNumber(path) else {
+            return LayerNames.names(ofDevice: path).contains(device)
+        }
+        let name = Directory.text(of: MappedDevice.system(number) + "/dm/name") ?? ""
+        return name.prefix { $0 != "\n" } == device
+    }
+
     // MARK: Views
 
     /// A number for the first view of many.
@@ -89,7 +106,8 @@ package struct TrackingState: Hashable, Sendable {
         guard let binding = binding(of: volume, in: repository) else {
             return .failure(
                 MissingEvidence(
-                    reason: "no backup of this volume was taken while it was tracked"))
+                    reason: "no backup of this volume was taken while it was tracked",
+                    isExpected: true))
         }
         guard let written = written(binding.view) else {
             return .failure(MissingEvidence(reason: "what was written is not known any more"))

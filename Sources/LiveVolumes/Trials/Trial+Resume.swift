@@ -14,14 +14,15 @@ extension Trial {
             else {
                 continue
             }
-            let lock = try states.lock(name)
-            defer { withExtendedLifetime(lock) {} }
-            do {
-                outcomes.append((name, try resume(state)))
-            } catch {
-                outcomes.append((name, .failed("\(error)")))
+            try states.withLock(name, attempts: Self.lockAttempts) {
+                do {
+                    outcomes.append((name, try resume(state)))
+                } catch {
+                    outcomes.append((name, .failed("\(error)")))
+                }
             }
         }
+        if outcomes.contains(where: { $0.outcome == .active }) { TrialService.start(states) }
         return outcomes
     }
 
@@ -32,6 +33,8 @@ extension Trial {
     }
 
     private func resume(_ state: TrialState) throws -> Outcome {
+        // A store in a sticky directory may have been made by anybody since.
+        try Trust.require(state.storePath, as: "the store")
         guard let label = try TrialLabel.read(state.storePath) else {
             throw VolumeError(.failed, "\(state.storePath) has no label of a trial")
         }
@@ -43,19 +46,15 @@ extension Trial {
             throw VolumeError(.missing, "there is no device /dev/mapper/\(state.device) now")
         }
         let layer = OriginLayer(device)
-        let isMounted =
-            DeviceUse.reason(forDevice: device.number, path: device.path) != nil
-        let witness = try MountWitness.read(device)
-        let isTorn =
-            label.sectorCount != device.sectorCount
-            || label.witness != MountWitness.unknown && label.witness != witness
-                && !label.isUnwitnessed
-        guard !isTorn, !isMounted else {
+        if let reason = try refusal(label, device) {
+            guard label.state != .discarding else {
+                throw VolumeError(
+                    .failed,
+                    "the discard of \(device.path) was interrupted, and cannot go on: \(reason); end "
+                        + "the trial with 'varve trial keep', and restore a snapshot")
+            }
             try setLabel(state) { $0.state = .torn }
-            return .lost(
-                isMounted
-                    ? "it was mounted before 'varve trial resume'"
-                    : "the volume was written without the layer")
+            return .lost(reason)
         }
         let names = LayerNames(device.name)
         let store = try openStore(state)
@@ -97,12 +96,41 @@ extension Trial {
             layer.cancel()
             throw error
         }
+        return try confirm(state, device, label)
+    }
+
+    /// Why the trial cannot be taken up again; nil when it can.
+    private func refusal(_ label: TrialLabel, _ device: MappedDevice) throws -> String? {
+        if DeviceUse.reason(forDevice: device.number, path: device.path) != nil {
+            return "it was mounted before 'varve trial resume'"
+        }
+        return label.refusal(
+            sectorCount: device.sectorCount, stamp: try FileSystemStamp.read(device))
+    }
+
+    /// Notes that a trial was taken up, when the view shows what the volume held at the beginning.
+    private func confirm(
+        _ state: TrialState,
+        _ device: MappedDevice,
+        _ label: TrialLabel
+    ) throws -> Outcome {
         var state = state
         state.bootID = Boot.id
         try states.save(state)
         guard case .active? = try fill(state) else {
             try setLabel(state) { $0.state = .failed }
             return .lost("its store overflowed, or could not be written")
+        }
+        guard try viewStamp(device) == label.before else {
+            try setLabel(state) { $0.state = .torn }
+            return .lost("its frozen view does not show what the volume held when the trial began")
+        }
+        try TrialHold(device).take()
+        let stamp = try OriginLayer(device).real().map(FileSystemStamp.read)
+        try setLabel(state) {
+            $0.state = .active
+            $0.phase = .running
+            $0.stamp = stamp ?? $0.stamp
         }
         return .active
     }

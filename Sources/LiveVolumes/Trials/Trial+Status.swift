@@ -19,8 +19,6 @@ package struct TrialStatus: Sendable {
     package let condition: Condition
     package let usedByteCount: UInt64
     package let storeByteCount: UInt64
-    /// How large the store can become; nil where that is what it is.
-    package let growsToByteCount: UInt64?
     package let mounts: [String]
 }
 
@@ -35,7 +33,12 @@ extension Trial {
                 throw VolumeError(.unsuitable, "\(path) is not on trial")
             }
         }
-        return try names.compactMap { name in try states.trial(name).map(status) }
+        return try names.compactMap { name in
+            guard let state = try states.trial(name) else { return nil }
+            // A command that works with the device settles it itself.
+            _ = try states.withLockIfFree(name) { try settle(state) }
+            return try status(of: state)
+        }
     }
 
     private func status(of state: TrialState) throws -> TrialStatus {
@@ -43,13 +46,9 @@ extension Trial {
         var used: UInt64 = 0
         var total: UInt64 = 0
         if case .active(let a, let b) = try fill(state) { (used, total) = (a, b) }
-        var limit: UInt64?
-        if case .directory = state.place, let device {
-            limit = CopyStore.fullByteCount(ofVolume: device.byteCount)
-        }
         return TrialStatus(
             state: state, condition: try condition(of: state), usedByteCount: used,
-            storeByteCount: total, growsToByteCount: limit,
+            storeByteCount: total,
             mounts: device.map { MountTable.mounts(of: $0.number).map(\.path) } ?? [])
     }
 
@@ -69,24 +68,38 @@ extension Trial {
         }
         switch label.state {
         case .none, .discarded: return .over
-        case .torn: return .lost("the volume was written without the layer")
-        case .failed: return .lost("its store overflowed")
+        case .torn: return .lost("torn: the volume was written without the layer, or may have been")
+        case .failed: return .lost("its store overflowed, or could not be read or written back")
         case .active, .asked, .discarding: break
         }
         switch try fill(state) {
-        case .active?: return .active
+        case .active?:
+            return try isLayered(state)
+                ? .active : .lost("torn: the layer was taken from under the volume")
         case .lost?: return .lost("its store overflowed, or could not be written")
         case nil:
-            return state.bootID == Boot.id ? .lost("its frozen view is gone") : .interrupted
+            return state.bootID == Boot.id && label.phase != .stopped
+                ? .lost("torn: its frozen view is gone") : .interrupted
         }
     }
 
-    /// Lets stores grow that are half full and takes new witnesses; gives warnings to be heard.
+    /// Whether the volume is written through the layer that the trial's view belongs to.
+    private func isLayered(_ state: TrialState) throws -> Bool {
+        guard let device = try MappedDevice(name: state.device),
+            let real = try OriginLayer(device).real(),
+            let view = try DeviceMapper.table(LayerNames(state.device).trialView).first
+        else { return false }
+        return view.parameters.hasPrefix(real.tableName + " ")
+    }
+
+    /// Looks how full stores are; gives warnings to be heard.
     func keepAhead() throws -> [String] {
         var warnings: [String] = []
         for name in try states.devices(with: "trial") {
-            guard let state = try? states.trial(name), let device = try MappedDevice(name: name),
-                let fill = try fill(state)
+            guard let state = try? states.trial(name) else { continue }
+            if let warning = try tornWarning(state) { warnings.append(warning) }
+            guard try condition(of: state) != .merging,
+                let device = try MappedDevice(name: name), let fill = try fill(state)
             else { continue }
             guard case .active(let used, let total) = fill else {
                 warnings.append(
@@ -105,64 +118,71 @@ extension Trial {
         _ used: UInt64,
         _ total: UInt64
     ) throws -> String? {
-        let full = CopyStore.fullByteCount(ofVolume: device.byteCount)
-        guard used > total / 2, total < full else { return nil }
-        var reason = "\(state.place.path) is a device, which does not grow"
-        if case .directory = state.place {
-            do {
-                try CopyStore(name: LayerNames(state.device).trialStore).grow(
-                    file: state.storePath, to: min(total * 2, full),
-                    labelByteCount: StorePlace.labelByteCount)
-                return nil
-            } catch {
-                reason = "\(error)"
-            }
+        var room = total
+        if case .directory(let directory) = state.place,
+            let available = try FileSystemSpace.availableByteCount(directory)
+        {
+            let (sum, overflows) = used.addingReportingOverflow(available)
+            room = overflows ? total : min(total, sum)
         }
-        let tenths = used * 10 / total
+        let full = CopyStore.fullByteCount(ofVolume: device.byteCount)
+        guard used > room / 2, room < full else { return nil }
+        let tenths = used * 10 / room
         // Heard once for each tenth; at nine of them the file systems are kept from writing more.
         var text =
-            "the store of the trial of \(device.path) is \(tenths * 10) % full and cannot grow: \(reason)"
+            "the store of the trial of \(device.path) in \(state.place.path) is \(tenths * 10) % full"
         guard tenths >= 9 else { return text }
         text += FileSystemGuard.stopWriting(to: device)
         return text
     }
 
-    /// Keeps what of the volume changes when it is mounted, so that a mount without the layer shows.
-    package func refreshWitness() throws {
+    /// Takes new stamps, so that a mount without the layer shows, and holds what is held by nothing.
+    package func refreshStamps() throws {
         for name in try states.devices(with: "trial") {
-            guard var state = try? states.trial(name),
-                case .active? = try fill(state),
-                let real = try MappedDevice(name: LayerNames(name).real),
-                let label = try TrialLabel.read(state.storePath)
-            else { continue }
-            switch label.state {
-            case .active, .asked: break
-            case .discarding:
-                try forgetDiscard(state)
-                continue
-            default: continue
-            }
-            let witness = try MountWitness.read(real)
-            if witness != label.witness || label.isUnwitnessed {
-                try setLabel(state) {
-                    $0.witness = witness
-                    $0.isUnwitnessed = false
-                }
-            }
-            if state.bootID != Boot.id {
-                state.bootID = Boot.id
-                try states.save(state)
+            guard let state = try? states.trial(name), try needsRefresh(state) else { continue }
+            // Whoever has the lock writes the label.
+            _ = try states.withLockIfFree(name) {
+                if let state = try? states.trial(name) { try refresh(state) }
             }
         }
     }
 
-    /// The trial goes on, when a discard was stopped before its merge began: the volume may be written.
-    private func forgetDiscard(_ state: TrialState) throws {
-        // Whoever has the lock is discarding.
-        guard let lock = try? states.lock(state.device) else { return }
-        defer { withExtendedLifetime(lock) {} }
-        guard try condition(of: state) == .active else { return }
-        try setLabel(state) { $0.state = .active }
+    private func needsRefresh(_ state: TrialState) throws -> Bool {
+        guard case .active = try condition(of: state),
+            let device = try MappedDevice(name: state.device),
+            let label = try TrialLabel.read(state.storePath),
+            let real = try MappedDevice(name: LayerNames(state.device).real)
+        else { return false }
+        let stamp = try FileSystemStamp.read(real)
+        return try label.state == .discarding || label.phase != .running
+            || stamp.mount != label.stamp.mount || stamp.log != label.stamp.log
+            || stamp.kind != label.stamp.kind || state.bootID != Boot.id
+            || stamp.log == "clean" && stamp.rest != label.stamp.rest
+            || !TrialHold(device).isTaken
+    }
+
+    private func refresh(_ state: TrialState) throws {
+        guard case .active = try condition(of: state),
+            let device = try MappedDevice(name: state.device),
+            let label = try TrialLabel.read(state.storePath),
+            let real = try MappedDevice(name: LayerNames(state.device).real)
+        else { return }
+        try TrialHold(device).take()
+        switch label.state {
+        case .active, .asked:
+            let stamp = try FileSystemStamp.read(real)
+            try setLabel(state) {
+                $0.stamp = stamp
+                $0.phase = .running
+            }
+        // A discard that was stopped before its merge began: the volume may be written.
+        case .discarding: try setLabel(state) { $0.state = .active }
+        default: return
+        }
+        guard state.bootID != Boot.id else { return }
+        var state = state
+        state.bootID = Boot.id
+        try states.save(state)
     }
 }
 

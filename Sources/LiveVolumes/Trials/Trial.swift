@@ -14,6 +14,9 @@ internal import VolumeAccess
 package struct Trial: Sendable {
     package let states: StateDirectory
 
+    /// For two seconds: the watch has a lock for a moment now and then.
+    static let lockAttempts = 40
+
     package init(states: StateDirectory) { self.states = states }
 
     // MARK: Begin
@@ -24,7 +27,8 @@ package struct Trial: Sendable {
     ///   - path: the device, or where it is mounted.
     ///   - store: a directory on another file system, or an empty partition; for a root with the layer of
     ///     `varve layer install` nil, for it has a store of its own.
-    ///   - storeByteCount: bytes that the store begins with, in a directory.
+    ///   - storeByteCount: bytes of the store in a directory that are set aside at once, where there is
+    ///     room; nil for none.
     ///   - now: seconds since 1970.
     /// - Returns: the state that is kept, and how long the device stood still.
     /// - Throws: ``VolumeError`` when the device or the store will not do; all is as before then.
@@ -36,15 +40,17 @@ package struct Trial: Sendable {
     ) throws -> (state: TrialState, windowNanoseconds: UInt64) {
         let (device, plain, isNew) = try PlainDevice.mapped(path)
         do {
-            let lock = try states.lock(device.name)
-            defer { withExtendedLifetime(lock) {} }
-            try refuseRoot(device)
-            try endLeftover(of: device)
-            let place = try place(for: device, store)
-            let state = TrialState(
-                device: device.name, plainDevice: plain, place: place, began: now)
-            let window = try start(state, device, storeByteCount)
-            return (state, window)
+            return try states.withLock(device.name, attempts: Self.lockAttempts) {
+                try refuseRoot(device)
+                try endLeftover(of: device)
+                try PhysicalVolume.refuse(device)
+                let place = try place(for: device, store)
+                let state = TrialState(
+                    device: device.name, plainDevice: plain, place: place, began: now)
+                let window = try start(state, device, storeByteCount)
+                if !state.isRoot { TrialService.start(states) }
+                return (state, window)
+            }
         } catch {
             if isNew { _ = PlainDevice.removeLayer(device.name) }
             throw error
@@ -119,14 +125,16 @@ package struct Trial: Sendable {
         let real = try layer.real() ?? layer.prepare()
         do {
             let store = try makeStore(state, device, storeByteCount)
-            var label = TrialLabel(.none, of: device, witness: try MountWitness.read(real))
+            var label = TrialLabel(.none, of: device, stamp: try FileSystemStamp.read(real))
             try label.write(state.storePath)
             // It counts from the moment at which the label says so.
             try states.save(state)
             let begin = try layer.prepareView(names.trialView, of: real, store: store)
             let window = try SuspendedWindow([device.name], steps: [begin]).run()
+            try TrialHold(device).take()
+            label.before = try viewStamp(device)
             // A file system that was frozen wrote its superblock.
-            label.witness = try MountWitness.read(real)
+            label.stamp = try FileSystemStamp.read(real)
             label.state = .active
             try label.write(state.storePath)
             return window
@@ -144,15 +152,11 @@ package struct Trial: Sendable {
         _ storeByteCount: UInt64?
     ) throws -> CopyStore {
         let name = LayerNames(device.name).trialStore
-        let standard = min(max(device.byteCount / 20, 64 << 20), 4 << 30)
         switch state.place {
         case .directory:
             return try CopyStore.make(
-                name, file: state.storePath,
-                byteCount: min(
-                    max(storeByteCount ?? standard, 4 * CopyStore.chunkByteCount),
-                    CopyStore.fullByteCount(ofVolume: device.byteCount)),
-                labelByteCount: StorePlace.labelByteCount)
+                name, file: state.storePath, volumeByteCount: device.byteCount,
+                reservedByteCount: storeByteCount ?? 0, labelByteCount: StorePlace.labelByteCount)
         case .device(let path):
             return try CopyStore.open(
                 name, device: path,
@@ -168,192 +172,58 @@ package struct Trial: Sendable {
     /// - Returns: the device, and what was known of the trial; nil when that was lost.
     /// - Throws: ``VolumeError`` when the device is not on trial, or is merged already.
     package func keep(_ path: String) throws -> (device: MappedDevice, state: TrialState?) {
+        if let state = try goneDevice(path) { return (try clear(state), state) }
         guard let device = try PlainDevice.layered(path) else { throw Self.notOnTrial(path) }
-        let lock = try states.lock(device.name)
-        defer { withExtendedLifetime(lock) {} }
-        let state = try states.trial(device.name)
-        let hasView = try DeviceMapper.information(of: LayerNames(device.name).trialView) != nil
-        guard state != nil || hasView else { throw Self.notOnTrial(path) }
-        try undoInterrupted(device)
-        if let state {
-            guard try condition(of: state) != .merging else {
-                throw VolumeError(
-                    .unsuitable,
-                    "\(device.path) shows already what it held when the trial began; run 'varve trial "
-                        + "discard' again to end it")
+        return try states.withLock(device.name, attempts: Self.lockAttempts) {
+            let state = try states.trial(device.name)
+            let hasView = try DeviceMapper.information(of: LayerNames(device.name).trialView) != nil
+            guard state != nil || hasView else { throw Self.notOnTrial(path) }
+            try undoInterrupted(device)
+            if let state {
+                guard try settle(state) != .merging else {
+                    throw VolumeError(
+                        .unsuitable,
+                        "\(device.path) shows already what it held when the trial began; run 'varve trial "
+                            + "discard' again to end it")
+                }
+                // From here on nothing would be thrown away, whatever happens.
+                try setLabel(state) { $0.state = .none }
             }
-            // From here on nothing would be thrown away, whatever happens.
-            try setLabel(state) { $0.state = .none }
+            try takeAway(device, removesLayer: true, file: state?.storeFile)
+            try states.remove(device.name, "trial")
+            return (device, state)
         }
-        try takeAway(device, removesLayer: true, file: state?.storeFile)
-        try states.remove(device.name, "trial")
-        return (device, state)
+    }
+
+    /// The trial of a device that was removed, as a volume group does by force; nil while it is there.
+    private func goneDevice(_ path: String) throws -> TrialState? {
+        let name = Directory.baseName(of: path)
+        guard path == "/dev/mapper/\(name)", try DeviceMapper.information(of: name) == nil else {
+            return nil
+        }
+        return try states.trial(name)
+    }
+
+    /// Takes away what is left of a trial whose device was removed.
+    private func clear(_ state: TrialState) throws -> MappedDevice {
+        let device = MappedDevice(name: state.device, number: 0, sectorCount: 0)
+        return try states.withLock(device.name, attempts: Self.lockAttempts) {
+            try? setLabel(state) { $0.state = .none }
+            let names = LayerNames(device.name)
+            try TrialHold(device).release()
+            for name in [names.trialView, names.trialStore, names.real]
+            where try DeviceMapper.information(of: name) != nil {
+                try DeviceMapper.removePatiently(name)
+            }
+            if let file = state.storeFile { try FileOperation.remove(file) }
+            try states.remove(device.name, "trial")
+            return device
+        }
     }
 
     /// Takes the layer over a plain device away, unless it is in use.
     package func release(_ device: MappedDevice, of state: TrialState?) {
         if state?.plainDevice != nil { _ = PlainDevice.removeLayer(device.name) }
-    }
-
-    /// What became of a discard.
-    package enum Discard: Hashable, Sendable {
-        case done
-        /// The root is thrown back when the machine starts again.
-        case atNextStart
-    }
-
-    /// Throws away what was written since the trial began.
-    ///
-    /// - Throws: ``VolumeError`` of kind `busy` while the device is in use, `failed` when the store was
-    ///   lost; nothing is changed then.
-    package func discard(
-        _ path: String,
-        progress: (_ doneByteCount: UInt64, _ byteCount: UInt64) -> Void
-    ) throws -> Discard {
-        guard let device = try PlainDevice.layered(path), let state = try states.trial(device.name)
-        else { throw Self.notOnTrial(path) }
-        let lock = try states.lock(device.name)
-        defer { withExtendedLifetime(lock) {} }
-        try undoInterrupted(device)
-        switch try condition(of: state) {
-        case .active, .merging: break
-        case .over:
-            guard try TrialLabel.read(state.storePath)?.state == .discarded else {
-                throw VolumeError(
-                    .unsuitable,
-                    "the trial of \(device.path) is over already; 'varve trial keep' takes away what is "
-                        + "left of it")
-            }
-            try end(state, device)
-            return .done
-        case .interrupted:
-            throw VolumeError(
-                .unsuitable,
-                "the machine was restarted; run 'varve trial resume' before \(device.path) is mounted"
-            )
-        case .lost(let reason):
-            throw VolumeError(
-                .failed,
-                "what \(device.path) held when the trial began is lost (\(reason)), so that nothing can "
-                    + "be thrown away; end the trial with 'varve trial keep', and restore a snapshot"
-            )
-        }
-        if device.name == BootLayer.deviceName {
-            try setLabel(state) { $0.state = .asked }
-            return .atNextStart
-        }
-        let isMerging = try condition(of: state) == .merging
-        if let reason = try useReason(device), !isMerging {
-            throw VolumeError(
-                .busy, "\(device.path) is in use (\(reason)); unmount it, then discard the trial")
-        }
-        if !isMerging {
-            do {
-                try CopyStore(name: LayerNames(device.name).trialStore)
-                    .requireSound(volumeByteCount: device.byteCount)
-            } catch let error as NothingKnown {
-                throw VolumeError(
-                    .failed,
-                    "nothing can be thrown away on \(device.path): \(error); end the trial with 'varve "
-                        + "trial keep', and restore a snapshot")
-            }
-        }
-        try setLabel(state) { $0.state = .discarding }
-        if !isMerging { try startMerge(state, device) }
-        try finishMerge(state, device, progress)
-        return .done
-    }
-
-    private func useReason(_ device: MappedDevice) throws -> String? {
-        if let reason = DeviceUse.reason(forDevice: device.number, path: device.path) {
-            return reason
-        }
-        let count = try DeviceMapper.information(of: device.name)?.openCount ?? 0
-        return count > 0 ? "a program has it open" : nil
-    }
-
-    /// Lets the device show what it held when the trial began, and write that back from now on.
-    ///
-    /// The merge takes the list of what is kept over from the view as the device goes on: until then
-    /// the view keeps what is written, so that nothing is lost when this fails or is killed.
-    private func startMerge(_ state: TrialState, _ device: MappedDevice) throws {
-        let names = LayerNames(device.name)
-        guard let real = try OriginLayer(device).real(),
-            let store = try MappedDevice(name: names.trialStore)
-        else { throw VolumeError(.failed, "the layer under \(device.path) is gone") }
-        // What is tracked is not what comes next: the next backup begins anew.
-        try Tracking(states: states).endViews(device)
-        try DeviceMapper.load(
-            device.name,
-            [
-                .snapshotMerge(
-                    into: real.tableName, store: store.tableName,
-                    chunkSectorCount: CopyStore.chunkSectorCount, sectorCount: real.sectorCount)
-            ])
-        _ = try SuspendedWindow(
-            [device.name], steps: [try PreparedCall(.suspend, names.trialView)],
-            undo: [try PreparedCall(.resume, names.trialView, isPrivate: true)]
-        ).run()
-    }
-
-    /// Lets the device and its view go on as they were, when a killed command left them standing still.
-    private func undoInterrupted(_ device: MappedDevice) throws {
-        try device.dropLoadedTable()
-        let view = LayerNames(device.name).trialView
-        // Before the device: a view that stands still keeps nothing. One whose list was taken over by a
-        // merge never goes on.
-        if try OriginLayer.status(of: view) != nil,
-            try DeviceMapper.status(device.name).first?.target != "snapshot-merge"
-        {
-            try PreparedCall(.clear, view).run()
-            try DeviceMapper.resume(view)
-        }
-        try device.resumeIfSuspended()
-    }
-
-    /// Waits for the merge, and puts the table of before back.
-    func finishMerge(
-        _ state: TrialState,
-        _ device: MappedDevice,
-        _ progress: (UInt64, UInt64) -> Void
-    ) throws {
-        var first: UInt64?
-        while true {
-            guard let line = try DeviceMapper.status(device.name).first,
-                line.target == "snapshot-merge"
-            else { throw VolumeError(.failed, "\(device.path) is merged by nobody any more") }
-            let status = SnapshotStatus(line.parameters)
-            if status.isMergeDone { break }
-            guard case .active(let used, _, let metadata) = status else {
-                throw VolumeError(
-                    .failed,
-                    "the merge into \(device.path) failed (\(line.parameters)); see the kernel's log, "
-                        + "mend the device, and discard again: until then do not mount it")
-            }
-            let rest = (used - metadata) * UInt64(TableLine.sectorByteCount)
-            let total = first ?? rest
-            first = total
-            progress(total - min(rest, total), total)
-            if Interruption.isRequested {
-                throw VolumeError(
-                    .failed,
-                    "the merge into \(device.path) goes on by itself; run 'varve trial discard' again "
-                        + "to wait for its end")
-            }
-            SystemClock.sleep(milliseconds: 100)
-        }
-        let layer = OriginLayer(device)
-        try layer.prepareRemoval()
-        _ = try SuspendedWindow([device.name], steps: []).run()
-        try setLabel(state) { $0.state = .discarded }
-        try end(state, device)
-    }
-
-    /// Takes away what a trial needed that was thrown away.
-    private func end(_ state: TrialState, _ device: MappedDevice) throws {
-        try takeAway(device, removesLayer: true, file: state.storeFile)
-        try states.remove(device.name, "trial")
-        release(device, of: state)
     }
 
     /// Takes the trial's view and store from under the device, and the layer unless it is tracked; the
@@ -364,6 +234,7 @@ package struct Trial: Sendable {
         let isTracked = try (0..<2).contains {
             try DeviceMapper.information(of: names.view($0)) != nil
         }
+        try TrialHold(device).release()
         let hasView = try DeviceMapper.information(of: names.trialView) != nil
         if try layer.real() != nil {
             let steps = hasView ? [try layer.prepareEnd(of: names.trialView)] : []
@@ -387,7 +258,7 @@ package struct Trial: Sendable {
         try label.write(state.storePath)
     }
 
-    private static func notOnTrial(_ path: String) -> VolumeError {
+    static func notOnTrial(_ path: String) -> VolumeError {
         VolumeError(.unsuitable, "\(path) is not on trial; 'varve trial status' shows what is")
     }
 

@@ -7,7 +7,7 @@ internal import VolumeAccess
 /// That is one sector, so that it is written whole or not at all. The script that starts a machine reads and writes it too.
 struct TrialLabel: Hashable {
     static let byteCount = 512
-    private static let kind = "varve_trial"
+    private static let kind = "varve_label"
 
     enum State: String {
         case none, active
@@ -24,18 +24,29 @@ struct TrialLabel: Hashable {
     let device: String
     let sectorCount: UInt64
     let chunkSectorCount: UInt32
-    /// What of the volume changes when it is mounted; `-` where nothing is known to.
-    var witness: String
-    /// Whether a run of the machine began in which the witness was not taken.
-    var isUnwitnessed: Bool
+    /// What the stamp is of, which decides what may have become of the volume since.
+    enum Phase: String {
+        /// Taken while the layer was there and the volume may be written.
+        case running
+        /// Taken when the start of the machine put the layer in; the root was not noted as mounted yet.
+        case started
+        /// Taken after the last write: nothing may differ.
+        case stopped
+    }
 
-    init(_ state: State, of device: MappedDevice, witness: String) {
+    var phase: Phase
+    var stamp: FileSystemStamp
+    /// The stamp of what the volume held when the trial began.
+    var before: FileSystemStamp
+
+    init(_ state: State, of device: MappedDevice, stamp: FileSystemStamp) {
         self.state = state
         self.device = device.name
         sectorCount = device.sectorCount
         chunkSectorCount = CopyStore.chunkSectorCount
-        self.witness = witness
-        isUnwitnessed = false
+        phase = .running
+        self.stamp = stamp
+        before = stamp
     }
 
     var bytes: [UInt8] {
@@ -44,8 +55,9 @@ struct TrialLabel: Hashable {
         text.add("device", device)
         text.add("sectors", sectorCount)
         text.add("chunk", chunkSectorCount)
-        text.add("witness", witness)
-        text.add("unwitnessed", isUnwitnessed ? "1" : "0")
+        text.add("phase", phase.rawValue)
+        text.add("stamp", stamp.text)
+        text.add("before", before.text)
         var bytes = Array(text.text.utf8)
         bytes += [UInt8](repeating: UInt8(ascii: "\n"), count: max(0, Self.byteCount - bytes.count))
         return bytes
@@ -55,15 +67,36 @@ struct TrialLabel: Hashable {
         guard let lines = StateText(String(decoding: bytes, as: UTF8.self), kind: Self.kind),
             let state = lines["state"].flatMap(State.init(rawValue:)),
             let device = lines["device"], let sectors = lines.number("sectors", as: UInt64.self),
-            let chunk = lines.number("chunk", as: UInt32.self), let witness = lines["witness"],
-            let mark = lines["unwitnessed"], mark == "0" || mark == "1"
+            let chunk = lines.number("chunk", as: UInt32.self),
+            let phase = lines["phase"].flatMap(Phase.init(rawValue:)),
+            let stamp = lines["stamp"].flatMap(FileSystemStamp.init(text:)),
+            let before = lines["before"].flatMap(FileSystemStamp.init(text:))
         else { return nil }
         self.state = state
         self.device = device
         sectorCount = sectors
         chunkSectorCount = chunk
-        self.witness = witness
-        isUnwitnessed = mark == "1"
+        self.phase = phase
+        self.stamp = stamp
+        self.before = before
+    }
+
+    /// Why the trial cannot go on with a volume that has this size and stamp when the layer is put in
+    /// again; nil when nobody wrote to it meanwhile.
+    ///
+    /// The script that starts a machine judges the same.
+    func refusal(sectorCount: UInt64, stamp now: FileSystemStamp) -> String? {
+        if sectorCount != self.sectorCount { return "the volume has another size" }
+        if state == .discarding {
+            return now.isMerge(of: stamp, into: before)
+                ? nil : "the volume was written without the layer while it was thrown back"
+        }
+        if now.kind == .none, stamp.kind == .none {
+            return "the volume holds no file system that shows whether it was written without the "
+                + "layer (ext2 to ext4, XFS and Btrfs do)"
+        }
+        let isSame = phase == .stopped ? now == stamp : now.isCrash(of: stamp)
+        return isSame ? nil : "the volume was written without the layer"
     }
 
     /// The label at the start of a file or device; nil when there is none.
@@ -80,33 +113,5 @@ struct TrialLabel: Hashable {
         let handle = try FileHandle(path, .readWrite)
         try PositionedIO.write(handle.descriptor, bytes.rawSpan, at: 0, subject: path)
         try FileOperation.synchronize(handle.descriptor, subject: path)
-    }
-}
-
-/// What of a file system changes whenever it is mounted to be written.
-///
-/// For ext2 to ext4 the time of the last mount and the number of mounts. That it is the same shows that nobody mounted it meanwhile.
-///
-/// Source: the kernel's `Documentation/filesystems/ext4/super.rst`.
-enum MountWitness {
-    static let unknown = "-"
-
-    static func read(_ device: MappedDevice) throws -> String {
-        let path = MappedDevice.node(of: device.number)
-        guard let direct = FileOperation.openDirect(path) else { throw SystemError(.open, path) }
-        let handle = FileHandle(adopting: direct)
-        let buffer = try AlignedBuffer(byteCount: 4096)
-        let count = try PositionedIO.read(
-            handle.descriptor, into: buffer, range: 0..<4096, at: 0, subject: path)
-        guard count == 4096 else { return unknown }
-        let bytes = [UInt8](copying: buffer.bytes)
-        let superblock = 1024
-        guard bytes[superblock + 0x38] == 0x53, bytes[superblock + 0x39] == 0xEF else {
-            return unknown
-        }
-        let fields =
-            bytes[superblock + 0x2C..<superblock + 0x30]
-            + bytes[superblock + 0x34..<superblock + 0x36]
-        return fields.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
     }
 }

@@ -61,7 +61,7 @@ final class PackProof {
                 }
             }
             if let ofFrame { damage.append(ofFrame) }
-            if Interruption.isRequested { throw CheckInterrupted() }
+            if Interruption.isRequested { throw Interrupted.ofCheck }
         }
         return damage
     }
@@ -88,7 +88,8 @@ final class PackProof {
 
     /// Whether some place still gives the bytes of `digest`.
     func isReadable(_ digest: Digest) -> Bool {
-        guard let number = try? index.find(digest)?.number else { return false }
+        // Its places are not listed for that: somebody may have written very many.
+        guard let number = try? index.numberOf(digest) else { return false }
         return
             (try? scratch.withMutableBytes {
                 try lenientReader.read(number, digest: digest, into: &$0)

@@ -20,7 +20,12 @@ package struct Finding: Hashable, Sendable {
     /// Whether no snapshot needs what is damaged: all of it is held elsewhere too.
     package let isHarmless: Bool
 
-    init(subject: String, reason: String, lack: Lack? = nil, isHarmless: Bool = false) {
+    package init(
+        subject: String,
+        reason: String,
+        lack: Lack? = nil,
+        isHarmless: Bool = false
+    ) {
         self.subject = subject
         self.reason = reason
         self.lack = lack
@@ -36,9 +41,9 @@ package enum DataCoverage: Hashable, Sendable {
     case percent(Double)
 }
 
-/// The user asked to stop: nothing is known of what was not read.
-package struct CheckInterrupted: Error, CustomStringConvertible {
-    package var description: String { "interrupted; the check is incomplete, run it again" }
+extension Interrupted {
+    /// Nothing is known of what was not read.
+    static let ofCheck = Interrupted(consequence: "the check is incomplete; run it again")
 }
 
 /// What a check looked at, and what it found.
@@ -65,7 +70,7 @@ package struct CheckReport: Sendable {
         findings.reduce(0) { $0 + ($1.lack.map { UInt64($0.generations.count) } ?? 0) }
     }
 
-    mutating func add(_ finding: Finding) {
+    package mutating func add(_ finding: Finding) {
         guard findings.count < Self.findingLimit, !findings.contains(finding) else { return }
         findings.append(finding)
     }
@@ -92,7 +97,8 @@ package struct RepositoryCheck {
     package init(_ repository: Repository, scratchDirectory: String) throws {
         self.repository = repository
         scratch = try Index(
-            directory: scratchDirectory, identity: repository.identity, isScratch: true)
+            directory: scratchDirectory, identity: repository.identity, isScratch: true,
+            lookups: repository.lookups)
     }
 
     package mutating func run(
@@ -105,7 +111,13 @@ package struct RepositoryCheck {
         try scratch.synchronizePacks(with: repository) { id, error in
             unreadable.append(PackProof.Damage(pack: id, frame: nil, reason: error.cause))
         }
-        damage = unreadable
+        for item in unreadable {
+            if let object = try repository.foreign(ObjectNames.pack(item.pack)) {
+                add(object)
+            } else {
+                damage.append(item)
+            }
+        }
         report.packCount = scratch.knownPacks.count + damage.count
         try checkNames()
         let timelines = try repository.timelines().map { try checkAsListed($0) }
@@ -132,6 +144,12 @@ package struct RepositoryCheck {
     /// Refuses names that nothing gave, and small objects that do not decode.
     private mutating func checkNames() throws {
         for entry in try repository.store.list("") {
+            if !entry.isObject || isOfNoKind(entry.name),
+                let object = try repository.foreign(entry.name)
+            {
+                add(object)
+                continue
+            }
             if [ObjectNames.configuration, ObjectNames.reserve].contains(entry.name) { continue }
             if entry.name.hasPrefix(ObjectNames.packs) {
                 if ObjectNames.packID(of: entry.name) == nil {
@@ -151,6 +169,22 @@ package struct RepositoryCheck {
         }
     }
 
+    /// Whether nothing else reads objects of that name in a check.
+    private func isOfNoKind(_ name: String) -> Bool {
+        [ObjectNames.parts, ObjectNames.locks, ObjectNames.pruning, ObjectNames.notes].contains(
+            where: name.hasPrefix)
+    }
+
+    /// Lists what is not this repository's own; it is harmless where that is all there is to it.
+    private mutating func add(_ object: ForeignObject) {
+        report.add(
+            Finding(
+                subject: object.name,
+                reason: object.reason
+                    + (object.isUseless ? "; it is kept, and nothing needs it" : ""),
+                isHarmless: object.isUseless))
+    }
+
     private mutating func checkNote(_ name: String) {
         do {
             let bytes = try repository.store.read(name, limit: Format.noteByteLimit)
@@ -162,7 +196,12 @@ package struct RepositoryCheck {
         } catch let error as ObjectStoreError where error.reason == .notFound {
             // Somebody deleted it after the listing.
         } catch {
-            report.add(name, "\(error)")
+            let snapshot = ObjectNames.noteSnapshot(of: name)?.short ?? "?"
+            report.add(
+                name,
+                "\(error); it says something of snapshot \(snapshot), which may be protected or tagged: say "
+                    + "so again ('varve protect', 'varve tag'), and 'varve repair --forget-lost' deletes this"
+            )
         }
     }
 
@@ -173,11 +212,11 @@ package struct RepositoryCheck {
         var timeline = timeline
         for _ in 0..<Self.attemptLimit {
             let before = report
-            try check(timeline)
-            guard report.findings.count > before.findings.count else { break }
+            let judged = try check(timeline)
+            guard report.findings.count > before.findings.count else { return judged }
             let now = try repository.timeline(of: timeline.volume)
             let names = Set(now.deltas.map(\.name))
-            if Set(timeline.deltas.map(\.name)).isSubset(of: names) { break }
+            if Set(timeline.deltas.map(\.name)).isSubset(of: names) { return judged }
             report = before
             timeline = now
         }
@@ -186,37 +225,76 @@ package struct RepositoryCheck {
 
     private static let attemptLimit = 5
 
-    private mutating func check(_ timeline: Timeline) throws {
+    /// Gives the volume without the deltas that are false.
+    private mutating func check(_ timeline: Timeline) throws -> Timeline {
         report.volumeCount += 1
-        report.snapshotCount += timeline.snapshots.count
-        for problem in timeline.problems { report.add("volume \(timeline.volume)", problem) }
-        for snapshot in timeline.damaged {
-            report.add(
-                "\(timeline.volume)@\(snapshot.generation)",
-                "cannot be restored: \(snapshot.reason)")
-        }
+        for object in timeline.foreign { add(object) }
         do {
             _ = try scratch.synchronize(
                 timeline, with: repository, options: [.verifyingImageDigests])
         } catch let error as RepositoryError {
             report.add("volume \(timeline.volume)", error.cause)
         }
-        // Forks, and deltas that the finest path leaves out, have maps that nobody read yet.
-        let path = timeline.tip.flatMap { timeline.finestPath(to: $0.id) } ?? []
+        let judged = try judged(timeline)
+        report.snapshotCount += judged.snapshots.count
+        for problem in judged.problems { report.add("volume \(timeline.volume)", problem) }
+        for snapshot in judged.damaged {
+            report.add(
+                "\(timeline.volume)@\(snapshot.generation)",
+                "cannot be restored: \(snapshot.reason)")
+        }
+        for snapshot in judged.possibleLosses {
+            report.add(
+                Finding(
+                    subject: "\(timeline.volume)@\(snapshot.generation)",
+                    reason: "may be lost: \(snapshot.reason); "
+                        + "'varve repair --forget-lost' removes it",
+                    isHarmless: true))
+        }
+        for item in judged.unproved {
+            let isHarmless = judged.isReached(item.delta.head.to)
+            // What a false one tells of is told above.
+            if item.isFalse && !isHarmless { continue }
+            report.add(
+                Finding(
+                    subject: item.delta.name.objectName,
+                    reason: item.reason
+                        + (isHarmless
+                            ? "; another path leads to it, and "
+                                + (item.isFalse
+                                    ? "the next forget deletes this"
+                                    : "'varve repair' deletes this")
+                            : ""),
+                    isHarmless: isHarmless))
+        }
+        // Forks, and deltas that the finest path leaves out, have maps that nobody looked up yet.
+        let path = judged.tip.flatMap { judged.finestPath(to: $0.id) } ?? []
         let read = Set(path.map(\.name))
-        for delta in timeline.deltas where !read.contains(delta.name) {
+        let possible = Set(judged.possibleLosses.compactMap(\.id))
+        for delta in judged.deltas where !read.contains(delta.name) {
             do {
-                if try scratch.confirms(delta, of: repository) == false {
-                    report.add(
-                        delta.name.objectName,
-                        "does not lead to what the other path to generation \(delta.name.to) does")
-                }
                 try repository.forEachMap(of: delta.name) { map, _ in
                     try scratch.requireKnown(map.digests) { lost.add($0, Self.noPlace) }
                 }
             } catch let error as RepositoryError where error.kind == .damaged {
-                report.add(delta.name.objectName, error.cause)
+                report.add(
+                    Finding(
+                        subject: delta.name.objectName, reason: error.cause,
+                        isHarmless: possible.contains(delta.head.to)
+                            || possible.contains(delta.head.from)))
             }
+        }
+        return judged
+    }
+
+    /// Judges all deltas: each go proves a bounded number of those that need a path of their own.
+    private func judged(_ timeline: Timeline) throws -> Timeline {
+        var left = Int.max
+        while true {
+            let judged = try scratch.judged(timeline, with: repository)
+            let open = judged.unproved.count { !$0.isFalse }
+            if open == 0 || open >= left { return judged }
+            left = open
         }
     }
 
@@ -234,20 +312,24 @@ package struct RepositoryCheck {
         let proof = try PackProof(repository, scratch)
         var patches: [(depth: UInt8, digest: Digest, prefixes: [Digest])] = []
         for pack in scratch.knownPacks { patches += try proof.patches(of: pack) }
+        var depths: [Digest: UInt8] = [:]
         for patch in patches.sorted(by: { $0.depth < $1.depth }) where !lost.contains(patch.digest)
         {
             let isDoubtful = try patch.prefixes.contains { prefix in
-                try lost.contains(prefix) || !hasPlace(prefix, below: patch.depth)
+                if lost.contains(prefix) { return true }
+                let least = try depths[prefix] ?? leastDepth(of: prefix)
+                depths[prefix] = least
+                return least >= patch.depth
             }
             guard isDoubtful, !proof.isReadable(patch.digest) else { continue }
             lost.add(patch.digest, "the blocks below their patches are lost")
         }
     }
 
-    /// Whether a patch of that depth may be decoded with `digest`, which needs a shallower place.
-    private func hasPlace(_ digest: Digest, below depth: UInt8) throws -> Bool {
-        guard let known = try scratch.find(digest) else { return false }
-        return try scratch.allPlaces(of: known.number).contains { $0.depth < depth }
+    /// The depth of the shallowest place of `digest`, which a patch that is decoded with it is above.
+    private func leastDepth(of digest: Digest) throws -> UInt8 {
+        guard let number = try scratch.numberOf(digest) else { return .max }
+        return try scratch.allPlaces(of: number).map(\.depth).min() ?? .max
     }
 
     /// Lists what is wrong with packs, and whether any snapshot suffers from it.
@@ -305,7 +387,7 @@ package struct RepositoryCheck {
         ) { _ in
             let proof = try PackProof(repository, scratch)
             while !failure.hasFailed {
-                if Interruption.isRequested { throw CheckInterrupted() }
+                if Interruption.isRequested { throw Interrupted.ofCheck }
                 let position = next.wrappingAdd(1, ordering: .relaxed).oldValue
                 guard position < selected.count else { return }
                 let damage = try proof.run(selected[position])

@@ -28,15 +28,41 @@ extension Repository {
         partByteLimit: Int = Format.partByteLimit,
         lengthLimit: Int? = nil
     ) throws -> Int {
-        let plan = ShortCutPlan(
-            timeline, lengthLimit: lengthLimit ?? ShortCutPlan.lengthLimit)
-        guard !plan.shortCuts.isEmpty else { return 0 }
-        try index.bringForward(timeline, with: self)
+        let limit = lengthLimit ?? ShortCutPlan.lengthLimit
+        guard !ShortCutPlan(timeline, lengthLimit: limit).shortCuts.isEmpty else { return 0 }
+        var count = 0
+        var timeline = timeline
+        var unreadable: [Timeline.Unproved] = []
+        while true {
+            // Nothing is merged but along deltas that were proved.
+            let judged = try index.judged(timeline, with: self).leavingOut(unreadable)
+            do {
+                try consolidate(
+                    judged, index, identifiers, partByteLimit, lengthLimit: limit, &count)
+                return count
+            } catch let error as UnreadableDelta {
+                // It was proved once. Another path may do, and what was written is there.
+                unreadable.append(Timeline.Unproved(error))
+                guard judged.leavingOut(unreadable).isSound else { throw error.error }
+                timeline = try self.timeline(of: timeline.volume)
+            }
+        }
+    }
+
+    /// Writes short cuts of a timeline that was judged, and counts them.
+    private func consolidate(
+        _ timeline: Timeline,
+        _ index: Index,
+        _ identifiers: any IdentifierSource,
+        _ partByteLimit: Int,
+        lengthLimit limit: Int,
+        _ count: inout Int
+    ) throws {
+        let plan = ShortCutPlan(timeline, lengthLimit: limit)
         var deltas: [ShortCutPlan.Step: KnownDelta] = [:]
         for delta in timeline.deltas {
             deltas[ShortCutPlan.Step(from: delta.head.from, to: delta.head.to)] = delta
         }
-        var count = 0
         for shortCut in plan.shortCuts {
             // One that could not be proved is not there for those that were to skip over it.
             let parts = shortCut.steps.compactMap { deltas[$0] }
@@ -45,18 +71,17 @@ extension Repository {
             let delta = try merge.write(identifiers: identifiers, partByteLimit: partByteLimit)
             let isProved: Bool
             do {
-                isProved = try index.confirms(delta, of: self) == true
+                isProved = try index.proves(delta, in: timeline, with: self)
             } catch {
-                try store.delete(delta.name.objectName, .durable)
+                try store.deleteIfAllowed(delta.name.objectName, .durable)
                 throw error
             }
             guard isProved else {
-                try store.delete(delta.name.objectName, .durable)
+                try store.deleteIfAllowed(delta.name.objectName, .durable)
                 continue
             }
             deltas[ShortCutPlan.Step(from: shortCut.from, to: shortCut.to)] = delta
             count += 1
         }
-        return count
     }
 }

@@ -12,11 +12,20 @@ package struct CopySummary: Hashable, Sendable {
     package var storedByteCount: UInt64 = 0
 
     package init() {}
+
+    /// What a copy did that went on from another, whose snapshots it found.
+    package func adding(_ earlier: CopySummary) -> CopySummary {
+        var sum = self
+        sum.copiedCount += earlier.copiedCount
+        sum.knownCount -= min(knownCount, earlier.copiedCount)
+        sum.blockCount += earlier.blockCount
+        sum.storedByteCount += earlier.storedByteCount
+        return sum
+    }
 }
 
-/// The user asked to stop; what was stored until then is used again by the next copy.
-package struct CopyInterrupted: Error, CustomStringConvertible {
-    package var description: String { "interrupted; the next copy goes on from there" }
+extension Interrupted {
+    static let ofCopy = Interrupted(consequence: "the next copy resumes it")
 }
 
 /// Copies snapshots of a volume from one repository to another, the oldest first.
@@ -37,8 +46,12 @@ package final class SnapshotCopy {
     private let now: () -> Timestamp
     private let reader: BlockReader
     private let scratch: AlignedBuffer
+    /// Blocks that the other repository is said to have.
+    private let reliance: RelianceProof
     package private(set) var summary = CopySummary()
     private var copied: Set<SnapshotID> = []
+    /// Of prunes that are dead, where they cannot be deleted.
+    var deadLists: Set<String> = []
     private var known: Set<SnapshotID> = []
     package var packByteTarget = Format.packByteTarget
     package var partByteLimit = Format.partByteLimit
@@ -85,6 +98,7 @@ package final class SnapshotCopy {
         reader = try BlockReader(
             repository: source, index: sourceIndex, cachedFrameCount: 8, readsWholeFrames: true)
         scratch = try AlignedBuffer(byteCount: source.blockSize.byteCount)
+        reliance = RelianceProof(repository: target, index: targetIndex)
     }
 
     /// Copies those of `snapshots` that the other repository lacks; may be run again with another listing.
@@ -102,9 +116,11 @@ package final class SnapshotCopy {
         done: (Timeline.Snapshot) -> Void
     ) throws {
         try target.requireWritable()
-        try target.dropPruneLists()
+        deadLists = try target.dropPruneLists()
+        let timeline = try sourceIndex.judged(timeline, with: source)
         for snapshot in snapshots {
-            let there = try target.timeline(of: timeline.volume)
+            let there = try targetIndex.judged(
+                target.timeline(of: timeline.volume), with: target)
             guard there.isSound else {
                 throw RepositoryError(
                     .damaged,
@@ -112,12 +128,17 @@ package final class SnapshotCopy {
                         + "is copied over it; run 'varve check'")
             }
             if there.snapshot(snapshot.id) != nil {
+                try mark(snapshot, there)
                 if !copied.contains(snapshot.id) { known.insert(snapshot.id) }
                 summary.knownCount = known.count
                 continue
             }
-            // One that is wanted again is shown again.
-            try target.show(snapshot.id, of: timeline.volume)
+            // One that is wanted again is shown again, but not by who may not delete there.
+            guard try target.show(snapshot.id, of: timeline.volume) else {
+                known.insert(snapshot.id)
+                summary.knownCount = known.count
+                continue
+            }
             if there.forgotten.contains(where: { $0.id == snapshot.id }) {
                 count(snapshot, done)
                 continue
@@ -131,6 +152,8 @@ package final class SnapshotCopy {
             try copy(snapshot, of: timeline, to: there, progress)
             count(snapshot, done)
         }
+        for hold in holds { try hold.verify(now: now()) }
+        try target.dropSupersededMarkers(target.timeline(of: timeline.volume))
     }
 
     private func count(_ snapshot: Timeline.Snapshot, _ done: (Timeline.Snapshot) -> Void) {
@@ -147,21 +170,59 @@ package final class SnapshotCopy {
     ) throws {
         let markers = try target.prepareMarkers(there)
         let delta = try writeDelta(to: snapshot, of: timeline, from: there, progress: progress)
+        for hold in holds { try hold.verify(now: now()) }
+        let after = try target.timeline(of: timeline.volume)
         do {
-            for hold in holds { try hold.verify() }
-            let after = try target.timeline(of: timeline.volume)
             _ = try targetIndex.prove(delta, in: after, with: target)
-        } catch {
-            try target.store.delete(delta.name.objectName, .durable)
+        } catch let error as RepositoryError where error.kind == .damaged {
+            // It is false, and known to be: it stays where nothing may be deleted.
+            for hold in holds { try hold.verify(now: now()) }
+            _ = try? target.store.deleteIfAllowed(delta.name.objectName, .durable)
             throw error
         }
-        guard snapshot.generation > there.newest?.generation ?? 0 else { return }
+        for hold in holds { try hold.verify(now: now()) }
+        guard snapshot.generation > there.newest?.generation ?? 0 else {
+            return try mark(snapshot, target.timeline(of: timeline.volume))
+        }
         _ = try target.markNewest(delta, there, markers: markers)
+    }
+
+    /// Lets a marker tell of a snapshot below the newest at which nothing begins: nothing else would tell
+    /// that its delta was lost.
+    private func mark(_ snapshot: Timeline.Snapshot, _ there: Timeline) throws {
+        guard snapshot.generation < there.newest?.generation ?? 0,
+            there.ends()[snapshot.id] != nil,
+            !there.markerNames.contains(where: {
+                there.marksAny(of: [snapshot.id: snapshot.generation], $0)
+            }), let delta = there.delta(to: snapshot.id)
+        else { return }
+        try target.create(
+            NewestMarker(
+                volume: there.volume, generation: snapshot.generation, snapshot: snapshot.id,
+                delta: delta.name.id))
     }
 
     /// Writes a delta to a snapshot from the newest one before it that the other repository can restore, and
     /// what that lacks of its blocks; the delta is durable, and not proved.
     func writeDelta(
+        to snapshot: Timeline.Snapshot,
+        of timeline: Timeline,
+        from there: Timeline,
+        progress: (UInt64) -> Void
+    ) throws -> KnownDelta {
+        var timeline = timeline
+        while true {
+            do {
+                return try writeDeltaAlongOnePath(
+                    to: snapshot, of: timeline, from: there, progress: progress)
+            } catch let error as UnreadableDelta {
+                timeline = timeline.leavingOut([Timeline.Unproved(error)])
+                guard timeline.isReached(snapshot.id) else { throw error.error }
+            }
+        }
+    }
+
+    private func writeDeltaAlongOnePath(
         to snapshot: Timeline.Snapshot,
         of timeline: Timeline,
         from there: Timeline,
@@ -197,8 +258,9 @@ package final class SnapshotCopy {
         }
         try store(missing, copier)
         summary.storedByteCount += copier.storedByteCount
+        try reliance.finish()
         try writer.finishMap()
-        try target.verifyForCommit(holds)
+        try target.verifyForCommit(holds, now: now(), ignoring: deadLists)
         let head = DeltaHead(
             from: first.head.from, fromGeneration: first.name.from,
             fromByteCount: first.head.fromByteCount, toGeneration: snapshot.generation,
@@ -238,7 +300,11 @@ package final class SnapshotCopy {
     /// Whether the other repository cannot give the block.
     private func needs(_ digest: Digest) throws -> Bool {
         guard let known = try targetIndex.find(digest) else { return true }
-        return !known.isOwnAndPlain && (try? provenThere(known.number, digest)) == nil
+        guard let place = known.plainPlace else {
+            return (try? provenThere(known.number, digest)) == nil
+        }
+        try reliance.add(digest, at: place)
+        return false
     }
 
     private lazy var targetReader = try? BlockReader(repository: target, index: targetIndex)
@@ -246,6 +312,10 @@ package final class SnapshotCopy {
     private func provenThere(_ number: BlockNumber, _ digest: Digest) throws {
         guard let targetReader else { throw FormatError.badValue("reader") }
         try scratch.withMutableBytes { try targetReader.read(number, digest: digest, into: &$0) }
+    }
+
+    private func isProvenThere(_ digest: Digest, at place: Place) -> Bool {
+        (try? targetReader?.prove(place, digest, scratch: scratch)) != nil
     }
 
     /// Stores blocks that are missing there, in the order of the packs that they come from, plain ones
@@ -271,7 +341,7 @@ package final class SnapshotCopy {
         /// Depths of what was stored and the index does not know yet.
         var stored: [Digest: UInt8] = [:]
         for (digest, place) in blocks {
-            if Interruption.isRequested { throw CopyInterrupted() }
+            if Interruption.isRequested { throw Interrupted.ofCopy }
             for hold in holds { try? hold.renew(now: now()) }
             if place.kind.isPatch, try copyPatch(digest, place, copier, &stored) { continue }
             guard let number = try sourceIndex.find(digest)?.number else { continue }
@@ -305,8 +375,8 @@ package final class SnapshotCopy {
             if let depth = stored[prefix], depth < place.depth { continue }
             guard let known = try targetIndex.find(prefix),
                 try targetIndex.allPlaces(of: known.number).contains(where: {
-                    $0.depth < place.depth
-                }), (try? provenThere(known.number, prefix)) != nil
+                    $0.depth < place.depth && isProvenThere(prefix, at: $0)
+                })
             else { return false }
         }
         guard let record = sourceIndex.pack(place.pack),
@@ -319,12 +389,24 @@ package final class SnapshotCopy {
 
 extension Repository {
     /// Makes sure, just before a commit, that nothing that it relies on may have gone.
-    package func verifyForCommit(_ holds: [Hold]) throws {
-        for hold in holds { try hold.verify() }
-        guard let list = try store.list(ObjectNames.pruning).first else { return }
+    ///
+    /// `deadLists` is what ``dropPruneLists()`` gave under the same holds.
+    package func verifyForCommit(
+        _ holds: [Hold],
+        now: Timestamp,
+        ignoring deadLists: Set<String>
+    ) throws {
+        for hold in holds { try hold.verify(now: now) }
+        // One that another version wrote for this repository counts as well.
+        let lists = try store.list(ObjectNames.pruning).map(\.name)
+        guard
+            let list = try lists.first(where: {
+                try !deadLists.contains($0) && foreign($0)?.isUseless != true
+            })
+        else { return }
         throw RepositoryError(
             .locked,
-            "a prune is under way (\(list.name)) and nothing was committed; run the command again "
+            "a prune is under way (\(list)) and nothing was committed; run the command again "
                 + "when it has ended: what was stored will be used again")
     }
 }

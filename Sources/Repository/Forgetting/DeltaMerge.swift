@@ -90,6 +90,7 @@ struct DeltaMerge {
 /// Goes through the runs of one delta.
 private struct MapCursor {
     private let repository: Repository
+    private let delta: KnownDelta
     private let head: DeltaHead
     private let endBlock: UInt64
     private var map: DeltaMap
@@ -100,8 +101,9 @@ private struct MapCursor {
 
     init(_ delta: KnownDelta, of repository: Repository, endBlock: UInt64) throws {
         self.repository = repository
+        self.delta = delta
         self.endBlock = endBlock
-        (head, map) = try repository.readDelta(delta.name)
+        (head, map) = try UnreadableDelta.telling(delta) { try repository.readDelta(delta.name) }
     }
 
     var kind: RunKind { map.runs[runIndex].kind }
@@ -118,7 +120,9 @@ private struct MapCursor {
                 runIndex += 1
             }
             guard nextPart < head.parts.count else { return nil }
-            map = try repository.readPart(head.parts[nextPart], of: head)
+            map = try UnreadableDelta.telling(delta) {
+                try repository.readPart(head.parts[nextPart], of: head)
+            }
             nextPart += 1
             runIndex = 0
             digestIndex = 0

@@ -68,7 +68,9 @@ struct ForgetPlan {
     ) -> Set<SnapshotID> {
         var reached: [SnapshotID: Generation] = [.nothing: 0]
         for delta in timeline.deltas
-        where reached[delta.head.from] == delta.name.from && !removed.contains(delta.head.to) {
+        where reached[delta.head.from].map({ $0 < delta.name.to }) ?? false
+            && !removed.contains(delta.head.to)
+        {
             reached[delta.head.to] = delta.name.to
         }
         return Set(reached.keys)
@@ -108,7 +110,7 @@ struct ForgetPlan {
 
     /// About the bytes of a delta: counts come from the repository, and are bounded before they are used.
     static func mapByteCount(of delta: KnownDelta) -> UInt64 {
-        1024 + 40 * min(delta.head.dataBlockCount, 1 << 44)
+        1024 + 40 * min(delta.head.dataBlockCount, Format.volumeBlockLimit)
     }
 
     /// What a map of so many bytes takes while it is merged: of parts only one at a time is in memory.

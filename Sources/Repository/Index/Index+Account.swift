@@ -26,55 +26,59 @@ extension Index {
     ///   - now: the time.
     ///   - isRecount: whether the account is made anew in any case.
     /// - Returns: what was done.
-    /// - Throws: ``RepositoryError`` of kind `damaged` when a map or a table cannot be read.
+    /// - Throws: ``UnreadableDelta`` when a map cannot be read, ``RepositoryError`` of kind `damaged` when a
+    ///   table cannot.
     package func bringAccountForward(
         _ deltas: [KnownDelta],
         of repository: Repository,
         now: Timestamp,
         isRecount: Bool
     ) throws -> AccountReport {
-        let lock = try UpdateLock(directory: directory)
-        defer { withExtendedLifetime(lock) {} }
-        try loadPacks()
-        var report = AccountReport()
-        report.reason = try misfit(deltas)
-        if report.reason != nil { try beginAccount(now: now) }
-        do {
-            try count(deltas, of: repository, &report)
-        } catch is AccountMismatch {
-            report = AccountReport(reason: "it did not fit together")
-            try beginAccount(now: now)
-            try count(deltas, of: repository, &report)
+        try withUpdateLock {
+            try loadPacks()
+            var report = AccountReport()
+            report.reason = try misfit(deltas)
+            if report.reason != nil { try beginAccount(now: now) }
+            do {
+                try count(deltas, of: repository, &report)
+            } catch is AccountMismatch {
+                report = AccountReport(reason: "it did not fit together")
+                try beginAccount(now: now)
+                try count(deltas, of: repository, &report)
+            }
+            let age = try report.reason == nil ? ageOfAccount(now) : nil
+            if report.reason == nil, isRecount || age.map({ $0 >= Self.accountSeconds }) ?? true {
+                // What was kept until now is held against what is so.
+                let kept = try packTallies()
+                report = AccountReport(
+                    reason: isRecount ? "asked for" : "the last time was long ago")
+                try beginAccount(now: now)
+                try count(deltas, of: repository, &report)
+                let new = Set(try packTallies())
+                report.differenceCount = kept.count { !new.contains($0) }
+            }
+            guard try environment.read({ try countOfUnknown($0) }) == 0 else {
+                throw RepositoryError(
+                    .damaged,
+                    "blocks that snapshots need are patches that cannot be read, so that it is not known "
+                        + "what else is needed; nothing is deleted: run 'varve check --read-data'")
+            }
+            return report
         }
-        let age = try report.reason == nil ? ageOfAccount(now) : nil
-        if report.reason == nil, isRecount || age.map({ $0 >= Self.accountSeconds }) ?? true {
-            // What was kept until now is held against what is so.
-            let kept = try packTallies()
-            report = AccountReport(reason: isRecount ? "asked for" : "the last time was long ago")
-            try beginAccount(now: now)
-            try count(deltas, of: repository, &report)
-            let new = Set(try packTallies())
-            report.differenceCount = kept.count { !new.contains($0) }
-        }
-        guard try environment.read({ try countOfUnknown($0) }) == 0 else {
-            throw RepositoryError(
-                .damaged,
-                "blocks that snapshots need are patches that cannot be read, so that it is not known "
-                    + "what else is needed; nothing is deleted: run 'varve check --read-data'")
-        }
-        return report
     }
 
     /// Takes a delta out of the account, because it is going to be deleted; nothing when it is not in it.
     package func takeOutOfAccount(_ delta: KnownDelta, of repository: Repository) throws {
         guard try environment.read({ try $0.contains(Self.key(of: delta), in: tables.counted) })
         else { return }
-        let lock = try UpdateLock(directory: directory)
-        defer { withExtendedLifetime(lock) {} }
-        do {
-            try count(delta, by: -1, of: repository)
-        } catch is AccountMismatch {
-            try environment.write { try $0.remove(Self.accountKey, from: tables.meta) }
+        try withUpdateLock {
+            do {
+                try count(delta, by: -1, of: repository)
+            } catch {
+                // What a map that cannot be read was counted with, only counting anew takes back.
+                guard error is AccountMismatch || error is UnreadableDelta else { throw error }
+                try environment.write { try $0.remove(Self.accountKey, from: tables.meta) }
+            }
         }
     }
 
@@ -226,7 +230,7 @@ extension Index {
             if !isShort { try transaction.remove(Self.countingKey, from: tables.meta) }
         }
         var isFinished = false
-        try repository.forEachMap(of: delta.name) { map, _ in
+        try forEachMap(of: delta, in: repository) { map in
             var numbers: [BlockNumber] = []
             try environment.write { transaction in
                 numbers = try self.numbers(of: map.digests, transaction)
@@ -255,6 +259,19 @@ extension Index {
         if !isFinished { try environment.write { try finish($0) } }
     }
 
+    /// The map of a delta, piece by piece.
+    ///
+    /// - Throws: ``UnreadableDelta`` where that is damaged.
+    private func forEachMap(
+        of delta: KnownDelta,
+        in repository: Repository,
+        _ body: (DeltaMap) throws -> Void
+    ) throws {
+        try UnreadableDelta.telling(delta) {
+            try repository.forEachMap(of: delta.name) { map, _ in try body(map) }
+        }
+    }
+
     /// Where the sorted `numbers` leave the first `limit` pages of counts.
     private static func endOfPages(_ limit: Int, in numbers: ArraySlice<BlockNumber>) -> Int {
         var pages = 0
@@ -276,7 +293,7 @@ extension Index {
     ) throws -> [BlockNumber] {
         var numbers = [BlockNumber](repeating: 0, count: digests.count)
         var unknown: [Int] = []
-        let order = digests.indices.sorted { digests[$0] < digests[$1] }
+        let order = rowOrder(of: digests)
         try transaction.withCursor(over: tables.digests) { cursor in
             for position in order {
                 if let number = try number(of: digests[position], cursor, transaction) {
@@ -309,11 +326,14 @@ extension Index {
     ) throws {
         let table = try repository.readPackTable(pack.id, byteCount: pack.byteCount)
         var patches: [(digest: Digest, prefixes: [Digest]?)] = []
+        var failed: [Place] = []
         var position = 0
         for frame in table.frames {
             if frame.header.kind.isPatch {
                 let place = Place(pack: pack.number, frame: frame, slot: 0)
-                patches.append((table.digests[position], try prefixes(of: place, reader)))
+                let prefixes = try prefixes(of: place, reader)
+                if prefixes == nil { failed.append(place) }
+                patches.append((table.digests[position], prefixes))
             }
             position += frame.header.blockCount
         }
@@ -324,6 +344,8 @@ extension Index {
             var update = try AccountUpdate(self, transaction)
             try update.rearrange(numbers, transaction) { update in
                 update.takeIn(PackTally(of: pack, blockCount: numbers.count))
+                // Where a block is elsewhere too, it is expected there.
+                for place in failed { try putFailure(of: place, transaction) }
                 try update.keepPages(of: numbers.sorted(), transaction)
                 for (patch, head) in zip(patches, heads) {
                     let prefixes =
@@ -362,40 +384,40 @@ extension Index {
 
     /// Drops packs that are about to be deleted: from the account, and as places of their blocks.
     package func retire(_ packs: [(tally: PackTally, table: PackTable)]) throws {
-        let lock = try UpdateLock(directory: directory)
-        defer { withExtendedLifetime(lock) {} }
-        let retired = Set(packs.map(\.tally.number))
-        do {
-            try environment.write { transaction in
-                var update = try AccountUpdate(self, transaction)
-                var numbers: Set<BlockNumber> = []
-                for (_, table) in packs {
-                    numbers.formUnion(try self.numbers(of: table.digests, transaction))
-                }
-                try update.rearrange(numbers.sorted(), transaction) { update in
-                    for number in numbers {
-                        try removePrefixes(of: number, in: retired, transaction)
-                        try removePlaces(of: number, in: retired, transaction)
+        try withUpdateLock {
+            let retired = Set(packs.map(\.tally.number))
+            do {
+                try environment.write { transaction in
+                    var update = try AccountUpdate(self, transaction)
+                    var numbers: Set<BlockNumber> = []
+                    for (_, table) in packs {
+                        numbers.formUnion(try self.numbers(of: table.digests, transaction))
                     }
-                    for (tally, _) in packs {
-                        update.drop(tally.number)
-                        try transaction.remove(
-                            Key().appending(tally.number), from: tables.tallies)
-                        try putPack(
-                            PackRecord(
-                                number: tally.number, id: tally.id, byteCount: 0, isOwn: false),
-                            transaction)
+                    try update.rearrange(numbers.sorted(), transaction) { update in
+                        for number in numbers {
+                            try removePrefixes(of: number, in: retired, transaction)
+                            try removePlaces(of: number, in: retired, transaction)
+                        }
+                        for (tally, _) in packs {
+                            update.drop(tally.number)
+                            try transaction.remove(
+                                Key().appending(tally.number), from: tables.tallies)
+                            try putPack(
+                                PackRecord(
+                                    number: tally.number, id: tally.id, byteCount: 0, isOwn: false),
+                                transaction)
+                        }
                     }
+                    try update.flush(transaction)
                 }
-                try update.flush(transaction)
+            } catch is AccountMismatch {
+                throw RepositoryError(
+                    .failed,
+                    "the account of live blocks does not fit together, and nothing more was deleted; run "
+                        + "'varve prune --recount'")
             }
-        } catch is AccountMismatch {
-            throw RepositoryError(
-                .failed,
-                "the account of live blocks does not fit together, and nothing more was deleted; run "
-                    + "'varve prune --recount'")
+            for number in retired { forgetPack(number) }
         }
-        for number in retired { forgetPack(number) }
     }
 
     /// Forgets the places of a block in packs that go.

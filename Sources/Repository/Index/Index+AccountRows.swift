@@ -41,21 +41,35 @@ extension Index {
     ) throws -> [AccountedBlock] {
         try environment.read { transaction in
             var update = try AccountUpdate(self, transaction)
+            // A table may name one block over and over: its places are looked up once.
+            var known: [Digest: (block: AccountedBlock, places: Set<Place>)] = [:]
             return try blocks.map { digest, place in
-                guard let number = try number(of: digest, transaction),
-                    let first = try entry(of: number, transaction)?.place,
-                    try first == place || furtherPlaces(of: number, transaction).contains(place)
-                else { throw AccountMismatch() }
-                let places = try places(of: number, transaction)
-                return AccountedBlock(
-                    number: number,
-                    isLive: try update.certainCount(of: number, transaction) > 0,
-                    elsewhere: places.filter {
-                        !leaving.contains($0.pack) && pack($0.pack)?.isRotten($0) == false
-                    },
-                    leaving: places.filter { leaving.contains($0.pack) })
+                let found = try known[digest] ?? accounted(digest, leaving, &update, transaction)
+                known[digest] = found
+                guard found.places.contains(place) else { throw AccountMismatch() }
+                return found.block
             }
         }
+    }
+
+    private func accounted(
+        _ digest: Digest,
+        _ leaving: Set<UInt32>,
+        _ update: inout AccountUpdate,
+        _ transaction: borrowing Transaction
+    ) throws -> (block: AccountedBlock, places: Set<Place>) {
+        guard let number = try number(of: digest, transaction),
+            let first = try entry(of: number, transaction)?.place
+        else { throw AccountMismatch() }
+        let places = try places(of: number, transaction)
+        let block = AccountedBlock(
+            number: number,
+            isLive: try update.certainCount(of: number, transaction) > 0,
+            elsewhere: places.filter {
+                !leaving.contains($0.pack) && pack($0.pack)?.isRotten($0) == false
+            },
+            leaving: places.filter { leaving.contains($0.pack) })
+        return (block, Set([first] + (try furtherPlaces(of: number, transaction))))
     }
 
     /// Bytes of a pack that a block accounts for: its share of the frame, and what the table has of it.

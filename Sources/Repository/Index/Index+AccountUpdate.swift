@@ -18,6 +18,7 @@ extension Index {
 
         private let index: Index
         private var hasFurtherPlaces: Bool
+        private var hasFailures: Bool
         private var pages: [UInt64: [UInt16]] = [:]
         private var changedPages: Set<UInt64> = []
         private var tallies: [UInt32: PackTally?] = [:]
@@ -29,6 +30,7 @@ extension Index {
         init(_ index: Index, _ transaction: borrowing Transaction) throws {
             self.index = index
             hasFurtherPlaces = try transaction.entryCount(of: index.tables.places) > 0
+            hasFailures = try transaction.entryCount(of: index.tables.failures) > 0
         }
 
         mutating func count(
@@ -146,33 +148,59 @@ extension Index {
             _ transaction: borrowing Transaction
         ) throws {
             if places.isEmpty, number >= SpecialBlock.firstDigest { placelessChange += sign }
-            for place in places { try tell(place, by: sign, transaction) }
+            for place in Self.shallowestOfPacks(places) { try tell(place, by: sign, transaction) }
         }
 
-        /// Where the block is: in each pack that has a tally, its shallowest place.
-        private mutating func talliedPlaces(
+        /// Where the block is, in packs that have a tally.
+        mutating func talliedPlaces(
             of number: BlockNumber,
             _ transaction: borrowing Transaction
         ) throws -> [Place] {
             guard let first = try index.entry(of: number, transaction)?.place else { return [] }
-            guard hasFurtherPlaces else {
-                return try tally(of: first.pack, transaction) == nil ? [] : [first]
-            }
-            var places: [UInt32: Place] = [:]
-            for place in try [first] + index.furtherPlaces(of: number, transaction)
+            var places: [Place] = []
+            if try tally(of: first.pack, transaction) != nil { places.append(first) }
+            guard hasFurtherPlaces else { return places }
+            for place in try index.furtherPlaces(of: number, transaction)
             where try tally(of: place.pack, transaction) != nil {
-                if let known = places[place.pack],
+                places.append(place)
+            }
+            return places
+        }
+
+        /// In each pack the shallowest place.
+        private static func shallowestOfPacks(_ places: [Place]) -> [Place] {
+            guard places.count > 1 else { return places }
+            var shallowest: [UInt32: Place] = [:]
+            for place in places {
+                if let known = shallowest[place.pack],
                     (known.depth, known.byteOffset, known.slot)
                         <= (place.depth, place.byteOffset, place.slot)
                 {
                     continue
                 }
-                places[place.pack] = place
+                shallowest[place.pack] = place
             }
-            return Array(places.values)
+            return Array(shallowest.values)
         }
 
-        /// What the block is a patch of where it is patched least; nothing where it is stored in full.
+        /// The places that the block is expected from: those where it is patched least, of those that did
+        /// not fail; all of them where every one did.
+        func reliedPlaces(
+            _ places: [Place],
+            _ transaction: borrowing Transaction
+        ) throws -> [Place] {
+            var sound = places
+            if hasFailures {
+                sound = []
+                for place in places where try !index.hasFailed(place, transaction) {
+                    sound.append(place)
+                }
+            }
+            guard let depth = sound.map(\.depth).min() else { return places }
+            return sound.filter { $0.depth == depth }
+        }
+
+        /// What the block is a patch of where it is expected; nothing where that is a place in full.
         ///
         /// A shallow place needs shallower ones, so that no two blocks keep each other alive.
         private func needs(
@@ -180,8 +208,9 @@ extension Index {
             at places: [Place],
             _ transaction: borrowing Transaction
         ) throws -> [BlockNumber] {
-            guard let depth = places.map(\.depth).min(), depth > 0 else { return [] }
-            let packs = Set(places.filter { $0.depth == depth }.map(\.pack))
+            let packs = Set(
+                try reliedPlaces(places, transaction).filter { $0.depth > 0 }.map(\.pack))
+            guard !packs.isEmpty else { return [] }
             let rows = Dictionary(
                 grouping: try index.prefixes(of: number, transaction), by: \.pack)
             return try packs.sorted().flatMap { pack in
@@ -212,6 +241,7 @@ extension Index {
             }
             try body(&self)
             hasFurtherPlaces = try transaction.entryCount(of: index.tables.places) > 0
+            hasFailures = try transaction.entryCount(of: index.tables.failures) > 0
             // These are taken up first: what is needed as before does not die in between.
             for number in live {
                 let places = try talliedPlaces(of: number, transaction)

@@ -26,9 +26,15 @@ extension Index {
         if let (number, state) = known, state.isAt(tip.id, tip.generation) {
             return Self.line(number, state)
         }
-        guard let path = timeline.finestPath(to: tip.id) else { return nil }
-        return try follow(
-            path, volume: timeline.volume, sideTarget: .nothing, repository, options)
+        return try provingPaths(of: timeline, to: nil) { timeline in
+            // The newest may have been false.
+            guard let tip = timeline.tip else { return nil }
+            guard let path = timeline.finestPath(to: tip.id) else {
+                throw Self.noPath(to: tip, of: timeline.volume)
+            }
+            return try follow(
+                path, volume: timeline.volume, sideTarget: .nothing, repository, options)
+        }
     }
 
     /// Proves that a delta gives the image digest of the snapshot that it leads to.
@@ -36,47 +42,95 @@ extension Index {
     /// - Throws: ``RepositoryError`` of kind `damaged` when it does not.
     func prove(_ delta: KnownDelta, in timeline: Timeline, with repository: Repository) throws {
         if timeline.tip?.id == delta.head.to {
-            _ = try synchronize(timeline, with: repository, options: [.verifyingImageDigests])
-            return
+            do {
+                _ = try synchronize(
+                    timeline, with: repository, options: [.verifyingImageDigests])
+                return
+            } catch let error as RepositoryError
+                where error.kind == .damaged || error.kind == .index
+            {
+                // This index may be what is wrong: the objects tell.
+                try proveAlone(delta, in: timeline, with: repository)
+                throw wrong("a line does not give the image digest of its snapshot")
+            }
         }
         try proveAlone(delta, in: timeline, with: repository)
     }
 
-    /// The same, from the objects alone, whatever the index has of the volume.
+    /// The same, from the objects alone, by an index that is made for it: whatever this one has.
     func proveAlone(
         _ delta: KnownDelta,
         in timeline: Timeline,
         with repository: Repository
     ) throws {
-        guard let path = timeline.cheapestPath(to: delta.head.to) else {
-            throw RepositoryError.damaged(delta.name.objectName, FormatError.badValue("path"))
+        let scratch = try Index(transientOf: repository)
+        var way: [KnownDelta] = []
+        try scratch.provingPaths(of: timeline, to: delta.head.from) { timeline in
+            guard let path = timeline.cheapestPath(to: delta.head.from) else {
+                throw RepositoryError.damaged(delta.name.objectName, FormatError.badValue("path"))
+            }
+            do {
+                way = path + [delta]
+                _ = try scratch.applyAlone(
+                    way, delta.name.volume, target: .nothing, repository)
+            } catch let error as FalseDelta where error.delta.name == delta.name {
+                try putVerdict(.isFalse, on: delta)
+                throw RepositoryError.damaged(
+                    delta.name.objectName, RepositoryError(.damaged, FalseDelta.cause(delta)))
+            } catch let error as UnreadableDelta where error.delta.name == delta.name {
+                throw error.error
+            }
         }
-        // The path gets a line for itself, for as long as this takes; nothing else is called like that.
-        let target = SnapshotID(Digest(words: delta.name.id.high, delta.name.id.low, 0, 0))
-        let lock = try UpdateLock(directory: directory)
-        defer { withExtendedLifetime(lock) {} }
-        let (number, state) = try openLine(delta.name.volume, target)
-        defer { try? dropLine(number) }
-        _ = try apply(path[...], to: number, state, repository, [])
-        try verifyImageDigest(delta, number)
+        // All that leads there was proved on the way: of a branch none needs a proof of its own.
+        let open = Set(try scratch.unjudged(way).map(\.name))
+        let proved = try unjudged(way).filter { !open.contains($0.name) }
+        try environment.write { transaction in
+            for delta in proved + [delta] { try putVerdict(.proved, on: delta, transaction) }
+        }
     }
 
-    /// The line and generation at which `snapshot` can be read; one that is not on the volume's own
-    /// line gets a line for itself.
-    package func locate(
-        _ snapshot: Timeline.Snapshot,
+    /// Applies a path to a new line, which is the caller's to drop; none is left where that fails.
+    func applyAlone(
+        _ path: [KnownDelta],
+        _ volume: VolumeName,
+        target: SnapshotID,
+        _ repository: Repository
+    ) throws -> LineNumber {
+        try withUpdateLock {
+            // What a command that was killed left of it.
+            if let (old, _) = try environment.read({ try findLine(volume, target, $0) }) {
+                try dropLine(old)
+            }
+            let (number, state) = try openLine(volume, target)
+            do {
+                _ = try apply(path[...], to: number, state, repository, [])
+            } catch {
+                try? dropLine(number)
+                throw error
+            }
+            return number
+        }
+    }
+
+    /// The map of a snapshot of `timeline`; one that is not in the volume's own history gets a history
+    /// for itself.
+    package func map(
+        of snapshot: Timeline.Snapshot,
         in timeline: Timeline,
         with repository: Repository
-    ) throws -> Line {
-        if let own = try ownLine(with: snapshot, of: timeline.volume) { return own }
-        if let path = try shortWay(to: snapshot, in: timeline),
-            let line = try follow(
-                path, volume: timeline.volume, sideTarget: snapshot.id, repository, [])
-        {
-            return line
+    ) throws -> SnapshotMap {
+        if let own = try ownLine(with: snapshot, of: timeline.volume) {
+            return SnapshotMap(self, own, byteCount: snapshot.facts.byteCount)
         }
+        let short = try provingPaths(of: timeline, to: snapshot.id) { timeline in
+            try shortWay(to: snapshot, in: timeline).flatMap { path in
+                try follow(
+                    path, volume: timeline.volume, sideTarget: snapshot.id, repository, [])
+            }
+        }
+        if let short { return SnapshotMap(self, short, byteCount: snapshot.facts.byteCount) }
         try bringForward(timeline, with: repository)
-        return try locateThere(snapshot, in: timeline, with: repository)
+        return try mapWhenCurrent(of: snapshot, in: timeline, with: repository)
     }
 
     /// Deltas that a line may lack of its volume before a way that passes them by is worth a line.
@@ -119,22 +173,23 @@ extension Index {
         } catch let error as RepositoryError where error.kind == .damaged {}
     }
 
-    /// The same as ``locate(_:in:with:)``, of a timeline that was brought forward.
-    package func locateThere(
-        _ snapshot: Timeline.Snapshot,
+    /// The same as ``map(of:in:with:)``, of a timeline that was brought forward.
+    package func mapWhenCurrent(
+        of snapshot: Timeline.Snapshot,
         in timeline: Timeline,
         with repository: Repository
-    ) throws -> Line {
-        if let own = try ownLine(with: snapshot, of: timeline.volume) { return own }
-        guard let path = timeline.cheapestPath(to: snapshot.id),
-            let line = try follow(
-                path, volume: timeline.volume, sideTarget: snapshot.id, repository, [])
-        else {
-            throw RepositoryError(
-                .damaged,
-                "no path of deltas leads to snapshot \(snapshot.id.short) of '\(timeline.volume)'")
+    ) throws -> SnapshotMap {
+        let byteCount = snapshot.facts.byteCount
+        if let own = try ownLine(with: snapshot, of: timeline.volume) {
+            return SnapshotMap(self, own, byteCount: byteCount)
         }
-        return line
+        return try provingPaths(of: timeline, to: snapshot.id) { timeline in
+            guard let path = timeline.cheapestPath(to: snapshot.id),
+                let line = try follow(
+                    path, volume: timeline.volume, sideTarget: snapshot.id, repository, [])
+            else { throw Self.noPath(to: snapshot, of: timeline.volume) }
+            return SnapshotMap(self, line, byteCount: byteCount)
+        }
     }
 
     /// The volume's own line at a snapshot; nil where that is not on it.
@@ -167,17 +222,40 @@ extension Index {
             return Self.line(number, state)
         }
 
-        let lock = try UpdateLock(directory: directory)
-        defer { withExtendedLifetime(lock) {} }
-        var (number, state) = try openLine(volume, sideTarget)
-        var start = Self.start(of: state, on: path)
-        if start == nil {
-            try putAside(number, state)
-            (number, state) = try openLine(volume, sideTarget)
-            start = path.startIndex
+        return try withUpdateLock {
+            var (number, state) = try openLine(volume, sideTarget)
+            var start = Self.start(of: state, on: path)
+            if start == nil {
+                try putAside(number, state)
+                (number, state) = try openLine(volume, sideTarget)
+                start = path.startIndex
+            }
+            do {
+                return Self.line(
+                    number,
+                    try apply(
+                        path[(start ?? path.endIndex)...], to: number, state, repository, options,
+                        tipDigest: start.flatMap { $0 > 0 ? path[$0 - 1] : nil }?.head.facts
+                            .imageDigest
+                    ))
+            } catch is LineMismatch {
+                // What the line had is wrong, or may be: it is begun anew from the objects.
+                try putAside(number, state)
+                (number, state) = try openLine(volume, sideTarget)
+                do {
+                    return Self.line(
+                        number, try apply(path[...], to: number, state, repository, options))
+                } catch is LineMismatch {
+                    throw wrong("its history of '\(volume)' is not what was written")
+                }
+            } catch {
+                guard error is FalseDelta || error is UnreadableDelta else { throw error }
+                // Of what was written of it already nothing may stay.
+                let left = try environment.read { try lineState(number, $0) }
+                if let left, left.pending != nil { try putAside(number, left) }
+                throw error
+            }
         }
-        let rest = path[(start ?? path.endIndex)...]
-        return Self.line(number, try apply(rest, to: number, state, repository, options))
     }
 
     /// Where on `path` the line stands: the index of the next delta; nil when it is not on it.
@@ -247,7 +325,7 @@ extension Index {
     /// Forgets a line with all its pages; its number is not used again.
     ///
     /// What its pages held is left to the next rebuild: their keys are of a number that no line has.
-    private func dropLine(_ number: LineNumber) throws {
+    func dropLine(_ number: LineNumber) throws {
         try environment.write { transaction in
             try transaction.remove(Key().appending(number), from: tables.lines)
         }
@@ -262,13 +340,17 @@ extension Index {
         to line: LineNumber,
         _ state: LineState,
         _ repository: Repository,
-        _ options: Set<ApplyOption>
+        _ options: Set<ApplyOption>,
+        tipDigest: Digest? = nil
     ) throws -> LineState {
-        let writer = LineWriter(index: self, line: line, state: state)
+        let writer = try LineWriter(
+            index: self, line: line, state: state, tipDigest: tipDigest)
         do {
             for delta in path {
                 writer.begin(delta)
-                try repository.forEachMap(of: delta.name) { map, _ in try writer.add(map) }
+                try UnreadableDelta.telling(delta) {
+                    try repository.forEachMap(of: delta.name) { map, _ in try writer.add(map) }
+                }
                 try writer.end()
                 guard options.contains(.verifyingImageDigests) else { continue }
                 try writer.flush()
@@ -284,11 +366,7 @@ extension Index {
     }
 
     private func verifyImageDigest(_ delta: KnownDelta, _ line: LineNumber) throws {
-        let tree = ImageDigestTree(blockSize: blockSize)
-        let leaves = try leaves(line, byteCount: delta.head.toByteCount)
-        let root = tree.root(
-            leaves: leaves, byteCount: delta.head.toByteCount, blockSize: blockSize)
-        guard root == delta.head.facts.imageDigest else {
+        guard hasLeaves(of: delta, on: line, ImageDigestTree(blockSize: blockSize)) else {
             throw RepositoryError(
                 .damaged,
                 "\(delta.name.objectName) is damaged: its map does not give the image digest of "
@@ -298,15 +376,7 @@ extension Index {
 
     /// Leaves of the image digest at the line's tip, for an image of `byteCount` bytes.
     package func leaves(_ line: LineNumber, byteCount: UInt64) throws -> [Digest] {
-        let blocks = blockSize.blockCount(coveringByteCount: byteCount)
-        return try environment.read { transaction in
-            try (0..<Page.count(forBlockCount: blocks)).map { page in
-                guard let leaf = try leaf(line, page: page, transaction) else {
-                    throw Self.broken("a leaf of the image digest is missing")
-                }
-                return leaf
-            }
-        }
+        try pageLeaves(line, byteCount: byteCount).map(\.digest)
     }
 
     /// Applies the delta of a capture that has just committed, with what it found out.
@@ -316,20 +386,23 @@ extension Index {
         findings: CaptureFindings,
         repository: Repository
     ) throws {
-        let lock = try UpdateLock(directory: directory)
-        defer { withExtendedLifetime(lock) {} }
-        let known = try environment.read { try lineState(line, $0) }
-        // Another process caught up already, or began the line anew: nothing is lost.
-        guard let state = known, state.tip == delta.head.from, state.pending == nil else { return }
-        let writer = LineWriter(index: self, line: line, state: state, findings: findings)
-        writer.begin(delta)
-        try repository.forEachMap(of: delta.name) { map, _ in try writer.add(map) }
-        if let attempt = findings.attempt {
-            try writer.suspend()
-            try applyStaged(line, attempt: attempt)
+        try withUpdateLock {
+            let known = try environment.read { try lineState(line, $0) }
+            // Another process caught up already, or began the line anew: nothing is lost.
+            guard let state = known, state.tip == delta.head.from, state.pending == nil else {
+                return
+            }
+            let writer = try LineWriter(
+                index: self, line: line, state: state, findings: findings)
+            writer.begin(delta)
+            try repository.forEachMap(of: delta.name) { map, _ in try writer.add(map) }
+            if let attempt = findings.attempt {
+                try writer.suspend()
+                try applyStaged(line, attempt: attempt)
+            }
+            try writer.end()
+            try writer.flush()
         }
-        try writer.end()
-        try writer.flush()
     }
 
     /// The volume's own line as a capture needs it, made when there is none.
@@ -339,19 +412,19 @@ extension Index {
         of volume: VolumeName,
         line: Line?
     ) throws -> Line {
-        let lock = try UpdateLock(directory: directory)
-        defer { withExtendedLifetime(lock) {} }
-        if let line {
-            try dropStaged(line.number)
-            return line
+        try withUpdateLock {
+            if let line {
+                try dropStaged(line.number)
+                return line
+            }
+            var (number, state) = try openLine(volume, .nothing)
+            if state.tip != .nothing || state.pending != nil {
+                try putAside(number, state)
+                (number, state) = try openLine(volume, .nothing)
+            }
+            try dropStaged(number)
+            return Self.line(number, state)
         }
-        var (number, state) = try openLine(volume, .nothing)
-        if state.tip != .nothing || state.pending != nil {
-            try putAside(number, state)
-            (number, state) = try openLine(volume, .nothing)
-        }
-        try dropStaged(number)
-        return Self.line(number, state)
     }
 
     static var transactionByteLimit: Int { dirtyByteLimit }

@@ -1,12 +1,14 @@
 internal import BlockModel
 internal import LMDB
 internal import RepositoryFormat
+internal import XXHash
 
 /// Digests, their numbers, and where their bytes are.
 ///
 /// `numbers` maps page *n* to 84 entries of 48 bytes (digest, place), which with their seal fill one
-/// LMDB overflow page. `digests` is a sorted set of 11 bytes: the first six of a digest and its
-/// number; the full digest in `numbers` decides.
+/// LMDB overflow page. `digests` is a sorted set of 11 bytes: the first six of a digest's hash under
+/// the index's secret, and its number; the full digest in `numbers` decides. Without the secret nobody can
+/// write packs that name many digests whose rows begin alike.
 extension Index {
     static let entriesPerPage = 84
     static let entryByteCount = Digest.byteCount + Place.byteCount
@@ -35,10 +37,14 @@ extension Index {
         _ cursor: borrowing Cursor,
         _ transaction: borrowing Transaction
     ) throws -> BlockNumber? {
-        var found = try Self.digestRow(digest, number: 0).withBytes { sought in
-            try cursor.seek(Self.digestsKey, atLeast: sought, Self.splitDigestRow)
+        let sought = start(of: digest)
+        var count = 0
+        defer { lookups.add(count) }
+        var found = try Self.digestRow(sought, number: 0).withBytes { row in
+            try cursor.seek(Self.digestsKey, atLeast: row, Self.splitDigestRow)
         }
-        while let (start, number) = found, start == Self.start(of: digest) {
+        while let (start, number) = found, start == sought {
+            count += 1
             if try entry(of: number, transaction)?.digest == digest { return number }
             found = try cursor.nextDuplicate { _, row in try Self.splitDigestRow(row) }
         }
@@ -112,22 +118,61 @@ extension Index {
             .map(\.0)
     }
 
+    /// Calls `body` with the places of a number whose packs are in the repository, in the order in which
+    /// they came, until it gives false.
+    func forEachPlace(
+        of number: BlockNumber,
+        _ transaction: borrowing Transaction,
+        _ body: (Place) throws -> Bool
+    ) throws {
+        guard let first = try entry(of: number, transaction)?.place else { return }
+        if pack(first.pack) != nil, try !body(first) { return }
+        try forEachFurtherPlace(of: number, transaction) { place in
+            try pack(place.pack) == nil || body(place)
+        }
+    }
+
+    /// Whether a pack of the repository claims the block of that number.
+    func hasPlace(_ number: BlockNumber, _ transaction: borrowing Transaction) throws -> Bool {
+        var isAny = false
+        try forEachPlace(of: number, transaction) { _ in
+            isAny = true
+            return false
+        }
+        return isAny
+    }
+
     /// The places of a number behind the first, in packs that may be gone.
     func furtherPlaces(
         of number: BlockNumber,
         _ transaction: borrowing Transaction
     ) throws -> [Place] {
+        var places: [Place] = []
+        try forEachFurtherPlace(of: number, transaction) { place in
+            places.append(place)
+            return true
+        }
+        return places
+    }
+
+    /// Calls `body` with the places of a number behind the first until it gives false.
+    private func forEachFurtherPlace(
+        of number: BlockNumber,
+        _ transaction: borrowing Transaction,
+        _ body: (Place) throws -> Bool
+    ) throws {
         try transaction.withCursor(over: tables.places) { cursor in
             let lowest = Key().appending(UInt64(0)).appending(UInt64(0))
-            var places: [Place] = []
+            var count = 0
+            defer { lookups.add(count) }
             var more = try lowest.withBytes { lowest in
                 try cursor.seek(Key().appending(number), atLeast: lowest) { try Self.place($0) }
             }
             while let place = more {
-                places.append(place)
+                count += 1
+                guard try body(place) else { return }
                 more = try cursor.nextDuplicate { _, value in try Self.place(value) }
             }
-            return places
         }
     }
 
@@ -179,7 +224,7 @@ extension Index {
             var raw = unsafe span.mutableBytes
             raw.store(digest, at: offset)
             place.store(at: offset + Digest.byteCount, in: &raw)
-            try Index.digestRow(digest, number: number).withBytes {
+            try Index.digestRow(index.start(of: digest), number: number).withBytes {
                 try transaction.put($0, in: index.tables.digests, for: Index.digestsKey)
             }
             if next % UInt64(Index.entriesPerPage) == 0 {
@@ -215,6 +260,8 @@ extension Index {
     ) throws {
         guard let first = try entry(of: number, transaction)?.place else { return }
         if first == place { return }
+        // A large pack counts only when all its blocks are there, and may hold one twice.
+        if first.pack == place.pack { return try putFurtherPlace(place, of: number, transaction) }
         guard let pack = pack(first.pack) else {
             return try replacePlace(of: number, by: place, transaction)
         }
@@ -270,11 +317,22 @@ extension Index {
             cause: "the index does not fit together (\(why))")
     }
 
-    private static func start(of digest: Digest) -> UInt64 { digest.word0 >> 16 }
+    /// What the rows of a digest begin with.
+    private func start(of digest: Digest) -> UInt64 {
+        let words: InlineArray<4, UInt64> = [
+            digest.word0, digest.word1, digest.word2, digest.word3,
+        ]
+        return unsafe fingerprints.hash128(words.span.bytes).low >> 16
+    }
 
-    private static func digestRow(_ digest: Digest, number: BlockNumber) -> Key {
-        let start = start(of: digest)
-        return Key().appending(UInt32(truncatingIfNeeded: start >> 16))
+    /// Positions of digests in the order of their rows: what is looked up one after another shares pages.
+    func rowOrder(of digests: [Digest]) -> [Int] {
+        let starts = digests.map(start)
+        return starts.indices.sorted { starts[$0] < starts[$1] }
+    }
+
+    private static func digestRow(_ start: UInt64, number: BlockNumber) -> Key {
+        Key().appending(UInt32(truncatingIfNeeded: start >> 16))
             .appending(UInt16(truncatingIfNeeded: start))
             .appending(UInt8(truncatingIfNeeded: number >> 32))
             .appending(UInt32(truncatingIfNeeded: number))

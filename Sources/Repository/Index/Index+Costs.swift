@@ -1,4 +1,4 @@
-package import BlockModel
+internal import BlockModel
 internal import LMDB
 internal import RepositoryFormat
 
@@ -20,12 +20,12 @@ extension Index {
     /// The account of live blocks is as new as the repository: it knows what patches are patches of.
     ///
     /// - Parameters:
-    ///   - snapshots: where the index has them.
+    ///   - snapshots: their maps.
     ///   - isInterrupted: asked now and then; the work ends when it is true.
     /// - Returns: a cost for each, in order; nil when it was interrupted.
     /// - Throws: ``RepositoryError`` when the index does not fit together.
     package func costs(
-        of snapshots: [(line: Line, generation: Generation, byteCount: UInt64)],
+        of snapshots: [SnapshotMap],
         isInterrupted: () -> Bool
     ) throws -> [SnapshotCost]? {
         let count = try environment.read { transaction in
@@ -56,7 +56,7 @@ extension Index {
 
     /// Calls `body` once with each block that a snapshot needs, and its share of a pack.
     private func forEachNeeded(
-        by snapshot: (line: Line, generation: Generation, byteCount: UInt64),
+        by snapshot: SnapshotMap,
         numberCount: UInt64,
         _ body: (BlockNumber, UInt64) -> Void
     ) throws {
@@ -68,11 +68,8 @@ extension Index {
             seen[Int(number / 64)] |= bit
             return true
         }
-        let blocks = blockSize.blockCount(coveringByteCount: snapshot.byteCount)
-        for page in 0..<Page.count(forBlockCount: blocks) {
-            let found = try numbers(
-                of: snapshot.line.number, page: page, generation: snapshot.generation,
-                blockCount: Page.blockCount(ofPage: page, volumeBlockCount: blocks))
+        for page in 0..<snapshot.pageCount {
+            let found = try snapshot.numbers(ofPage: page)
             try environment.read { transaction in
                 var pending = found.filter(isNew)
                 while !pending.isEmpty {

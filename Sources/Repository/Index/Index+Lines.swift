@@ -365,21 +365,25 @@ extension Index {
         _ line: LineNumber,
         page: UInt64,
         _ transaction: borrowing Transaction
-    ) throws -> Digest? {
+    ) throws -> PageLeaf? {
         try transaction.value(in: tables.leaves, for: Self.pageKey(line, page)) {
             try Self.require(Digest.byteCount, of: $0)
-            return $0.digest(at: 0)
+            let isZero =
+                $0.byteCount > Digest.byteCount
+                ? $0.littleEndian(at: Digest.byteCount, as: UInt8.self) == 1 : nil
+            return PageLeaf($0.digest(at: 0), isZero: isZero)
         }
     }
 
     func putLeaf(
         _ line: LineNumber,
         page: UInt64,
-        _ leaf: Digest,
+        _ leaf: PageLeaf,
         _ transaction: borrowing Transaction
     ) throws {
         var writer = ByteWriter()
-        writer.append(leaf)
+        writer.append(leaf.digest)
+        if let isZero = leaf.isZero { writer.append(UInt8(isZero ? 1 : 0)) }
         try transaction.put(
             writer.bytes.rawSpan, in: tables.leaves, for: Self.pageKey(line, page))
     }

@@ -8,19 +8,37 @@ extension Index {
     ///
     /// Every page that changed between them is compared, and every page that the delta names.
     package func confirms(_ delta: KnownDelta, of repository: Repository) throws -> Bool? {
-        guard let line = try line(withEndsOf: delta) else { return nil }
+        try confirms(delta, of: repository, sideTarget: .nothing)
+    }
+
+    /// The same by the line of a side target.
+    func confirms(
+        _ delta: KnownDelta,
+        of repository: Repository,
+        sideTarget: SnapshotID
+    ) throws -> Bool? {
+        guard let line = try line(withEndsOf: delta, sideTarget) else { return nil }
         let blockCount = blockSize.blockCount(coveringByteCount: delta.head.toByteCount)
         var proof = MergeProof(
             index: self, line: line, delta: delta, blockCount: blockCount,
             pageCount: (blockCount + UInt64(Page.blockCount) - 1) / UInt64(Page.blockCount))
         try repository.forEachMap(of: delta.name) { map, _ in try proof.add(map) }
-        return try proof.finish()
+        return try proof.finish() && hasTrueStart(delta, line)
     }
 
-    private func line(withEndsOf delta: KnownDelta) throws -> LineNumber? {
+    private func hasTrueStart(_ delta: KnownDelta, _ line: LineNumber) throws -> Bool {
+        if delta.head.from == .nothing { return delta.head.fromByteCount == 0 }
+        return try environment.read { try snapshotRow(line, delta.name.from, $0) }?.byteCount
+            == delta.head.fromByteCount
+    }
+
+    private func line(
+        withEndsOf delta: KnownDelta,
+        _ sideTarget: SnapshotID
+    ) throws -> LineNumber? {
         try environment.read { transaction in
             for (number, state) in try lines(transaction)
-            where state.volume == delta.name.volume && state.sideTarget == .nothing {
+            where state.volume == delta.name.volume && state.sideTarget == sideTarget {
                 let to = try snapshotRow(number, delta.name.to, transaction)
                 guard to?.id == delta.head.to else { return nil }
                 if delta.head.from == .nothing { return number }
@@ -62,6 +80,8 @@ private struct MergeProof {
     let blockCount: UInt64
     let pageCount: UInt64
     private var isConfirmed = true
+    /// Blocks of data, zeros and free ones that the head tells of and that did not come yet.
+    private var missing: (data: UInt64, zero: UInt64, free: UInt64)
     private var nextPage: UInt64 = 0
     private var page: UInt64?
     private var expected: PageImage?
@@ -78,6 +98,9 @@ private struct MergeProof {
         self.delta = delta
         self.blockCount = blockCount
         self.pageCount = pageCount
+        missing = (
+            delta.head.dataBlockCount, delta.head.zeroBlockCount, delta.head.freeBlockCount
+        )
     }
 
     /// What each block of a page is: a digest, or a number that stands for zeros.
@@ -95,6 +118,11 @@ private struct MergeProof {
     mutating func add(_ map: DeltaMap) throws {
         var digest = 0
         for run in map.runs {
+            switch run.kind {
+            case .data: missing.data &-= run.blockCount
+            case .zero: missing.zero &-= run.blockCount
+            case .free: missing.free &-= run.blockCount
+            }
             for block in run.firstBlock..<run.endBlock {
                 try open(Page.index(ofBlock: block))
                 let slot = Page.slot(ofBlock: block)
@@ -119,7 +147,7 @@ private struct MergeProof {
     mutating func finish() throws -> Bool {
         try close()
         try skip(to: pageCount)
-        return isConfirmed
+        return isConfirmed && missing == (0, 0, 0)
     }
 
     private mutating func open(_ next: UInt64) throws {

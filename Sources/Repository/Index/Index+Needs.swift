@@ -39,6 +39,15 @@ extension Index {
         }
     }
 
+    /// The number of a block, where it is needed.
+    func needed(_ digest: Digest) throws -> BlockNumber? {
+        try environment.read { transaction in
+            guard let number = try number(of: digest, transaction) else { return nil }
+            var update = try AccountUpdate(self, transaction)
+            return try update.count(of: number, transaction) > 0 ? number : nil
+        }
+    }
+
     /// Whether a block is needed and has no place.
     private func isNeeded(
         _ number: BlockNumber,
@@ -47,7 +56,11 @@ extension Index {
         _ transaction: borrowing Transaction
     ) throws -> Bool {
         guard try update.count(of: number, transaction) > 0 else { return false }
-        let places = try places(of: number, transaction)
-        return !places.contains { !isSound || pack($0.pack)?.isRotten($0) == false }
+        var isThere = false
+        try forEachPlace(of: number, transaction) { place in
+            isThere = !isSound || pack(place.pack)?.isRotten(place) == false
+            return !isThere
+        }
+        return !isThere
     }
 }

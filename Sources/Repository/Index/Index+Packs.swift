@@ -20,47 +20,53 @@ extension Index {
         with repository: Repository,
         damaged: (ObjectID, RepositoryError) -> Void = { _, _ in }
     ) throws {
-        let lock = try UpdateLock(directory: directory)
-        defer { withExtendedLifetime(lock) {} }
-        try loadPacks()
-        var known: [ObjectID: PackRecord] = [:]
-        for record in knownPacks { known[record.id] = record }
-        var new: [(id: ObjectID, byteCount: UInt64)] = []
-        for (id, byteCount) in try repository.listPacks() {
-            if known[id]?.byteCount == byteCount {
-                known[id] = nil
-            } else {
-                new.append((id, byteCount))
+        try withUpdateLock {
+            try loadPacks()
+            var known: [ObjectID: PackRecord] = [:]
+            for record in knownPacks { known[record.id] = record }
+            var new: [(id: ObjectID, byteCount: UInt64)] = []
+            for (id, byteCount) in try repository.listPacks() {
+                if known[id]?.byteCount == byteCount {
+                    known[id] = nil
+                } else {
+                    new.append((id, byteCount))
+                }
             }
-        }
-        // What is gone goes first: what takes its place then comes first where blocks are looked for.
-        for record in known.values { try drop(record) }
-        var batch = try PackBatch(self)
-        for (id, byteCount) in new {
-            do {
-                let table = try repository.readPackTable(id, byteCount: byteCount)
-                try batch.add(id, byteCount: byteCount, table: table, isOwn: false)
-            } catch let error as RepositoryError where error.kind == .damaged {
-                damaged(id, error)
+            // What is gone goes first: what takes its place then comes first where blocks are looked for.
+            for record in known.values { try drop(record) }
+            var batch = try PackBatch(self)
+            for (id, byteCount) in new {
+                do {
+                    let table = try repository.readPackTable(id, byteCount: byteCount)
+                    try batch.add(id, byteCount: byteCount, table: table, isOwn: false)
+                } catch let error as RepositoryError where error.kind == .damaged {
+                    damaged(id, error)
+                }
             }
+            try batch.flush()
         }
-        try batch.flush()
     }
 
     /// Adds packs that this process has just made durable.
     package func addOwnPacks(
         _ packs: [(id: ObjectID, byteCount: UInt64, table: PackTable)]
     ) throws {
-        let lock = try UpdateLock(directory: directory)
-        defer { withExtendedLifetime(lock) {} }
-        // Another process may have listed them meanwhile.
-        try loadPacks()
-        let known = Set(knownPacks.map(\.id))
-        var batch = try PackBatch(self)
-        for pack in packs where !known.contains(pack.id) {
-            try batch.add(pack.id, byteCount: pack.byteCount, table: pack.table, isOwn: true)
+        try withUpdateLock {
+            // Another process may have listed them meanwhile.
+            try loadPacks()
+            let known = Set(knownPacks.map(\.id))
+            var batch = try PackBatch(self)
+            for pack in packs where !known.contains(pack.id) {
+                try batch.add(pack.id, byteCount: pack.byteCount, table: pack.table, isOwn: true)
+            }
+            try batch.flush()
         }
-        try batch.flush()
+    }
+
+    /// What could not be read for want of another block may be read now.
+    private func packsCame() {
+        failures.forgetPatches()
+        failuresOfWholeFrames.forgetPatches()
     }
 
     /// Counts a pack as gone.
@@ -105,6 +111,8 @@ extension Index {
         }
 
         mutating func flush() throws {
+            let isAny = !items.isEmpty
+            defer { if isAny { index.packsCame() } }
             var start = 0
             while start < items.count {
                 var end = start + 1
@@ -200,7 +208,7 @@ extension Index {
         _ blocks: ArraySlice<(digest: Digest, place: Place)>,
         _ transaction: borrowing Transaction
     ) throws {
-        let order = blocks.indices.sorted { blocks[$0].digest < blocks[$1].digest }
+        let order = rowOrder(of: blocks.map(\.digest)).map { blocks.startIndex + $0 }
         var known: [Int: BlockNumber] = [:]
         try transaction.withCursor(over: tables.digests) { cursor in
             for position in order {

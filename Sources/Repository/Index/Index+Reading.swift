@@ -19,8 +19,8 @@ package struct KnownBlock: Hashable, Sendable {
     package let number: BlockNumber
     /// Whether this index saw one of its packs written; otherwise the block is to be proved first.
     package let isOwn: Bool
-    /// Whether one of those needs no other block.
-    package let isOwnAndPlain: Bool
+    /// Where one of those has it without the help of another block.
+    package let plainPlace: Place?
 }
 
 /// What the engines ask; each answer is one short transaction.
@@ -103,12 +103,23 @@ extension Index {
     package func find(_ digest: Digest) throws -> KnownBlock? {
         try environment.read { transaction in
             guard let number = try number(of: digest, transaction) else { return nil }
-            let places = try places(of: number, transaction)
-            guard !places.isEmpty else { return nil }
-            return KnownBlock(
-                number: number, isOwn: places.contains(where: isOwn),
-                isOwnAndPlain: places.contains { isOwn($0) && $0.depth == 0 })
+            var known: KnownBlock?
+            try forEachPlace(of: number, transaction) { place in
+                let isOwn = isOwn(place)
+                let isPlain = isOwn && place.depth == 0
+                known = KnownBlock(
+                    number: number, isOwn: isOwn || known?.isOwn == true,
+                    plainPlace: isPlain ? place : nil)
+                // No more is wanted: somebody may have written very many places.
+                return !isPlain
+            }
+            return known
         }
+    }
+
+    /// The number of `digest`; nil where the index never heard of it.
+    func numberOf(_ digest: Digest) throws -> BlockNumber? {
+        try environment.read { try number(of: digest, $0) }
     }
 
     /// Whether the index ever heard of `digest`, from a pack or a delta.
@@ -165,14 +176,6 @@ extension Index {
         return slots
     }
 
-    /// The page's leaf of the image digest at the line's tip.
-    package func leaf(of line: LineNumber, page: UInt64) throws -> Digest {
-        guard let leaf = try environment.read({ try leaf(line, page: page, $0) }) else {
-            throw Self.broken("a leaf of the image digest is missing")
-        }
-        return leaf
-    }
-
     // MARK: For the check
 
     /// All places of a number whose packs are in the repository, as ``places(of:_:)`` orders them.
@@ -182,7 +185,16 @@ extension Index {
 
     /// Calls `missing` with those of `digests` that no pack holds.
     func requireKnown(_ digests: [Digest], missing: (Digest) -> Void) throws {
-        for digest in digests where try find(digest) == nil { missing(digest) }
+        try environment.read { transaction in
+            for digest in digests {
+                guard let number = try number(of: digest, transaction),
+                    try hasPlace(number, transaction)
+                else {
+                    missing(digest)
+                    continue
+                }
+            }
+        }
     }
 
     /// Digests that a delta names and no pack holds.
@@ -197,7 +209,9 @@ extension Index {
                 return suspects
             }
         }
-        return try suspects.filter { try allPlaces(of: $0.number).isEmpty }.map(\.digest)
+        return try environment.read { transaction in
+            try suspects.filter { try !hasPlace($0.number, transaction) }.map(\.digest)
+        }
     }
 
     /// Entries of a page of `numbers` whose first place is in no pack of the repository.
@@ -224,67 +238,6 @@ extension Index {
     /// Number of blocks with different digests.
     package var blockCount: Int {
         (try? environment.read { try $0.entryCount(of: tables.digests) }) ?? 0
-    }
-}
-
-extension Index {
-    /// Calls `body` with offset, length and 'reads as zeros' of every run of blocks whose contents
-    /// differ between two states, in order.
-    package func forEachDifference(
-        _ lineA: Line,
-        _ generationA: Generation,
-        _ byteCountA: UInt64,
-        _ lineB: Line,
-        _ generationB: Generation,
-        _ byteCountB: UInt64,
-        _ body: (UInt64, UInt64, Bool) throws -> Void
-    ) throws {
-        let byteCount = max(byteCountA, byteCountB)
-        let blockCount = blockSize.blockCount(coveringByteCount: byteCount)
-        let size = UInt64(blockSize.byteCount)
-        var run: (first: UInt64, end: UInt64, isZero: Bool)?
-        func emit(_ run: (first: UInt64, end: UInt64, isZero: Bool)?) throws {
-            guard let run else { return }
-            try body(
-                run.first * size, min(run.end * size, byteCount) - run.first * size, run.isZero)
-        }
-        for page in 0..<Page.count(forBlockCount: blockCount) {
-            let before = try numbers(lineA, generationA, byteCountA, page)
-            let after = try numbers(lineB, generationB, byteCountB, page)
-            guard before != after else { continue }
-            for slot in 0..<max(before.count, after.count) {
-                let old = slot < before.count ? before[slot] : SpecialBlock.zero
-                let new = slot < after.count ? after[slot] : SpecialBlock.zero
-                let bothZero = old < SpecialBlock.firstDigest && new < SpecialBlock.firstDigest
-                if old == new || bothZero { continue }
-                let block = page * UInt64(Page.blockCount) + UInt64(slot)
-                let isZero = new < SpecialBlock.firstDigest
-                if let open = run, open.end == block, open.isZero == isZero {
-                    run?.end = block + 1
-                } else {
-                    try emit(run)
-                    run = (block, block + 1, isZero)
-                }
-            }
-        }
-        try emit(run)
-    }
-
-    private func numbers(
-        _ line: Line,
-        _ generation: Generation,
-        _ byteCount: UInt64,
-        _ page: UInt64
-    ) throws -> [BlockNumber] {
-        let blocks = blockSize.blockCount(coveringByteCount: byteCount)
-        var numbers = [BlockNumber](
-            repeating: SpecialBlock.zero,
-            count: Page.blockCount(ofPage: page, volumeBlockCount: blocks))
-        try environment.read {
-            try loadNumbers(
-                line.number, page: page, generation: generation, into: &numbers, $0)
-        }
-        return numbers
     }
 
     /// Packs of the repository that the index knows.

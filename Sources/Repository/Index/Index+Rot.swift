@@ -36,13 +36,17 @@ struct RotState {
 extension Index {
     /// Keeps in memory that `place` failed; ``saveRot()`` writes it down.
     func noteRot(at place: Place) {
-        guard let pack = pack(place.pack), !pack.isRotten(place) else { return }
-        let frame = RottenFrame(pack: pack.id, byteOffset: place.byteOffset)
-        rot.withLock {
-            $0.known[frame.pack, default: []].insert(frame.byteOffset)
-            $0.unsaved.insert(frame)
+        packsByNumber.withLock { packs in
+            guard let id = packs[place.pack]?.id, packs[place.pack]?.isRotten(place) == false
+            else { return }
+            // While it grows the set stands in one place: it would be copied for each frame else.
+            packs[place.pack]?.rottenFrames = []
+            packs[place.pack]?.rottenFrames = rot.withLock { state in
+                state.known[id, default: []].insert(place.byteOffset)
+                state.unsaved.insert(RottenFrame(pack: id, byteOffset: place.byteOffset))
+                return state.known[id] ?? []
+            }
         }
-        remember(pack)
     }
 
     /// Writes down what was noted, for the captures to come.
@@ -65,12 +69,12 @@ extension Index {
     package func learn(from evidence: PackEvidence) throws {
         let hasNews = !evidence.unreadable.isEmpty || !evidence.rotten.isEmpty
         guard try hasNews || !environment.read({ try loadRot($0) }).isEmpty else { return }
-        let lock = try UpdateLock(directory: directory)
-        defer { withExtendedLifetime(lock) {} }
-        try loadPacks()
-        let unreadable = Set(evidence.unreadable)
-        for record in knownPacks where unreadable.contains(record.id) { try drop(record) }
-        try replaceRot(of: evidence.proved, by: evidence.rotten)
+        try withUpdateLock {
+            try loadPacks()
+            let unreadable = Set(evidence.unreadable)
+            for record in knownPacks where unreadable.contains(record.id) { try drop(record) }
+            try replaceRot(of: evidence.proved, by: evidence.rotten)
+        }
     }
 
     private func replaceRot(of packs: [ObjectID], by frames: [RottenFrame]) throws {

@@ -6,6 +6,11 @@ internal import RepositoryFormat
 package struct TipPage: Sendable {
     package private(set) var fingerprints: [Fingerprint]
     package private(set) var isValid: [Bool]
+    /// The leaf of the image digest of the page that these are the fingerprints of; nil when unknown.
+    ///
+    /// They count only while the page has that leaf: a row of another state, which a lost write brings
+    /// back, would call blocks unchanged that are not.
+    package var leaf: Digest?
 
     /// A page of which nothing is known.
     package init(blockCount: Int) {
@@ -44,11 +49,17 @@ package struct TipPage: Sendable {
         case repeated = 1
         /// As many fingerprints follow as there are blocks.
         case distinct = 2
+        /// Stands for no blocks, and comes first: the leaf of their page follows.
+        case leaf = 3
     }
     private static let kindShift: UInt32 = 30
 
     func encoded() -> [UInt8] {
-        var writer = ByteWriter(reserving: 8 + blockCount * Fingerprint.byteCount)
+        var writer = ByteWriter(reserving: 64 + blockCount * Fingerprint.byteCount)
+        if let leaf {
+            writer.append(FingerprintRun.leaf.rawValue << Self.kindShift)
+            writer.append(leaf)
+        }
         func append(_ kind: FingerprintRun, _ run: Range<Int>) {
             guard !run.isEmpty else { return }
             writer.append(kind.rawValue << Self.kindShift | UInt32(run.count))
@@ -98,7 +109,14 @@ package struct TipPage: Sendable {
             let word = bytes.littleEndian(at: offset, as: UInt32.self)
             offset += 4
             let count = Int(word & (1 << Self.kindShift - 1))
+            if offset == 4, word == FingerprintRun.leaf.rawValue << Self.kindShift {
+                guard bytes.byteCount - offset >= Digest.byteCount else { return nil }
+                leaf = bytes.digest(at: offset)
+                offset += Digest.byteCount
+                continue
+            }
             guard let kind = FingerprintRun(rawValue: word >> Self.kindShift), count > 0,
+                kind != .leaf,
                 count <= Page.blockCount - fingerprints.count
             else { return nil }
             let stored = kind == .distinct ? count : kind == .repeated ? 1 : 0
@@ -192,15 +210,23 @@ extension Index {
         }
     }
 
-    /// Says of blocks that what the tip has for them no longer counts.
-    func invalidateTip(
+    /// Makes of a page's fingerprints those of its next state.
+    ///
+    /// What the tip has for `slots` no longer counts. Fingerprints of neither state are dropped.
+    func carryTip(
         _ line: LineNumber,
         page: UInt64,
-        slots: some Sequence<Int>,
+        from old: Digest?,
+        to new: Digest,
+        without slots: some Sequence<Int>,
         _ transaction: borrowing Transaction
     ) throws {
-        guard var tip = try tipPage(line, page: page, transaction) else { return }
+        guard var tip = try tipPage(line, page: page, transaction), tip.leaf != new else { return }
+        guard let old, tip.leaf == old else {
+            return try transaction.remove(Self.pageKey(line, page), from: tables.tips)
+        }
         for slot in slots where slot < tip.blockCount { tip[slot] = nil }
+        tip.leaf = new
         try putTip(tip, line, page: page, transaction)
     }
 

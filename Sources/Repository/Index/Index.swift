@@ -11,69 +11,130 @@ package import XXHash
 /// It is bound to the repository's id; one that belongs elsewhere is thrown away. One that is damaged, or
 /// with which a process crashed, is put aside for a week. Nothing in it is the only copy of anything.
 package final class Index: Sendable {
-    static let formatVersion: UInt32 = 6
+    static let formatVersion: UInt32 = 7
 
     let environment: Environment
     let tables: IndexTables
     let blockSize: BlockSize
+    /// Digest of a block of zeros.
+    let zeroDigest: Digest
     /// Fingerprints under this index's own secret.
     package let fingerprints: KeyedXXH3
     package let directory: String
+    /// Whether this process built it from the repository, so that no earlier write can be missing in it.
+    package var isNew: Bool { newness.load(ordering: .relaxed) }
+    private let newness: Atomic<Bool>
+    /// Where an index lies that goes with its process.
+    private let home: TransientDirectory?
     private let use: IndexUse
     private let crashMark: CrashMark?
-    private let packsByNumber = Mutex<[UInt32: PackRecord]>([:])
+    let packsByNumber = Mutex<[UInt32: PackRecord]>([:])
     let rot = Mutex(RotState())
+    let failures = FailedPlaces()
+    /// Of readers that read every frame to its end.
+    let failuresOfWholeFrames = FailedPlaces()
+    let lookups: Lookups
 
     private static let metaKey = Key("index")
 
     /// Opens the index of `identity` in `directory`, making both where they are missing.
     ///
-    /// A scratch index is not kept, and nothing of it is synced.
-    package init(
+    /// A scratch index is not kept, and nothing of it is synced: its file has no name, and goes with it.
+    package convenience init(
         directory: String,
         identity: RepositoryIdentity,
-        isScratch: Bool = false
+        isScratch: Bool = false,
+        lookups: Lookups = Lookups()
     ) throws {
-        try Directory.makeAll(directory)
+        try self.init(directory, identity, isScratch: isScratch, nil, lookups)
+    }
+
+    /// Makes an index for this process alone, in a place of its own.
+    package convenience init(transientOf repository: Repository) throws {
+        let home = try TransientDirectory("varve-index")
+        try self.init(home.path, repository.identity, isScratch: true, home, repository.lookups)
+    }
+
+    private init(
+        _ directory: String,
+        _ identity: RepositoryIdentity,
+        isScratch: Bool,
+        _ home: TransientDirectory?,
+        _ lookups: Lookups
+    ) throws {
+        self.home = home
+        self.lookups = lookups
         self.directory = directory
         blockSize = identity.blockSize
-        use = try IndexUse(directory: directory)
-        let lock = try UpdateLock(directory: directory)
-        defer { withExtendedLifetime(lock) {} }
-        let path = directory + "/index.mdb"
-        let durability: Environment.Durability = isScratch ? .everything : .lastTransaction
-        let suspicion = Self.suspicion(directory)
-        let isSuspected = try FileStatus(path: suspicion) != nil
-        try Self.removeOldAside(path)
-        if isSuspected || Self.isCutShort(path) {
-            try Self.putAside(path)
-            try FileOperation.remove(suspicion)
-        }
-        crashMark = isScratch ? nil : CrashMark(suspicion)
+        zeroDigest = ImageDigestTree(blockSize: blockSize).zeroBlock
+        let opened: Opened
         do {
-            (environment, tables, fingerprints) = try Self.open(path, identity, durability)
+            try Directory.makeAll(directory)
+            use = try IndexUse(directory: directory)
+            opened = try Self.prepare(directory, identity, isScratch: isScratch)
         } catch {
-            guard error is IndexMismatch || Self.isDamage(error) else { throw error }
-            try error is IndexMismatch ? Self.remove(path) : Self.putAside(path)
-            try FileOperation.remove(suspicion)
-            (environment, tables, fingerprints) = try Self.open(path, identity, durability)
+            throw IndexPlace.failure(error, in: directory)
         }
+        crashMark = opened.crashMark
+        (environment, tables, fingerprints) = (opened.environment, opened.tables, opened.hash)
+        newness = Atomic(opened.isNew)
+        if isScratch { try Self.remove(directory + "/index.mdb") }
         try loadPacks()
     }
 
     /// Thrown where the file is whole but another repository's or another format's.
     private struct IndexMismatch: Error {}
 
+    private struct Opened {
+        let environment: Environment
+        let tables: IndexTables
+        let hash: KeyedXXH3
+        let isNew: Bool
+        var crashMark: CrashMark?
+    }
+
+    /// Puts aside or removes what cannot be used, and opens what is there, or a new index.
+    private static func prepare(
+        _ directory: String,
+        _ identity: RepositoryIdentity,
+        isScratch: Bool
+    ) throws -> Opened {
+        try withUpdateLock(directory) {
+            let path = directory + "/index.mdb"
+            let durability: Environment.Durability = isScratch ? .everything : .lastTransaction
+            let suspicion = suspicion(directory)
+            let isSuspected = try FileStatus(path: suspicion) != nil
+            try removeOldAside(path)
+            if isSuspected || isCutShort(path) {
+                try putAside(path)
+                try FileOperation.remove(suspicion)
+            }
+            let crashMark = isScratch ? nil : CrashMark(suspicion)
+            var opened: Opened
+            do {
+                opened = try open(path, identity, durability)
+            } catch {
+                guard error is IndexMismatch || isDamage(error) else { throw error }
+                try error is IndexMismatch ? remove(path) : putAside(path)
+                try FileOperation.remove(suspicion)
+                opened = try open(path, identity, durability)
+            }
+            opened.crashMark = crashMark
+            return opened
+        }
+    }
+
     private static func open(
         _ path: String,
         _ identity: RepositoryIdentity,
         _ durability: Environment.Durability
-    ) throws -> (Environment, IndexTables, KeyedXXH3) {
+    ) throws -> Opened {
         let directory = Directory.parent(of: path)
+        try IndexPlace.reserveLockFile(of: path)
         let environment = try Environment(
             path: path, tableLimit: IndexTables.count, durability: durability
         ) { error in
-            guard isDamage(error) else { return error }
+            guard isDamage(error) else { return IndexPlace.failure(error, in: directory) }
             return distrust(directory, error as? RepositoryError ?? broken("\(error)"))
         }
         return try environment.write { transaction in
@@ -83,7 +144,9 @@ package final class Index: Sendable {
             }
             if let known {
                 guard let secret = decodeMeta(known, identity) else { throw IndexMismatch() }
-                return (environment, tables, KeyedXXH3(secret: secret))
+                return Opened(
+                    environment: environment, tables: tables, hash: KeyedXXH3(secret: secret),
+                    isNew: false)
             }
             var generator = SystemRandomNumberGenerator()
             let secret = (0..<KeyedXXH3.secretByteCount).map { _ in
@@ -95,7 +158,9 @@ package final class Index: Sendable {
             writer.append(UInt32(identity.blockSize.byteCount))
             writer.append(secret)
             try transaction.put(writer.bytes.rawSpan, in: tables.meta, for: metaKey)
-            return (environment, tables, KeyedXXH3(secret: secret))
+            return Opened(
+                environment: environment, tables: tables, hash: KeyedXXH3(secret: secret),
+                isNew: true)
         }
     }
 
@@ -108,13 +173,17 @@ package final class Index: Sendable {
     }
 
     /// The error for an index that is proved to be wrong; it is built anew when it is opened next.
-    func wrong(_ why: String) -> RepositoryError { Self.distrust(directory, Self.broken(why)) }
+    package func wrong(_ why: String) -> RepositoryError {
+        Self.distrust(directory, Self.broken(why))
+    }
 
     /// The file that says so.
     private static func suspicion(_ directory: String) -> String { directory + "/damaged" }
 
     private static func isDamage(_ error: any Error) -> Bool {
-        (error as? LMDBError)?.isDamage ?? ((error as? RepositoryError)?.kind == .index)
+        // A row of another table, which a lost write can lead to, has a good seal and says nothing.
+        if error is FormatError { return true }
+        return (error as? LMDBError)?.isDamage ?? ((error as? RepositoryError)?.kind == .index)
     }
 
     private static func decodeMeta(_ bytes: [UInt8], _ identity: RepositoryIdentity) -> [UInt8]? {
@@ -158,8 +227,8 @@ package final class Index: Sendable {
     /// Keeps a damaged index: where deltas were lost too, it may be the one that knows them.
     private static func putAside(_ path: String) throws {
         if try FileStatus(path: aside(path)) == nil {
-            _ = unsafe rename(path, aside(path))
-            _ = unsafe utimensat(AT_FDCWD, aside(path), nil, 0)
+            _ = unsafe rename(path.systemBytes, aside(path).systemBytes)
+            _ = unsafe utimensat(AT_FDCWD, aside(path).systemBytes, nil, 0)
         }
         try remove(path)
     }
@@ -174,7 +243,7 @@ package final class Index: Sendable {
     }
 
     private static func remove(_ path: String) throws {
-        for file in [path, path + "-lock"] { _ = unsafe unlink(file) }
+        for file in [path, path + "-lock"] { _ = unsafe unlink(file.systemBytes) }
     }
 
     /// The secret of the order in which samples of unchanged blocks are taken.
@@ -190,6 +259,7 @@ package final class Index: Sendable {
     package func rebuild(_ rebuild: () throws -> Void) throws {
         try use.alone {
             try clear()
+            newness.store(true, ordering: .relaxed)
             try rebuild()
         }
     }
@@ -199,7 +269,7 @@ package final class Index: Sendable {
             for table in [
                 tables.packs, tables.numbers, tables.digests, tables.places, tables.lines,
                 tables.snapshots, tables.history, tables.leaves, tables.tips, tables.staged,
-                tables.heads,
+                tables.heads, tables.failures, tables.verdicts,
             ] {
                 try transaction.clear(table)
             }
@@ -295,71 +365,4 @@ package final class Index: Sendable {
         try transaction.put(
             writer.bytes.rawSpan, in: tables.packs, for: Key().appending(record.number))
     }
-}
-
-/// Says that a process uses an index, so that none throws it away under it.
-final class IndexUse: Sendable {
-    private static let attemptLimit = 50
-    private let descriptor: Int32
-
-    /// Waits for a rebuild that is under way.
-    init(directory: String) throws {
-        let path = directory + "/use.lock"
-        descriptor = try LockFile.open(path)
-        while !FileOperation.tryLock(descriptor, exclusive: false) {
-            let code = errno
-            guard code == EAGAIN || code == EACCES || code == EINTR, !Interruption.isRequested
-            else {
-                close(descriptor)
-                throw SystemError(.lock, path, errno: code)
-            }
-            usleep(20_000)
-        }
-    }
-
-    deinit { close(descriptor) }
-
-    /// Runs `body` while no other process uses the index.
-    func alone(_ body: () throws -> Void) throws {
-        var attempt = 0
-        while !FileOperation.tryLock(descriptor, exclusive: true) {
-            attempt += 1
-            guard attempt < Self.attemptLimit else {
-                throw RepositoryError(
-                    .locked,
-                    "the index is in use by another command on this machine; wait for it to end")
-            }
-            usleep(20_000)
-        }
-        defer { _ = FileOperation.tryLock(descriptor, exclusive: false) }
-        try body()
-    }
-}
-
-private enum LockFile {
-    static func open(_ path: String) throws(SystemError) -> Int32 {
-        let descriptor: Int32 = unsafe Glibc.open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
-        guard descriptor >= 0 else { throw SystemError(.open, path) }
-        return descriptor
-    }
-}
-
-/// Lets one process at a time change the lines of an index; readers need no lock.
-final class UpdateLock {
-    private let descriptor: Int32
-
-    init(directory: String) throws(SystemError) {
-        let path = directory + "/update.lock"
-        descriptor = try LockFile.open(path)
-        while !FileOperation.tryLock(descriptor, exclusive: true) {
-            guard errno == EAGAIN || errno == EACCES || errno == EINTR else {
-                let code = errno
-                close(descriptor)
-                throw SystemError(.lock, path, errno: code)
-            }
-            usleep(10_000)
-        }
-    }
-
-    deinit { close(descriptor) }
 }

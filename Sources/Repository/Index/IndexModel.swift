@@ -206,8 +206,10 @@ struct IndexTables {
     let prefixes: Table
     let tallies: Table
     let counted: Table
+    let failures: Table
+    let verdicts: Table
 
-    static let count = 17
+    static let count = 19
 
     init(_ transaction: borrowing Transaction) throws {
         meta = try transaction.table("meta", options: .sealed)
@@ -227,5 +229,7 @@ struct IndexTables {
         prefixes = try transaction.table("prefixes", options: .fixedDuplicates)
         tallies = try transaction.table("tallies")
         counted = try transaction.table("counted")
+        failures = try transaction.table("failures", options: .sealed)
+        verdicts = try transaction.table("verdicts", options: .sealed)
     }
 }

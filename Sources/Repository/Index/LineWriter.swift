@@ -19,6 +19,11 @@ final class LineWriter {
         var fills: [PageFill] = []
 
         var isEmpty: Bool { slots.isEmpty && fills.isEmpty }
+
+        /// Whether all of the page reads as zeros after the change.
+        var isAllZero: Bool {
+            slots.isEmpty && fills.count == 1 && fills[0].slots == 0..<blockCount
+        }
     }
 
     private let index: Index
@@ -29,8 +34,11 @@ final class LineWriter {
     private(set) var state: LineState
     /// Whether the line had no rows at all when the writer was made.
     private let isNew: Bool
-    /// Pages whose fingerprints come with the last transaction.
-    private let replacedTips: Set<UInt64>
+    /// Whether fingerprints of blocks that did not change are kept.
+    private let keepsTips: Bool
+
+    /// Proves each delta; nil where a capture's findings are applied, which were computed with the tree.
+    private var proof: LineProof?
 
     private var open: KnownDelta?
     private var blockCount: UInt64 = 0
@@ -42,21 +50,28 @@ final class LineWriter {
     private var ended: [KnownDelta] = []
     private var waitingByteCount = 0
 
-    /// `findings` are those of the capture that made the only delta to be added.
+    /// `findings` are those of the capture that made the only delta to be added; `tipDigest` is the image
+    /// digest of the snapshot at which the line is.
     init(
         index: Index,
         line: LineNumber,
         state: LineState,
-        findings: CaptureFindings? = nil
-    ) {
+        findings: CaptureFindings? = nil,
+        tipDigest: Digest? = nil
+    ) throws {
         self.index = index
         self.line = line
         self.state = state
         self.findings = findings
         isNew = state.tip == .nothing && state.pending == nil
-        replacedTips = Set(findings?.tips.map(\.page) ?? [])
         self.state.pending = nil
         tree = ImageDigestTree(blockSize: index.blockSize)
+        let proof =
+            try findings == nil
+            ? LineProof(index, line, state, tree, tipDigest: tipDigest) : nil
+        self.proof = proof
+        // The leaves of the line were proved.
+        keepsTips = !isNew && proof?.isBound == true
     }
 
     // MARK: Taking a delta
@@ -67,10 +82,12 @@ final class LineWriter {
         open = delta
         hasOpenPages = false
         blockCount = index.blockSize.blockCount(coveringByteCount: delta.head.toByteCount)
+        proof?.begin(delta)
     }
 
     /// Adds a piece of the delta's map; pieces come in block order.
     func add(_ map: DeltaMap) throws {
+        proof?.count(map)
         var data = 0
         for run in map.runs {
             var first = run.firstBlock
@@ -96,6 +113,9 @@ final class LineWriter {
     }
 
     /// Ends the delta; what it says is written with the next ``flush()`` at the latest.
+    ///
+    /// - Throws: ``FalseDelta`` where it does not give the image digest of its snapshot, ``LineMismatch``
+    ///   where that may be the fault of what the index has.
     func end() throws {
         guard let delta = open else { preconditionFailure("no delta was begun") }
         let oldBlockCount = index.blockSize.blockCount(coveringByteCount: state.tipByteCount)
@@ -108,6 +128,9 @@ final class LineWriter {
                 try beginPage(page)
                 try endPage()
             }
+        }
+        if let proof, !proof.isTrue(delta) {
+            throw proof.isBound ? FalseDelta(delta: delta) as any Error : LineMismatch()
         }
         open = nil
         hasOpenPages = false
@@ -131,6 +154,8 @@ final class LineWriter {
     /// Gives up a delta that cannot be read to its end, and writes those before it.
     func abandon() throws {
         current = nil
+        // It has what is given up; leaves are computed from what is written.
+        proof = nil
         guard let delta = open, !hasOpenPages else { return }
         waiting.removeAll { $0.generation == delta.name.to }
         open = nil
@@ -148,6 +173,7 @@ final class LineWriter {
     private func endPage() throws {
         guard let page = current else { return }
         current = nil
+        try note(page)
         waiting.append(page)
         // Zeros on a page without rows leave a leaf; else there may be a full page of history, a
         // leaf and a page of fingerprints.
@@ -157,6 +183,26 @@ final class LineWriter {
         waitingByteCount += leavesNoRow ? 512 : 128 << 10
         waitingByteCount += page.fills.count * MemoryLayout<PageFill>.stride
         if waitingByteCount >= Index.transactionByteLimit { try flush() }
+    }
+
+    /// Takes the page into the proof as it is after the change.
+    private func note(_ change: PageChange) throws {
+        guard proof != nil else { return }
+        if change.isAllZero {
+            proof?.clear(change.page, blockCount: change.blockCount)
+            return
+        }
+        // What is waiting cannot be read from the index.
+        if proof?.needsLoading(change.page, change.blockCount) == true,
+            waiting.contains(where: { $0.page == change.page })
+        {
+            try flush()
+        }
+        try proof?.change(
+            change.page, blockCount: change.blockCount, slots: change.slots,
+            digests: change.digests, fills: change.fills,
+            // One that has a new size, and nothing else that is new, may be in the index already.
+            generation: change.isEmpty ? change.generation : state.tipGeneration)
     }
 
     // MARK: Writing
@@ -170,6 +216,7 @@ final class LineWriter {
                 try index.putSnapshot(
                     line, delta.name.to, delta.head.to, byteCount: delta.head.toByteCount,
                     transaction)
+                try index.putVerdict(.proved, on: delta, transaction)
             }
             if open == nil, let findings {
                 for (page, tip) in findings.tips {
@@ -189,13 +236,14 @@ final class LineWriter {
         waiting.removeAll(keepingCapacity: true)
         ended.removeAll(keepingCapacity: true)
         waitingByteCount = 0
+        proof?.trim()
     }
 
     private func putPages(_ transaction: borrowing Transaction) throws {
         let numbers = try resolve(transaction)
         var next = 0
         var last: [UInt64: PageChange] = [:]
-        var invalid: [UInt64: Set<Int>] = [:]
+        var changed: [UInt64: Set<Int>] = [:]
         for change in waiting {
             let data = change.slots.indices.map {
                 PageEntry(slot: Int(change.slots[$0]), number: numbers[next + $0])
@@ -207,16 +255,22 @@ final class LineWriter {
                     fills: change.fills, blockCount: change.blockCount, transaction)
             }
             last[change.page] = change
-            // Fingerprints of what changed count no longer, unless the capture's own replace them.
-            guard !isNew, !replacedTips.contains(change.page) else { continue }
-            for entry in data { invalid[change.page, default: []].insert(entry.slot) }
-            for fill in change.fills { invalid[change.page, default: []].formUnion(fill.slots) }
-        }
-        for (page, slots) in invalid {
-            try index.invalidateTip(line, page: page, slots: slots, transaction)
+            guard keepsTips else { continue }
+            for entry in data { changed[change.page, default: []].insert(entry.slot) }
+            for fill in change.fills { changed[change.page, default: []].formUnion(fill.slots) }
         }
         for (page, change) in last {
-            let leaf = try findings?.leaves[page] ?? leaf(after: change, transaction)
+            let leaf =
+                try findings?.leaves[page] ?? proof?.leaf(of: page)
+                ?? leaf(after: change, transaction)
+            // Fingerprints count for the leaf that they are of: those that a capture did not make for
+            // this one are of blocks that are still there, or count no longer.
+            if keepsTips {
+                let old = try index.leaf(line, page: page, transaction)?.digest
+                try index.carryTip(
+                    line, page: page, from: old, to: leaf.digest, without: changed[page] ?? [],
+                    transaction)
+            }
             try index.putLeaf(line, page: page, leaf, transaction)
         }
     }
@@ -225,7 +279,7 @@ final class LineWriter {
     private func resolve(_ transaction: borrowing Transaction) throws -> [BlockNumber] {
         let digests = waiting.flatMap(\.digests)
         var numbers = [BlockNumber](repeating: 0, count: digests.count)
-        let order = digests.indices.sorted { digests[$0] < digests[$1] }
+        let order = index.rowOrder(of: digests)
         var missing: [Int] = []
         try transaction.withCursor(over: index.tables.digests) { cursor in
             for position in order {
@@ -250,18 +304,20 @@ final class LineWriter {
     private func leaf(
         after change: PageChange,
         _ transaction: borrowing Transaction
-    ) throws -> Digest {
+    ) throws -> PageLeaf {
         let count = change.blockCount
         var numbers = [BlockNumber](repeating: SpecialBlock.zero, count: count)
         try index.loadNumbers(
             line, page: change.page, generation: change.generation, into: &numbers, transaction)
         guard numbers.contains(where: { $0 >= SpecialBlock.firstDigest }) else {
-            return tree.zeroLeaf(page: change.page, blockCount: count)
+            return PageLeaf(tree.zeroLeaf(page: change.page, blockCount: count), isZero: true)
         }
         var digests = [Digest](repeating: tree.zeroBlock, count: count)
         try index.forEachEntry(of: numbers.span, transaction) { slot, digest, _ in
             digests[slot] = digest
         }
-        return tree.leaf(page: change.page, digests: digests.span)
+        return PageLeaf(
+            tree.leaf(page: change.page, digests: digests.span),
+            isZero: digests.allSatisfy { $0 == tree.zeroBlock })
     }
 }

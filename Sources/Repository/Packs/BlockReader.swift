@@ -58,13 +58,11 @@ package final class BlockReader {
     private var scratch: [AlignedBuffer] = []
     /// What lies in `scratch`, the nearest last.
     private var trail: [PatchBase] = []
-    /// Patches that the block at hand may still try: many places, each of a patch of a block with
-    /// many places, must not keep a reader for ever.
-    private var remainingHops = 0
-    /// Whether what a patch is a patch of is proved too: a place that gave other bytes without an
-    /// error must not hide one that gives the right ones.
-    private var provesPrefixes = false
+    /// Places that the block at hand may still try of those whose failure is not remembered.
+    private var remainingTries = 0
     private let isVerifying: Bool
+    private let failures: FailedPlaces
+    private var crowded = CrowdedBlocks()
 
     /// Makes a reader that proves blocks by their digests, if `isVerifying`.
     ///
@@ -81,14 +79,18 @@ package final class BlockReader {
         self.repository = repository
         self.index = index
         blockSize = repository.blockSize
+        // What cannot be read whole may do for a reader that takes what it needs.
+        let readsWholeFrames = readsWholeFrames || !isVerifying
+        failures = readsWholeFrames ? index.failuresOfWholeFrames : index.failures
         frames = try FrameCache(
             repository: repository, index: index, frameCount: cachedFrameCount,
-            readsWholeFrames: readsWholeFrames || !isVerifying)
+            readsWholeFrames: readsWholeFrames)
     }
 
     /// Writes the block's plain bytes to the start of `target`, proved by `digest`.
     ///
-    /// Places are tried shallowest first; the block is damaged when none of them gives its bytes.
+    /// Places in packs that this index saw being written are tried first, then the shallowest; none that
+    /// failed before is tried again. The block is damaged when none of them gives its bytes.
     ///
     /// `lastSlot` is the last slot of the block's frame that is going to be asked for, where the
     /// caller knows; it saves decompressing the frame twice.
@@ -111,27 +113,14 @@ package final class BlockReader {
         digest: Digest,
         into target: inout MutableRawSpan
     ) throws -> Place {
-        let places = try index.environment.read { try index.places(of: number, $0) }
-        var cause: any Error = RepositoryError(.damaged, "no pack holds it")
-        remainingHops = Self.hopLimit
-        defer { provesPrefixes = false }
-        for attempt in 0..<2 * places.count {
-            let place = places[attempt / 2]
-            provesPrefixes = attempt % 2 == 1
-            if provesPrefixes && !(place.kind.isPatch && isVerifying) { continue }
-            do {
-                try decode(place, into: &target, level: 0)
-                guard isVerifying else { return place }
-                let block = target.bytes.extracting(0..<blockSize.byteCount)
-                hash.update(block)
-                if Digest(hash.finish()) == digest { return place }
-                cause = RepositoryError(.damaged, "\(frames.name(of: place)) holds other bytes")
-            } catch {
-                cause = error
-            }
-            index.noteRot(at: place)
-        }
-        let reason = RepositoryError.cause(of: cause)
+        remainingTries = Self.tryLimit
+        crowded.keepUp(with: failures)
+        let reason: String
+        do {
+            return try isVerifying
+                ? readProved(number, digest, below: .max, into: &target, level: 0)
+                : readUnproved(number, into: &target)
+        } catch { reason = RepositoryError.cause(of: error) }
         throw RepositoryError(
             .damaged,
             "block \(digest.hexadecimal.prefix(12)) cannot be read: \(reason); 'varve check "
@@ -140,24 +129,41 @@ package final class BlockReader {
             cause: reason)
     }
 
-    /// Proves that the place gives the bytes of `digest`.
+    private func readUnproved(
+        _ number: BlockNumber,
+        into target: inout MutableRawSpan
+    ) throws -> Place {
+        var cause: any Error = RepositoryError(.damaged, "no pack holds it")
+        for place in try candidates(for: number, below: .max) {
+            do {
+                try decodeQuickly(place, into: &target, level: 0)
+                return place
+            } catch {
+                cause = error
+                index.noteRot(at: place)
+            }
+        }
+        throw cause
+    }
+
+    /// Proves that the place gives the bytes of `digest`, whether it failed before or not.
     ///
-    /// - Throws: ``RepositoryError`` of kind `damaged`.
+    /// - Throws: ``RepositoryError`` of kind `damaged`, or ``DamageBelowPatch``.
     func prove(_ place: Place, _ digest: Digest, scratch: AlignedBuffer) throws {
-        remainingHops = Self.hopLimit
-        try scratch.withMutableBytes { try decode(place, into: &$0, level: 0) }
-        let scratch = scratch
-        hash.update(scratch.bytes.extracting(0..<blockSize.byteCount))
-        guard Digest(hash.finish()) == digest else {
-            throw RepositoryError(
-                .damaged, "\(frames.name(of: place)) holds other bytes than its table says")
+        remainingTries = Self.tryLimit
+        crowded.keepUp(with: failures)
+        try scratch.withMutableBytes { bytes in
+            if place.kind.isPatch, (try? decodeQuickly(place, into: &bytes, level: 0)) != nil,
+                digestOfBlock(bytes) == digest
+            {
+                return
+            }
+            try decodeProved(place, digest, into: &bytes, level: 0)
         }
     }
 
     /// What a patch is a patch of.
-    func prefixes(of place: Place) throws -> [Digest] {
-        try frames.header(of: place).prefixes
-    }
+    func prefixes(of place: Place) throws -> [Digest] { try patchHeader(of: place).prefixes }
 
     /// The same as ``read(_:digest:into:)``; gives what a patch may be made against: the block
     /// itself, then the earlier versions that it is patched from, nearest first.
@@ -189,15 +195,141 @@ package final class BlockReader {
 
     // MARK: Decoding
 
-    /// Room for a few places at each of eight hops.
-    private static let hopLimit = 256
+    /// What is tried for one block, beside places whose failure is remembered.
+    private static let tryLimit = 256
 
-    private func decode(
+    /// A block's places in the order in which they are tried: what is known to be rotten last, before it
+    /// what this index did not see being written, and the shallowest first.
+    private func candidates(for number: BlockNumber, below depth: UInt8) throws -> [Place] {
+        if crowded.isHopeless(number, below: depth) { return [] }
+        if let place = crowded.proved(number, below: depth) { return [place] }
+        let places = try index.environment.read { try index.places(of: number, $0) }
+            .filter { $0.depth < depth }
+        guard places.count > 1 else { return places }
+        return places.map { place in (place, rank(of: place)) }
+            .sorted { ($0.1, $0.0.depth) < ($1.1, $1.0.depth) }.map(\.0)
+    }
+
+    private func rank(of place: Place) -> Int {
+        guard let pack = index.pack(place.pack), !pack.isRotten(place) else { return 2 }
+        return pack.isOwn ? 0 : 1
+    }
+
+    /// Reads a block from the first of its places that gives it, proved.
+    ///
+    /// At each hop only blocks that were proved are gone on with, and each place fails once: so what is
+    /// tried in vain is bounded by what there is, however places are patches of blocks with many places.
+    private func readProved(
+        _ number: BlockNumber,
+        _ digest: Digest,
+        below depth: UInt8,
+        into target: inout MutableRawSpan,
+        level: Int
+    ) throws -> Place {
+        let places = try candidates(for: number, below: depth)
+        var cause: any Error = RepositoryError(
+            .damaged,
+            crowded.isHopeless(number, below: depth) ? "no place gives it" : "no pack holds it")
+        var isHopeless = true
+        for (position, place) in places.enumerated() {
+            if failures.contains(place) {
+                cause = RepositoryError(
+                    .damaged, "\(frames.name(of: place)) does not give what its table says")
+                continue
+            }
+            // What a place needs is as it should be, as a rule: then nothing but the block is proved.
+            if position == 0, level == 0, place.kind.isPatch,
+                (try? decodeQuickly(place, into: &target, level: 0)) != nil,
+                digestOfBlock(target) == digest
+            {
+                if places.count > CrowdedBlocks.placeCount { crowded.noteProved(number, place) }
+                return place
+            }
+            do {
+                try decodeProved(place, digest, into: &target, level: level)
+                if places.count > CrowdedBlocks.placeCount { crowded.noteProved(number, place) }
+                return place
+            } catch {
+                index.noteRot(at: place)
+                isHopeless = isHopeless && error.isLastingFailure
+                cause = error
+            }
+        }
+        if crowded.proved(number, below: depth) != nil {
+            crowded.noteProved(number, nil)
+            return try readProved(number, digest, below: depth, into: &target, level: level)
+        }
+        if isHopeless, places.count > CrowdedBlocks.placeCount {
+            crowded.noteHopeless(number, below: depth)
+        }
+        throw cause
+    }
+
+    /// Decodes a place, with everything below it proved, and proves the block.
+    private func decodeProved(
+        _ place: Place,
+        _ digest: Digest,
+        into target: inout MutableRawSpan,
+        level: Int
+    ) throws {
+        guard remainingTries > 0 else { throw TooManyTries() }
+        let trailCount = trail.count
+        do {
+            if place.kind.isPatch {
+                try decodePatch(place, into: &target, level: level) { digest, block in
+                    guard let number = try index.numberOf(digest) else {
+                        throw RepositoryError(
+                            .damaged, "no pack holds block \(digest.hexadecimal.prefix(12))")
+                    }
+                    return try readProved(
+                        number, digest, below: place.depth, into: &block, level: level + 1)
+                }
+            } else {
+                try decodePlain(place, into: &target)
+            }
+            guard digestOfBlock(target) == digest else {
+                throw RepositoryError(
+                    .damaged, "\(frames.name(of: place)) holds other bytes than its table says")
+            }
+        } catch {
+            trail.removeLast(trail.count - trailCount)
+            if !error.isLastingFailure || !failures.insert(place) { remainingTries -= 1 }
+            throw error
+        }
+    }
+
+    /// Decodes a place from the first place of everything below it, and proves nothing.
+    private func decodeQuickly(
         _ place: Place,
         into target: inout MutableRawSpan,
         level: Int
     ) throws {
-        if place.kind.isPatch { return try decodePatch(place, into: &target, level: level) }
+        guard place.kind.isPatch else { return try decodePlain(place, into: &target) }
+        let trailCount = trail.count
+        do {
+            try decodePatch(place, into: &target, level: level) { digest, block in
+                guard let number = try index.numberOf(digest) else {
+                    throw RepositoryError(
+                        .damaged, "no pack holds block \(digest.hexadecimal.prefix(12))")
+                }
+                let places = try candidates(for: number, below: place.depth)
+                // One that has many is proved, and remembered then.
+                guard !isVerifying || places.count <= CrowdedBlocks.placeCount,
+                    let place = places.first(where: { !failures.contains($0) })
+                else {
+                    throw RepositoryError(
+                        .damaged, "no pack holds block \(digest.hexadecimal.prefix(12))")
+                }
+                try decodeQuickly(place, into: &block, level: level + 1)
+                return place
+            }
+        } catch {
+            trail.removeLast(trail.count - trailCount)
+            throw error
+        }
+    }
+
+    private func decodePlain(_ place: Place, into target: inout MutableRawSpan) throws {
         let start = Int(place.slot) * blockSize.byteCount
         guard place.slot < place.frameBlockCount,
             Int(place.frameBlockCount) <= Format.frameBlockLimit(blockSize)
@@ -209,82 +341,38 @@ package final class BlockReader {
         target.copy(frame.bytes.extracting(start..<start + blockSize.byteCount), to: 0)
     }
 
-    /// A patch and the block below it, whose places are of strictly smaller depth: the recursion
-    /// ends after at most eight hops, whatever the bytes are.
-    private func decodePatch(
-        _ place: Place,
-        into target: inout MutableRawSpan,
-        level: Int
-    ) throws {
-        remainingHops -= 1
-        guard remainingHops > 0 else {
-            throw RepositoryError(.damaged, "too many patches were tried")
-        }
+    private func patchHeader(of place: Place) throws -> FrameHeader {
         let header = try frames.header(of: place)
         guard header.kind.isPatch, header.depth == place.depth else {
             throw RepositoryError(.damaged, "\(frames.name(of: place)) is not what its table says")
         }
+        return header
+    }
+
+    /// Decodes a patch; `readPrefix` gives the blocks that it is a patch of, from places of strictly
+    /// smaller depth: this ends after at most eight hops, whatever the bytes are.
+    private func decodePatch(
+        _ place: Place,
+        into target: inout MutableRawSpan,
+        level: Int,
+        _ readPrefix: (Digest, inout MutableRawSpan) throws -> Place
+    ) throws {
+        let header = try patchHeader(of: place)
         while scratch.count <= level {
             scratch.append(try AlignedBuffer(byteCount: 2 * blockSize.byteCount))
         }
-        let candidates = try header.prefixes.map { digest in
-            let places = try places(of: digest, below: place.depth)
-            guard !places.isEmpty else {
-                throw DamageBelowPatch(
-                    cause: RepositoryError(
-                        .damaged, "no pack holds block \(digest.hexadecimal.prefix(12))"))
-            }
-            return places
-        }
-        let trailCount = trail.count
-        var cause: (any Error)?
-        for attempt in 0..<(candidates.map(\.count).max() ?? 0) {
-            let chosen = candidates.map { $0[min(attempt, $0.count - 1)] }
-            do {
-                try decode(place, header, of: chosen, into: &target, level: level)
-                return
-            } catch {
-                trail.removeLast(trail.count - trailCount)
-                cause = error
-            }
-        }
-        if let cause { throw cause }
-    }
-
-    private func places(of digest: Digest, below depth: UInt8) throws -> [Place] {
-        try index.environment.read { transaction in
-            guard let number = try index.number(of: digest, transaction) else { return [] }
-            return try index.places(of: number, transaction).filter { $0.depth < depth }
-        }
-    }
-
-    /// Decodes the blocks below a patch from the places that were chosen for them, and the patch.
-    private func decode(
-        _ place: Place,
-        _ header: FrameHeader,
-        of chosen: [Place],
-        into target: inout MutableRawSpan,
-        level: Int
-    ) throws {
         let size = blockSize.byteCount
         let prefix = scratch[level]
-        for (position, place) in chosen.enumerated() {
-            try prefix.withMutableBytes { bytes in
-                var block = bytes._mutatingExtracting(position * size..<(position + 1) * size)
-                do {
-                    try decode(place, into: &block, level: level + 1)
-                    if provesPrefixes {
-                        hash.update(block.bytes)
-                        guard Digest(hash.finish()) == header.prefixes[position] else {
-                            throw RepositoryError(
-                                .damaged, "\(frames.name(of: place)) holds other bytes")
-                        }
-                    }
-                } catch {
-                    index.noteRot(at: place)
-                    throw DamageBelowPatch(cause: error)
-                }
-            }
+        var chosen: [Place] = []
+        for (position, digest) in header.prefixes.enumerated() {
+            do {
+                chosen.append(
+                    try prefix.withMutableBytes { bytes in
+                        var block = bytes._mutatingExtracting(
+                            position * size..<(position + 1) * size)
+                        return try readPrefix(digest, &block)
+                    })
+            } catch { throw DamageBelowPatch(cause: error) }
         }
         let count = try frames.decompressPatch(
             place, prefix: prefix.bytes.extracting(0..<chosen.count * size), into: &target)
@@ -298,5 +386,10 @@ package final class BlockReader {
                 digest: digest, depth: chosen[0].depth,
                 chainByteCount: max(0, header.chainByteCount - header.payloadByteCount),
                 level: level))
+    }
+
+    private func digestOfBlock(_ bytes: borrowing MutableRawSpan) -> Digest {
+        hash.update(bytes.bytes.extracting(0..<blockSize.byteCount))
+        return Digest(hash.finish())
     }
 }

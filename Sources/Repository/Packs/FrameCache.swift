@@ -101,7 +101,9 @@ struct FrameCache {
             // The rot may lie behind what is wanted.
             index.noteRot(at: place)
             guard !readsWholeFrames, place.kind == .zstd else { throw error }
-            let count = try decompressStart(of: place, into: target, atLeast: wanted, of: whole)
+            let count = try decompressStart(
+                of: place, into: target, atLeast: wanted, of: whole,
+                payloadByteCount: Int(place.payloadByteCount))
             guard count >= wanted else { throw error }
             frames[slot].byteCount = count
         }
@@ -146,13 +148,13 @@ struct FrameCache {
         of place: Place,
         into target: AlignedBuffer,
         atLeast wanted: Int,
-        of whole: Int
+        of whole: Int,
+        payloadByteCount: Int? = nil
     ) throws -> Int {
         let share = Int(place.payloadByteCount) / Int(place.frameBlockCount)
+        let estimate = share * (wanted / blockSize.byteCount) * 5 / 4 + Self.spareByteCount
         let payload = try window.startOfPayload(
-            of: place,
-            byteCount: share * (wanted / blockSize.byteCount) * 5 / 4 + Self.spareByteCount,
-            try pack(of: place), repository)
+            of: place, byteCount: payloadByteCount ?? estimate, try pack(of: place), repository)
         return try target.withMutableBytes { bytes throws(ZstandardError) in
             var plain = bytes._mutatingExtracting(0..<whole)
             return try decompressor.decompress(

@@ -13,9 +13,22 @@ package final class PackWriter: Sendable {
         let id: ObjectID
         /// Counts the packs of this capture, from 1.
         let ordinal: Int
-        let writer: any ObjectWriter
+        let object: PackObject
         var byteCount: Int
         var table = PackTable()
+
+        /// Gives the next frame its place in the pack.
+        mutating func reserve(
+            _ frame: RawSpan,
+            _ header: FrameHeader,
+            _ digests: ArraySlice<Digest>
+        ) -> UInt64 {
+            let turn = UInt64(table.frames.count)
+            table.append(
+                FrameEntry(byteOffset: UInt32(byteCount), header: header), digests: digests)
+            byteCount += frame.byteCount
+            return turn
+        }
     }
 
     private struct State {
@@ -100,30 +113,26 @@ package final class PackWriter: Sendable {
         header: FrameHeader,
         digests: ArraySlice<Digest>
     ) throws -> Bool {
-        var isAppended = true
-        let full = try state.withLock { state -> OpenPack? in
+        let place = try state.withLock { state -> (pack: OpenPack, turn: UInt64, isLast: Bool)? in
             let isSafe = header.prefixes.allSatisfy { prefix in
                 !state.unfinished.contains(state.pending[prefix] ?? 0)
             }
-            guard isSafe else {
-                isAppended = false
-                return nil
-            }
-            if state.pack == nil { state.pack = try begin(&state) }
+            guard isSafe else { return nil }
+            var pack = try state.pack ?? newPack(&state)
             if !header.kind.isPatch {
-                for digest in digests { state.pending[digest] = state.lastOrdinal }
+                for digest in digests { state.pending[digest] = pack.ordinal }
             }
-            let offset = UInt32(state.pack?.byteCount ?? 0)
-            try state.pack?.writer.append(frame)
-            state.pack?.table.append(
-                FrameEntry(byteOffset: offset, header: header), digests: digests)
-            state.pack?.byteCount += frame.byteCount
-            guard let pack = state.pack, isFull(pack) else { return nil }
-            state.close()
-            return pack
+            let turn = pack.reserve(frame, header, digests)
+            state.pack = pack
+            let isLast = isFull(pack)
+            if isLast { state.close() }
+            return (pack, turn, isLast)
         }
-        if let full { try finish(full) }
-        return isAppended
+        guard let (pack, turn, isLast) = place else { return false }
+        try pack.object.append(frame, turn: turn)
+        // All others had their turn before.
+        if isLast { try finish(pack) }
+        return true
     }
 
     /// Makes the last pack durable.
@@ -136,17 +145,17 @@ package final class PackWriter: Sendable {
         try indexPacks(atLeast: 1)
     }
 
-    private func begin(_ state: inout State) throws -> OpenPack {
+    private func newPack(_ state: inout State) throws -> OpenPack {
         let id = identifiers.next()
         let name = ObjectNames.pack(id)
-        let writer = try repository.store.begin(name)
         let header = try ObjectHeader(
             kind: .pack, name: name, identity: repository.identity
         ).encoded()
-        try writer.append(header.rawSpan)
         state.lastOrdinal += 1
         return OpenPack(
-            id: id, ordinal: state.lastOrdinal, writer: writer, byteCount: header.count)
+            id: id, ordinal: state.lastOrdinal,
+            object: PackObject(name, header: header, in: repository.store),
+            byteCount: header.count)
     }
 
     private func isFull(_ pack: OpenPack) -> Bool {
@@ -163,9 +172,7 @@ package final class PackWriter: Sendable {
         let byteCount = pack.byteCount + table.count + encodedFooter.count
         let check = try PackFooter(decoding: encodedFooter[...], packByteCount: byteCount)
         guard check == footer else { throw FormatError.notReproducible }
-        try pack.writer.append(table.rawSpan)
-        try pack.writer.append(encodedFooter.rawSpan)
-        try pack.writer.finish()
+        try pack.object.finish(with: table + encodedFooter)
         state.withLock { state in
             state.unfinished.remove(pack.ordinal)
             state.unindexed.append((pack.id, UInt64(byteCount), pack.table))

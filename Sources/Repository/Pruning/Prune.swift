@@ -25,9 +25,9 @@ package struct PruneSummary: Hashable, Sendable {
     }
 }
 
-/// The user asked to stop; what was done until then is done.
-package struct PruneInterrupted: Error, CustomStringConvertible {
-    package var description: String { "interrupted; the next prune goes on from there" }
+extension Interrupted {
+    /// What was done until then is done.
+    static let ofPrune = Interrupted(consequence: "the next prune resumes it")
 }
 
 /// One prune: account → plan → delete what is dead → write again what is left of the mostly dead.
@@ -37,18 +37,28 @@ package final class Prune {
     let repository: Repository
     let index: Index
     private let options: PruneOptions
-    private let identifiers: any IdentifierSource
+    let identifiers: any IdentifierSource
     private let now: () -> Timestamp
     /// Largest of the packs that are written.
     package var packByteTarget = Format.packByteTarget
     /// Live bytes that are written again before the packs that they come from are deleted.
     package var batchByteCount: UInt64 = 256 << 20
-    /// Waits for captures that believe in a hold which was taken from them.
-    package var waitForGrace: () -> Void = {
-        for _ in 0..<600 where !Interruption.isRequested { SystemClock.sleep(milliseconds: 100) }
-    }
+    /// Sleeps for so many milliseconds.
+    package var sleep: (UInt32) -> Void = { SystemClock.sleep(milliseconds: $0) }
+    /// What is kept because it is not this repository's own.
+    package private(set) var foreign: [ForeignObject] = []
+    /// Called often while places are proved.
+    package var renewHold: () -> Void = {}
     /// How the account was brought forward last.
     package private(set) var accountReport = AccountReport()
+    var reliances: DeletionProof?
+    var salvaged: [ObjectID: Set<Digest>] = [:]
+    private var attemptCount = 0
+    /// Planning begins again when a place fails; each time fewer are left that may.
+    private static let attemptLimit = 64
+
+    /// Packs that were found not to hold what their tables say, where a deletion would have relied on it.
+    package var falsePacks: [ObjectID] { (reliances?.falsePacks ?? []).sorted() }
 
     /// Prepares a prune of the repository, whose packs the index knows.
     package init(
@@ -86,8 +96,9 @@ package final class Prune {
                     + "deleted until that is mended; run 'varve check'")
         }
         accountReport = try index.bringAccountForward(
-            timelines.flatMap(\.deltas), of: repository, now: now(),
+            of: timelines, in: repository, now: now(),
             isRecount: options.isRecount && accountReport.reason == nil)
+        foreign = try findForeign(timelines)
         try examineLosses()
         let isUnfinished = try unfinished(timelines)
         let tallies = try index.packTallies()
@@ -103,8 +114,20 @@ package final class Prune {
                 unreadable.append(tally.id)
             }
         }
-        guard !unreadable.isEmpty else { return plan }
-        try index.learn(from: PackEvidence(unreadable: unreadable))
+        if unreadable.isEmpty {
+            if try isProved(leaving: Set((plan.dead + plan.repacked).map(\.number))) {
+                return plan
+            }
+        } else {
+            try index.learn(from: PackEvidence(unreadable: unreadable))
+        }
+        attemptCount += 1
+        guard attemptCount < Self.attemptLimit else {
+            throw RepositoryError(
+                .failed,
+                "places of blocks failed again and again while it was planned what to delete, and "
+                    + "nothing was deleted; run 'varve check --read-data', and prune again")
+        }
         return try self.plan()
     }
 
@@ -148,14 +171,16 @@ package final class Prune {
         var plan = plan
         // Planning may have taken longer than others wait for the hold: then what was planned is no plan.
         try hold.verify(now: now())
+        try repository.clearUpAfterClients(cache: index, now: now())
         var run = PruneRun(prune: self, hold: hold)
         // One that is left is of no harm to anybody: captures and prunes drop it.
         defer { try? run.end() }
         try run.publish(plan.leaving, time: now(), identifiers)
-        if try removeExpiredHolds() {
-            waitForGrace()
+        if try removeExpiredHolds(beside: hold) {
+            // Captures that believe in a hold which was taken from them end in this time.
+            for _ in 0..<600 where !Interruption.isRequested { sleep(100) }
             // One that was renewed while it was being removed.
-            for other in try repository.holds(on: .repository, now: now())
+            for other in try repository.holds(on: .repository, now: now(), beside: hold)
             where other.state == .live && !hold.isSame(as: other) {
                 throw RepositoryError(
                     .locked,
@@ -169,15 +194,18 @@ package final class Prune {
         for packs in plan.dead.split(byBytes: .max, count: Self.packsTogether) {
             let tables = try packs.map { ($0, try table(of: $0)) }
             try requireDead(tables)
+            try requireProved(tables)
             try run.delete(tables, now())
             summary.deletedPackCount += packs.count
-            summary.deletedByteCount += packs.reduce(0) { $0 + $1.byteCount }
+            summary.deletedByteCount = SaturatingMath.sum(
+                summary.deletedByteCount, packs.map(\.byteCount).saturatingSum)
             done += packs.reduce(0) { $0 + $1.byteCount }
             progress(done)
         }
         try run.delete(plan.unreadable, now())
         summary.deletedPackCount += plan.unreadable.count
-        summary.deletedByteCount += plan.unreadable.reduce(0) { $0 + $1.byteCount }
+        summary.deletedByteCount = SaturatingMath.sum(
+            summary.deletedByteCount, plan.unreadableByteCount)
         for packs in plan.repacked.split(byBytes: batchByteCount, count: Self.packsTogether) {
             do {
                 try repack(packs, &run, &summary)
@@ -211,7 +239,7 @@ package final class Prune {
         for tally in packs {
             let table = try table(of: tally)
             let isWhole = try repacker.copy(tally, table, leaving: leaving) {
-                if Interruption.isRequested { throw PruneInterrupted() }
+                if Interruption.isRequested { throw Interrupted.ofPrune }
                 try run.renew(now())
             }
             if isWhole {
@@ -224,12 +252,13 @@ package final class Prune {
         summary.writtenByteCount += repacker.storedByteCount
         // The new packs are in the account before the old ones leave it.
         _ = try index.bringAccountForward(
-            try repository.timelines(cache: index).flatMap(\.deltas), of: repository, now: now(),
-            isRecount: false)
+            of: repository.timelines(cache: index), in: repository, now: now(), isRecount: false)
         try requireElsewhere(whole, leaving: Set(whole.map(\.tally.number)))
+        try requireProved(whole)
         try run.delete(whole, now())
         summary.repackedPackCount += whole.count
-        summary.deletedByteCount += whole.reduce(0) { $0 + $1.tally.byteCount }
+        summary.deletedByteCount = SaturatingMath.sum(
+            summary.deletedByteCount, whole.map(\.tally.byteCount).saturatingSum)
     }
 
     /// Makes sure that nothing lives in packs of which the tallies say so.
@@ -260,14 +289,15 @@ package final class Prune {
         }
     }
 
-    /// Removes what other hosts that are gone have held; whether there was any.
+    /// Removes holds whose owners are gone; whether one of them may come back.
     ///
-    /// One of them that comes back finds its hold missing before it commits.
-    private func removeExpiredHolds() throws -> Bool {
+    /// One that does finds its hold missing before it commits.
+    private func removeExpiredHolds(beside hold: Hold) throws -> Bool {
         var isAny = false
-        for other in try repository.allHolds(now: now()) where other.state != .live {
+        for other in try repository.allHolds(now: now(), beside: hold) where other.state != .live {
             try repository.remove(other)
-            if other.record?.host != HoldOwner.current().host { isAny = true }
+            if case .stale = other.state, other.record != nil { continue }
+            isAny = true
         }
         return isAny
     }
@@ -279,7 +309,9 @@ package final class Prune {
         func named(_ timelines: [Timeline]) -> Set<String>? {
             guard timelines.allSatisfy(\.isSound) else { return nil }
             return Set(
-                timelines.flatMap(\.deltas).flatMap(\.head.parts).map { ObjectNames.part($0.id) })
+                timelines.flatMap(\.allDeltas).flatMap(\.head.parts).map {
+                    ObjectNames.part($0.id)
+                })
         }
         let remembered = named(try repository.timelines(cache: index))
         guard let remembered, !parts.allSatisfy({ remembered.contains($0.name) }),
@@ -287,9 +319,11 @@ package final class Prune {
             let named = named(try repository.timelines())
         else { return }
         for part in parts where !named.contains(part.name) {
+            guard try repository.foreign(part.name) == nil else { continue }
             try run.delete(part.name)
             summary.deletedPartCount += 1
-            summary.deletedByteCount += part.byteCount
+            summary.deletedByteCount = SaturatingMath.sum(
+                summary.deletedByteCount, part.byteCount)
         }
     }
 
@@ -334,7 +368,7 @@ package final class Prune {
             _ packs: [(tally: PackTally, table: PackTable)],
             _ now: Timestamp
         ) throws {
-            if Interruption.isRequested { throw PruneInterrupted() }
+            if Interruption.isRequested { throw Interrupted.ofPrune }
             try renew(now)
             try prune.index.retire(packs)
             try delete(packs.map(\.tally.id))
@@ -390,14 +424,5 @@ extension Array where Element == PackTally {
             byteCount += tally.byteCount - Swift.min(tally.byteCount, tally.unusedByteCount)
         }
         return groups
-    }
-}
-
-extension Repository {
-    /// Deletes what prunes that were killed have published.
-    ///
-    /// The caller has a hold on the repository, beside which no prune runs.
-    package func dropPruneLists() throws {
-        for list in try store.list(ObjectNames.pruning) { try store.delete(list.name, .eventual) }
     }
 }

@@ -52,7 +52,7 @@ package struct PrunePlan: Hashable, Sendable {
     /// Bytes that repacking frees, by the shares that blocks have in their frames.
     package var repackFreedByteCount: UInt64 { repacked.reduce(0) { $0 + $1.unusedByteCount } }
     package var repackByteCount: UInt64 { repacked.reduce(0) { $0 + $1.byteCount } }
-    package var unreadableByteCount: UInt64 { unreadable.reduce(0) { $0 + $1.byteCount } }
+    package var unreadableByteCount: UInt64 { unreadable.map(\.byteCount).saturatingSum }
     package var isEmpty: Bool { leaving.isEmpty }
     /// All packs that are deleted in the end.
     var leaving: [ObjectID] { (dead + repacked).map(\.id) + unreadable.map(\.id) }

@@ -13,6 +13,8 @@ final class Repacker {
     private let index: Index
     private let copier: FrameCopier
     private let reader: BlockReader
+    /// Makes do with as much of a frame as is needed, as restores do.
+    private let lenientReader: BlockReader
     private let scratch: AlignedBuffer
     /// What was copied, and at which depth.
     private var copied: [Digest: UInt8] = [:]
@@ -31,6 +33,7 @@ final class Repacker {
                 repository: repository, index: index, targetByteCount: targetByteCount,
                 identifiers: identifiers))
         reader = try BlockReader(repository: repository, index: index, readsWholeFrames: true)
+        lenientReader = try BlockReader(repository: repository, index: index)
         scratch = try AlignedBuffer(byteCount: repository.blockSize.byteCount)
     }
 
@@ -104,8 +107,16 @@ final class Repacker {
         if block.elsewhere.contains(where: { $0.depth <= depth && isReadable($0, digest) }) {
             return .nothing
         }
-        guard let best else { return .help }
+        guard let best else { return isUseless(block, digest) ? .nothing : .help }
         return best == place ? .copy : .nothing
+    }
+
+    /// Whether nothing can rely on any place of a block that goes: none gives it, not even in part, and
+    /// one that stays does.
+    private func isUseless(_ block: Index.AccountedBlock, _ digest: Digest) -> Bool {
+        block.leaving.allSatisfy { place in
+            (try? lenientReader.prove(place, digest, scratch: scratch)) == nil
+        } && block.elsewhere.contains { isReadable($0, digest) }
     }
 
     private func isReadable(_ place: Place, _ digest: Digest) -> Bool {

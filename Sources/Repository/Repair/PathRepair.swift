@@ -64,8 +64,9 @@ package final class PathRepair {
         others: [(copy: SnapshotCopy, timeline: Timeline)]
     ) throws -> Timeline {
         // No prune that lives stands beside the holds.
-        try repository.dropPruneLists()
-        let listed = try repository.timeline(of: volume)
+        let deadLists = try repository.dropPruneLists()
+        for (copy, _) in others { copy.deadLists = deadLists }
+        let listed = try listing(of: volume)
         var broken = try repository.brokenDeltas(of: listed)
         var timeline = listed.without(broken)
         let ends = Dictionary(
@@ -82,7 +83,7 @@ package final class PathRepair {
         timeline = listed.without(broken)
         var facts = try index.rememberedFacts(of: volume)
         for delta in listed.deltas { facts[delta.head.to] = delta.head.facts }
-        for lost in timeline.damaged {
+        for lost in timeline.damaged + timeline.possibleLosses {
             for hold in holds { try hold.renew(now: now()) }
             guard let id = lost.id, !timeline.isReached(id) else { continue }
             var origin: Mended.Origin?
@@ -95,9 +96,14 @@ package final class PathRepair {
             }
             guard let origin else { continue }
             mended.append(Mended(snapshot: id, generation: lost.generation, origin: origin))
-            timeline = try repository.timeline(of: volume).without(broken)
+            timeline = try listing(of: volume).without(broken)
         }
         return try putInOrder(timeline, ends, broken)
+    }
+
+    /// The volume as it is now, without relying on deltas that are false.
+    private func listing(of volume: VolumeName) throws -> Timeline {
+        index.withoutFalse(try repository.timeline(of: volume))
     }
 
     // MARK: From the index
@@ -170,19 +176,20 @@ package final class PathRepair {
         return try writer.commitAnother(name, head: head)
     }
 
-    /// Whether the path through a new delta gives the image digest of its snapshot; if not, the delta is
-    /// deleted again.
+    /// Whether the path through a new delta gives the image digest of its snapshot; where it is proved that
+    /// it does not, the delta is deleted again.
+    ///
+    /// - Throws: what kept it from being proved, but for damage.
     private func isProved(_ delta: KnownDelta, broken: [DeltaName: String]) throws -> Bool {
         do {
-            let timeline = try repository.timeline(of: delta.name.volume).without(broken)
+            let timeline = try listing(of: delta.name.volume).without(broken)
             try index.proveAlone(delta, in: timeline, with: repository)
             return true
-        } catch {
-            // Nothing may come to rely on what was not proved, whatever kept it from being.
-            try repository.store.delete(delta.name.objectName, .durable)
-            guard let error = error as? RepositoryError,
-                error.kind == .damaged || error.kind == .index
-            else { throw error }
+        } catch let error as RepositoryError where error.kind == .damaged || error.kind == .index {
+            // What is not known to be false is left: whoever relies on it proves it first.
+            if !index.falseDeltas(among: [delta]).isEmpty {
+                try repository.store.deleteIfAllowed(delta.name.objectName, .durable)
+            }
             return false
         }
     }
@@ -230,6 +237,7 @@ package final class PathRepair {
             guard !reached.isEmpty,
                 try reached.allSatisfy({ try isProved($0.id, of: timeline) })
             else { continue }
+            guard try repository.foreign(name.objectName) == nil else { continue }
             let isMended = mended.contains { $0.generation == name.to }
             if let end = ends[name], !isMended {
                 mended.append(Mended(snapshot: end, generation: name.to, origin: .otherPath))
@@ -238,23 +246,30 @@ package final class PathRepair {
         }
         for name in timeline.unreadableMarkers {
             guard let generation = ObjectNames.newestGeneration(of: name),
-                generation == 0 || timeline.isReached(generation)
+                generation == 0 || timeline.isReached(generation),
+                try repository.foreign(name) == nil
             else { continue }
             try delete(name)
         }
-        let left = try repository.timeline(of: timeline.volume)
+        let left = try listing(of: timeline.volume)
         if left.newest == nil, let tip = left.tip, let delta = left.delta(to: tip.id) {
             _ = try repository.markNewest(delta, left, markers: left.markerNames)
         } else {
             _ = try repository.prepareMarkers(left)
         }
-        return try repository.timeline(of: timeline.volume).without(broken)
+        let judged = try index.judged(
+            listing(of: timeline.volume).without(broken), with: repository)
+        let gone = try repository.deleteFalse(judged) { _ in
+            for hold in holds { try hold.verify(now: now()) }
+        }
+        try repository.deleteParts(of: gone)
+        return try listing(of: timeline.volume).without(broken)
     }
 
     private func delete(_ name: String) throws {
         for hold in holds { try hold.verify(now: now()) }
-        try repository.store.delete(name, .durable)
-        deleted.append(name)
+        // Beside what is whole it is of no harm where it has to stay.
+        if try repository.store.deleteIfAllowed(name, .durable) { deleted.append(name) }
     }
 }
 

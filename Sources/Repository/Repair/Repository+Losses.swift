@@ -49,12 +49,30 @@ extension Repository {
                 try say(
                     Note(kind: .damage, time: time, texts: ["\(count)"]), on: snapshot.id,
                     of: timeline.volume, identifiers: identifiers)
-            } else if isAll {
-                for name in standings[snapshot.id]?.damageNoteNames ?? [] {
-                    try store.delete(name, .eventual)
-                }
+            } else if isAll, let standing = standings[snapshot.id] {
+                try takeBackLack(
+                    standing, on: snapshot.id, of: timeline.volume, time: time,
+                    identifiers: identifiers)
             }
         }
+    }
+
+    /// Takes back that a snapshot lacks blocks; where nothing may be deleted, by a note that says so.
+    func takeBackLack(
+        _ standing: Standing,
+        on snapshot: SnapshotID,
+        of volume: VolumeName,
+        time: Timestamp,
+        identifiers: any IdentifierSource
+    ) throws {
+        var isRefused = false
+        for name in standing.damageNoteNames {
+            isRefused = try !store.deleteIfAllowed(name, .eventual) || isRefused
+        }
+        guard isRefused else { return }
+        try add(
+            Note(kind: .damage, time: time, texts: []), on: snapshot, of: volume,
+            identifiers: identifiers)
     }
 
     /// Gives up the snapshots of a volume that no path leads to, and what cannot be read of it.
@@ -75,6 +93,16 @@ extension Repository {
         now: () -> Timestamp
     ) throws -> [String] {
         try requireWritable()
+        // What is lost here may be where a link leads.
+        try requireObjectsOnly([
+            ObjectNames.volumes, ObjectNames.parts, ObjectNames.packs, ObjectNames.notes,
+        ])
+        for name in timeline.unreadable.map(\.name.objectName) + timeline.unreadableMarkers {
+            guard let object = try foreign(name) else { continue }
+            throw RepositoryError(
+                .damaged,
+                "\(name) is not given up: \(object.reason); use that version, or move it away")
+        }
         var deleted: [String] = []
         func delete(_ name: String) throws {
             for hold in holds { try hold.verify(now: now()) }
@@ -94,7 +122,10 @@ extension Repository {
             !timeline.isReached($0.head.from) || !timeline.isReached($0.head.to)
         }
         // The last one first, so that what is left goes on to tell of what is lost.
-        let names = unreached.map(\.name) + timeline.unreadable.map(\.name)
+        let names =
+            unreached.map(\.name) + timeline.unreadable.map(\.name)
+            // What has another number says what is so: it goes where the others were proved.
+            + timeline.unproved.filter { $0.isFalse && !$0.isRenumbered }.map(\.delta.name)
         for name in names.sorted(by: { ($0.to, $0.from, $0.id) > ($1.to, $1.from, $1.id) }) {
             try delete(name.objectName)
         }

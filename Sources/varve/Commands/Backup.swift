@@ -1,9 +1,9 @@
 import ArgumentParser
-import BackupService
 import BlockModel
-import CaptureEngine
+import ProcessStart
 import RepositoryFormat
 import SnapshotService
+import Workflows
 
 struct Backup: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -82,25 +82,29 @@ struct Backup: ParsableCommand {
     }
 
     func run() throws {
+        if sources.contains("-") || changedExtents == "-", !StandardStream.input.isOpen {
+            throw ClosedStream(.input)
+        }
         let named = try volume.map(Self.volumeName)
-        let sources = try sources.map { try SnapshotService.device(of: $0, states: .standard) }
-        // Whatever can be refused is refused before the first window.
-        let names = try sources.map { source in
-            try named ?? SnapshotService.defaultVolumeName(for: source)
+        var options = BackupOptions()
+        options.level = level
+        options.workerCount = threads
+        options.tags = tag
+        options.allowsUse = liveInconsistent
+        options.allowsOtherSource = sameVolume
+        options.isDryRun = dryRun
+        options.trustsAgain = trustAgain
+        if let changedExtents, let changedSince {
+            options.changedExtents = ChangedExtentsOption(path: changedExtents, since: changedSince)
+        }
+        let sources = try sources.map {
+            try BackupWorkflow.Source($0, volume: named, options: options, states: .standard)
         }
         let service = try repository.open(output)
-        let frozen = try SnapshotService.freeze(sources, states: .standard)
-        if frozen.hasViews { StoreWatch.start(output) }
-        var failures: [any Error] = []
-        for (source, name) in zip(sources, names) {
-            do {
-                try backUp(source, as: name, service, frozen)
-            } catch let error where sources.count > 1 && Exit.status(of: error) != 130 {
-                Exit.report(error, about: source)
-                failures.append(error)
-            }
-        }
+        let failures = try BackupWorkflow(service, states: .standard)
+            .run(sources, events: Self.events(output, isOneOfSeveral: sources.count > 1))
         guard let last = failures.last else { return }
+        if sources.count == 1 { throw last }
         if failures.count == sources.count { throw ExitCode(Exit.status(of: last)) }
         throw ServiceError(
             .partial, "\(failures.count) of \(sources.count) sources were not backed up")
@@ -116,51 +120,28 @@ struct Backup: ParsableCommand {
         return name
     }
 
-    private func backUp(
-        _ source: String,
-        as name: VolumeName,
-        _ service: SnapshotService,
-        _ frozen: FrozenSources
-    ) throws {
-        var options = BackupOptions()
-        options.level = level
-        options.workerCount = threads
-        options.tags = tag
-        options.allowsUse = liveInconsistent
-        options.allowsOtherSource = sameVolume
-        options.isDryRun = dryRun
-        options.trustsAgain = trustAgain
-        if let changedExtents, let changedSince {
-            options.changedExtents = ChangedExtentsOption(path: changedExtents, since: changedSince)
-        }
-        try Self.run(source, as: name, options, service, frozen, output)
-    }
-
-    /// Captures one source, and says what became of it.
-    static func run(
-        _ source: String,
-        as name: VolumeName,
-        _ options: BackupOptions,
-        _ service: SnapshotService,
-        _ frozen: FrozenSources,
-        _ output: OutputOptions
-    ) throws {
-        let progress = CaptureProgress()
+    /// Says how a backup goes on, and what became of it.
+    ///
+    /// What is wrong with one of several sources is said at once.
+    static func events(
+        _ output: OutputOptions,
+        isOneOfSeveral: Bool = false
+    ) -> BackupWorkflow.Events {
         let line = ProgressLine("read", output)
-        let summary: BackupSummary
-        do {
-            summary = try service.backUp(
-                source, volume: name, options: options, frozen: frozen, progress: progress
-            ) { total in
-                line.update(done: progress.doneByteCount, total: total)
-            }
-        } catch {
+        var events = BackupWorkflow.Events()
+        events.progress = { line.update(done: $0, total: $1) }
+        events.ended = { source, result in
             line.clear()
-            throw error
+            switch result {
+            case .success(let summary):
+                if output.json { JSONLine.write(BackupMessage(summary)) }
+                output.say(text(summary))
+            case .failure(let error):
+                guard isOneOfSeveral, Exit.status(of: error) != 130 else { return }
+                Exit.report(error, about: source.path)
+            }
         }
-        line.clear()
-        if output.json { JSONLine.write(BackupMessage(summary)) }
-        output.say(text(summary))
+        return events
     }
 
     private static func text(_ summary: BackupSummary) -> String {
@@ -176,9 +157,9 @@ struct Backup: ParsableCommand {
             "\(name): \(facts.method.name), \(Human.bytes(facts.byteCount)), changed "
             + "\(Human.bytes(facts.bytesChanged)), \(verb) \(Human.bytes(facts.bytesStored)); "
             + "read \(Human.bytes(facts.bytesRead)) in \(Human.duration(seconds)) (\(rate)/s)"
-        if case .believed(let sample) = summary.verdict {
+        if let sample = summary.sample {
             text +=
-                "; \(Human.bytes(sample.comparedByteCount)) of the rest compared too, all of it "
+                "; \(Human.bytes(sample.byteCount)) of the rest compared too, all of it "
                 + "within \(Human.count(sample.cycleLength, "such backup"))"
         }
         if let window = summary.windowNanoseconds {
@@ -220,16 +201,9 @@ struct BackupMessage: Encodable {
         parentGeneration = summary.parentGeneration == 0 ? nil : summary.parentGeneration
         method = facts.method.name
         proof = facts.proof.name
-        var sample: EvidenceVerdict.SampleFacts?
-        var refusal: String?
-        switch summary.verdict {
-        case .notGiven: break
-        case .believed(let facts): sample = facts
-        case .refused(let reason): refusal = reason
-        }
-        sampledBytes = sample?.comparedByteCount
-        sampleCycle = sample?.cycleLength
-        evidenceRefused = refusal
+        sampledBytes = summary.sample?.byteCount
+        sampleCycle = summary.sample?.cycleLength
+        evidenceRefused = summary.refusal
         windowMilliseconds = summary.windowNanoseconds.map { Double($0 / 1000) / 1000 }
         setId = facts.setID == .zero ? nil : facts.setID.hexadecimal
         consistency = facts.consistency.name

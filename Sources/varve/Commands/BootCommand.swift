@@ -3,10 +3,11 @@ import BlockModel
 import BootService
 import Glibc
 import LinuxIO
+import ProcessStart
 import Repository
 import RepositoryFormat
-import Serving
 import SnapshotService
+import Workflows
 
 /// What a snapshot's machine is made of.
 struct MachineOptions: ParsableArguments {
@@ -39,27 +40,15 @@ struct MachineOptions: ParsableArguments {
         }
     }
 
-    /// The machine for a snapshot, whose disk is looked at where the firmware was not said.
-    func machine(
-        for snapshot: SnapshotSelector,
-        _ service: SnapshotService,
-        _ emulator: Emulator
-    ) throws -> MachineDescription {
-        let firmware: BootProof.Firmware =
-            uefi
-            ? .uefi
-            : bios
-                ? .bios
-                : try service.open(
-                    snapshot, purpose: "look for firmware", options: SnapshotReader.Options()
-                ).firmware()
-        var machine = MachineDescription(firmware: firmware)
-        machine.memoryByteCount = memory.value
-        machine.processorCount = cpus
-        machine.bus = bus
-        machine.network = network
-        machine.accelerator = try emulator.accelerator(accelerator)
-        return machine
+    var request: MachineRequest {
+        var request = MachineRequest()
+        request.firmware = uefi ? .uefi : bios ? .bios : nil
+        request.memoryByteCount = memory.value
+        request.processorCount = cpus
+        request.bus = bus
+        request.accelerator = accelerator
+        request.network = network
+        return request
     }
 }
 
@@ -107,73 +96,54 @@ struct BootCommand: ParsableCommand {
     }
 
     func run() throws {
-        let hasDisplay = getenv("DISPLAY") != nil || getenv("WAYLAND_DISPLAY") != nil
+        let hasDisplay = ["DISPLAY", "WAYLAND_DISPLAY"].contains {
+            ProcessStart.environment[$0] != nil
+        }
         guard headless || hasDisplay else {
             throw ServiceError(.usage, "there is no display for a window; use --headless")
         }
         let emulator = try Emulator()
         let service = try repository.open(output)
         let (timeline, found) = try service.find(SnapshotSelector(snapshot))
-        let hold = try service.holdForReading(purpose: "boot")
-        let selector = try SnapshotSelector(found.id.hexadecimal)
-        let machine = try options.machine(for: selector, service, emulator)
-        let disk = try MachineDisk(found, at: repository.location(), overlay: overlay)
-        defer { disk.end() }
-        if output.json {
-            // On standard error: standard output is the machine's.
-            JSONLine.writeError(
-                Message(
-                    volume: timeline.volume.rawValue, generation: found.generation,
-                    snapshotId: found.id.hexadecimal, time: found.facts.time.rfc3339,
-                    firmware: machine.firmware.rawValue,
-                    accelerator: machine.accelerator.rawValue))
-        }
-        output.note(
-            "\(timeline.volume)@\(found.generation) of \(Moment.local(found.facts.time)) starts by "
-                + "\(machine.firmware == .uefi ? "UEFI" : "BIOS"), on \(emulator.text(machine)); "
-                + (overlay.map { "what it writes is kept in \($0)" }
-                    ?? "what it writes is thrown away")
-        )
-        var words = try emulator.arguments(
-            machine, diskURI: disk.uri, isWritable: overlay != nil)
-        let isTerminal = isatty(STDIN_FILENO) == 1
-        words +=
-            headless
-            ? ["-display", "none", "-serial", isTerminal ? "mon:stdio" : "stdio"]
-            : ["-device", "qemu-xhci", "-device", "usb-tablet", "-serial", "none"]
-        let process = try ChildProcess(
-            words + arguments, input: headless ? STDIN_FILENO : nil, output: STDOUT_FILENO)
-        let status = process.wait {
-            try? hold?.renew(now: Moment.now())
-            if Interruption.isRequested { process.end() }
-        }
-        if Interruption.isRequested { throw ExitCode(130) }
-        guard status == 0 else {
-            throw ServiceError(.failed, "QEMU ended with status \(status); what it said is above")
+        try service.withReadingHold(purpose: "boot") { hold in
+            let selector = try SnapshotSelector(found.id.hexadecimal)
+            let machine = try options.request.machine(
+                for: selector, of: found.facts.source, service, emulator)
+            let disk = try MachineDisk(found, at: repository.location(), overlay: overlay)
+            defer { disk.end() }
+            if output.json {
+                // On standard error: standard output is the machine's.
+                JSONLine.writeError(
+                    Message(
+                        volume: timeline.volume.rawValue, generation: found.generation,
+                        snapshotId: found.id.hexadecimal, time: found.facts.time.rfc3339,
+                        firmware: machine.firmware.rawValue,
+                        accelerator: machine.accelerator.rawValue))
+            }
+            output.note(
+                "\(timeline.volume)@\(found.generation) of \(Moment.local(found.facts.time)) starts by "
+                    + "\(machine.firmware == .uefi ? "UEFI" : "BIOS"), on \(emulator.text(machine)); "
+                    + (overlay.map { "what it writes is kept in \($0)" }
+                        ?? "what it writes is thrown away")
+            )
+            var words = try emulator.arguments(
+                machine, diskURI: disk.uri, isWritable: overlay != nil)
+            let isTerminal = StandardStream.input.isTerminal
+            words +=
+                headless
+                ? ["-display", "none", "-serial", isTerminal ? "mon:stdio" : "stdio"]
+                : ["-device", "qemu-xhci", "-device", "usb-tablet", "-serial", "none"]
+            let process = try ChildProcess(
+                words + arguments, input: headless ? STDIN_FILENO : nil, output: STDOUT_FILENO)
+            let status = process.wait {
+                try? hold?.renew(now: Moment.steady())
+                if Interruption.isRequested { process.end() }
+            }
+            if Interruption.isRequested { throw ExitCode(130) }
+            guard status == 0 else {
+                throw ServiceError(
+                    .failed, "QEMU ended with status \(status); what it said is above")
+            }
         }
     }
-}
-
-/// The disk of a snapshot, served to a machine for as long as this is kept.
-final class MachineDisk {
-    let uri: String
-    private let server: NBDServer
-    private let directory: PrivateDirectory
-
-    /// Serves it; what is written lasts in the file `overlay`, if there is one.
-    init(_ found: Timeline.Snapshot, at location: String, overlay: String? = nil) throws {
-        directory = try PrivateDirectory()
-        let endpoint = NBDServer.Endpoint.socket("\(directory.path)/nbd.sock")
-        var request = NBDServer.Request(
-            repository: location, snapshotID: found.id.hexadecimal,
-            byteCount: found.facts.byteCount, endpoint: endpoint)
-        if let overlay { request.writes = .kept(overlay) }
-        server = try NBDServer(request)
-        uri = endpoint.uri
-    }
-
-    /// Whether the server ended by itself, so that the machine saw a disk that fails.
-    var hasFailed: Bool { server.poll() != nil }
-
-    func end() { server.end() }
 }

@@ -1,11 +1,10 @@
 import ArgumentParser
 import BlockModel
 import BootService
-import Glibc
 import LinuxIO
-import Repository
 import RepositoryFormat
 import SnapshotService
+import Workflows
 
 struct BootTestCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -23,7 +22,7 @@ struct BootTestCommand: ParsableCommand {
 
     @OptionGroup var repository: RepositoryOptions
     @OptionGroup var output: OutputOptions
-    @OptionGroup var options: MachineOptions
+    @OptionGroup var machine: MachineOptions
 
     @Argument(help: "The snapshots.")
     var snapshots: [String]
@@ -68,14 +67,7 @@ struct BootTestCommand: ParsableCommand {
 
     func validate() throws {
         guard timeout > 0 else { throw ValidationError("--timeout is a number of seconds") }
-        if let expect { _ = try Self.pattern(expect) }
-    }
-
-    private static func pattern(_ text: String) throws -> (String) -> Bool {
-        guard let expression = try? Regex(text) else {
-            throw ValidationError("'\(text)' is no regular expression")
-        }
-        return { (try? expression.firstMatch(in: $0)) ?? nil != nil }
+        if let expect { _ = try BootTestWorkflow.pattern(expect) }
     }
 
     func run() throws {
@@ -83,139 +75,60 @@ struct BootTestCommand: ParsableCommand {
             throw ServiceError(.usage, "\(screenshots) is no directory; make it first")
         }
         let service = try repository.open(output)
-        let hold = try service.holdForReading(purpose: "boot-test")
-        defer { withExtendedLifetime(hold) {} }
-        // Each is found before one is started.
-        let found = try snapshots.map { try service.find(SnapshotSelector($0)) }
-        var refusedCount = 0
-        for (timeline, snapshot) in found {
-            if recorded {
-                try show(timeline, snapshot, service)
-            } else if try test(timeline, snapshot, service, hold) == .refused {
-                refusedCount += 1
+        let selectors = try snapshots.map { try SnapshotSelector($0) }
+        var options = BootTestWorkflow.Options()
+        options.machine = machine.request
+        options.pattern = try expect.map(BootTestWorkflow.pattern)
+        options.acceptsStableScreen = acceptScreen
+        options.timeoutSeconds = timeout
+        options.records = record
+        let workflow = BootTestWorkflow(service, location: try repository.location(), options)
+        guard !recorded else {
+            return try workflow.recorded(
+                selectors, withPictures: screenshots != nil,
+                missing: { output.note("\($0) was never tried; run 'varve boot-test'") },
+                ended: tell)
+        }
+        var events = BootTestWorkflow.Events()
+        events.ended = tell
+        let isShown = Terminal.isInteractive && !output.json && !output.quiet
+        if isShown {
+            events.progress = { title, seconds, line in
+                Terminal.progress("\(title) starts, \(Human.duration(seconds)): \(line.prefix(60))")
             }
         }
+        defer { if isShown { Terminal.clearProgress() } }
+        let refusedCount = try workflow.run(selectors, events: events)
         guard refusedCount == 0 else {
             throw ServiceError(
                 .partial,
-                "\(Human.count(refusedCount, "snapshot")) of \(found.count) did not boot")
+                "\(Human.count(refusedCount, "snapshot")) of \(selectors.count) did not boot")
         }
     }
 
-    private func test(
-        _ timeline: Timeline,
-        _ snapshot: Timeline.Snapshot,
-        _ service: SnapshotService,
-        _ hold: Hold?
-    ) throws -> BootProof.Result {
-        let emulator = try Emulator()
-        let machine: MachineDescription
-        let outcome: BootTest.Outcome
-        do {
-            machine = try options.machine(
-                for: SnapshotSelector(snapshot.id.hexadecimal), service, emulator)
-            outcome = try start(timeline, snapshot, on: machine, emulator, hold)
-        } catch {
-            // Who interrupts from a terminal ends the machine and the disk's server too: whichever of them
-            // was missed first, it says nothing of the snapshot.
-            throw Interruption.isRequested ? BootInterrupted() : error
-        }
-        let proof = BootProof(
-            result: outcome.result, means: outcome.means, evidence: outcome.evidence,
-            milliseconds: outcome.milliseconds, firmware: machine.firmware,
-            machine: emulator.text(machine), program: ProgramVersion.text)
-        if record {
-            try service.repository.record(
-                proof, picture: outcome.picture, on: snapshot.id, of: timeline.volume,
-                time: Moment.now(), identifiers: RandomIdentifiers())
-        }
-        try tell(timeline, snapshot, proof, outcome.picture, console: outcome.console)
-        return outcome.result
-    }
-
-    /// Runs it to a verdict.
-    private func start(
-        _ timeline: Timeline,
-        _ snapshot: Timeline.Snapshot,
-        on machine: MachineDescription,
-        _ emulator: Emulator,
-        _ hold: Hold?
-    ) throws -> BootTest.Outcome {
-        let disk = try MachineDisk(snapshot, at: repository.location())
-        defer { disk.end() }
-        var expectation = BootTest.Expectation()
-        expectation.pattern = try expect.map(Self.pattern)
-        expectation.acceptsStableScreen = acceptScreen
-        expectation.timeoutSeconds = timeout
-        let name = "\(timeline.volume)@\(snapshot.generation)"
-        let isShown = Terminal.isInteractive && !output.json && !output.quiet
-        defer { if isShown { Terminal.writeError("\r\u{1B}[K") } }
-        let test = BootTest(expectation) { seconds, line in
-            try? hold?.renew(now: Moment.now())
-            guard isShown else { return }
-            let text = Terminal.printable(String(line.prefix(60)))
-            Terminal.writeError("\r\u{1B}[K\(name) starts, \(Human.duration(seconds)): \(text)")
-        }
-        let outcome = try test.run(emulator, machine, diskURI: disk.uri)
-        guard outcome.result == .proved || !disk.hasFailed else {
-            throw ServiceError(.failed, "the disk's server ended; what it said is above")
-        }
-        return outcome
-    }
-
-    private func show(
-        _ timeline: Timeline,
-        _ snapshot: Timeline.Snapshot,
-        _ service: SnapshotService
-    ) throws {
-        guard let boot = try service.repository.standings(of: timeline.volume)[snapshot.id]?.boot
-        else {
-            return output.note(
-                "\(timeline.volume)@\(snapshot.generation) was never tried; run 'varve boot-test'")
-        }
-        let picture = screenshots == nil ? [] : try service.repository.picture(of: boot)
-        try tell(timeline, snapshot, boot.proof, picture, console: [])
-    }
-
-    private func tell(
-        _ timeline: Timeline,
-        _ snapshot: Timeline.Snapshot,
-        _ proof: BootProof,
-        _ picture: [UInt8],
-        console: [String]
-    ) throws {
-        let name = "\(timeline.volume)@\(snapshot.generation)"
+    private func tell(_ outcome: BootTestWorkflow.Outcome) throws {
+        let proof = outcome.proof
         var path: String?
-        if let screenshots, !picture.isEmpty {
-            let target = "\(screenshots)/\(name).png"
-            try FileOperation.replace(target, with: picture.rawSpan)
+        if let screenshots, !outcome.picture.isEmpty {
+            let target = "\(screenshots)/\(outcome.title).png"
+            try FileOperation.replace(target, with: outcome.picture.rawSpan)
             path = target
         }
         let seconds = Double(proof.milliseconds) / 1000
         if output.json {
             JSONLine.write(
                 Message(
-                    volume: timeline.volume.rawValue, generation: snapshot.generation,
-                    snapshotId: snapshot.id.hexadecimal, time: snapshot.facts.time.rfc3339,
+                    volume: outcome.volume.rawValue, generation: outcome.generation,
+                    snapshotId: outcome.snapshotID.hexadecimal, time: outcome.time.rfc3339,
                     result: proof.result.rawValue, means: proof.means.rawValue,
                     evidence: proof.evidence, seconds: seconds,
                     firmware: proof.firmware.rawValue, machine: proof.machine,
-                    version: proof.program, screenshot: path, console: console))
+                    version: proof.program, screenshot: path, console: outcome.console))
         }
-        let evidence = proof.evidence.isEmpty ? "" : ": \(Terminal.printable(proof.evidence))"
+        if Terminal.isInteractive, !output.json, !output.quiet { Terminal.clearProgress() }
         if proof.result == .refused, !output.json, !output.quiet {
-            for line in console { Terminal.writeError("    \(Terminal.printable(line))\n") }
+            for line in outcome.console { Terminal.errorLine("    \(line)") }
         }
-        output.answer(
-            "\(name) of \(Moment.local(snapshot.facts.time)) "
-                + (proof.result == .proved ? "boots" : "DOES NOT BOOT")
-                + ", \(Self.words[proof.means] ?? "") after \(Human.duration(seconds))\(evidence)")
+        output.answer(outcome.text)
     }
-
-    private static let words: [BootProof.Means: String] = [
-        .pattern: "its console showed what was expected",
-        .loginPrompt: "its console asked to log in",
-        .stableScreen: "its screen became stable", .failure: "it said so itself",
-        .stop: "the machine stopped", .timeout: "nothing showed that it did",
-    ]
 }

@@ -78,7 +78,7 @@ struct Check: ParsableCommand {
             if output.json {
                 JSONLine.write(FindingMessage(finding))
             } else {
-                Terminal.write("\(finding.subject): \(finding.reason)\n")
+                Terminal.line("\(finding.subject): \(finding.reason)")
             }
         }
         if output.json {

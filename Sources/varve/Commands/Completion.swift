@@ -13,6 +13,6 @@ struct Completion: ParsableCommand {
         guard let known = CompletionShell(rawValue: shell) else {
             throw ServiceError(.usage, "'\(shell)' is no shell known here; use bash, zsh or fish")
         }
-        Terminal.write(Varve.completionScript(for: known) + "\n")
+        Terminal.write(ProgramText(Varve.completionScript(for: known)))
     }
 }

@@ -1,8 +1,8 @@
 import ArgumentParser
 import BlockModel
 import Configuration
-import FoundationEssentials
 import LinuxIO
+import ProcessStart
 import SnapshotService
 
 /// Which configuration a command follows.
@@ -13,7 +13,7 @@ struct ConfigurationOptions: ParsableArguments {
     static let standardPath = "/etc/varve/varve.toml"
 
     var path: String {
-        config ?? ProcessInfo.processInfo.environment["VARVE_CONFIG"] ?? Self.standardPath
+        config ?? ProcessStart.environment["VARVE_CONFIG"] ?? Self.standardPath
     }
 
     /// Reads and validates it; what is wrong goes to standard error, a line each.
@@ -29,6 +29,7 @@ struct ConfigurationOptions: ParsableArguments {
         asksSystemd: Bool = false,
         isFollowed: Bool = false
     ) throws -> Configuration {
+        try Trust.require(path, as: "the configuration")
         let text: String
         do {
             text = try Directory.wholeText(of: path)
@@ -37,12 +38,11 @@ struct ConfigurationOptions: ParsableArguments {
                 .usage,
                 "\(error); write it (see 'varve config example'), or name another with --config")
         }
+        let found: Configuration
         do throws(ConfigurationError) {
-            let found = try Configuration(
+            found = try Configuration(
                 parsing: text, knowsTimeZone: SystemClock.knowsZone,
                 knowsCalendar: { asksSystemd ? Self.isTime($0) : true })
-            if isFollowed { LastConfiguration.keep(text) }
-            return found
         } catch {
             for problem in error.problems {
                 if output.json {
@@ -50,13 +50,20 @@ struct ConfigurationOptions: ParsableArguments {
                         ProblemMessage(
                             file: path, line: problem.line, reason: problem.reason))
                 } else {
-                    Terminal.writeError("\(path):\(problem.line): \(problem.reason)\n")
+                    Terminal.errorLine("\(path):\(problem.line): \(problem.reason)")
                 }
             }
             throw ServiceError(
                 .usage,
                 "\(path) has \(Human.count(error.problems.count, "error")); nothing was done")
         }
+        for job in found.jobs {
+            for program in job.programs {
+                try Trust.require(program: program, as: "the program of job '\(job.name)'")
+            }
+        }
+        if isFollowed { LastConfiguration.keep(text) }
+        return found
     }
 
     /// Whether systemd takes a text for a time; where it is not installed, anything is.
@@ -130,6 +137,6 @@ struct ConfigCommand: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Print a configuration to begin with.")
 
-        func run() throws { Terminal.write(ExampleConfiguration.text) }
+        func run() throws { Terminal.write(ProgramText(ExampleConfiguration.text)) }
     }
 }

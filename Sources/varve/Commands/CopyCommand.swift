@@ -1,8 +1,8 @@
 import ArgumentParser
 import BlockModel
-import FoundationEssentials
 import LinuxIO
 import ObjectStore
+import ProcessStart
 import Repository
 import RepositoryFormat
 import SnapshotService
@@ -52,12 +52,12 @@ struct CopyCommand: ParsableCommand {
     }
 
     func run() throws {
-        let environment = ProcessInfo.processInfo.environment
+        let environment = ProcessStart.environment
         guard let from = fromRepo ?? environment["VARVE_FROM_REPOSITORY"], !from.isEmpty else {
             throw ServiceError(.usage, "no other repository is named; give one with --from-repo")
         }
         let target = try repository.open(output)
-        let source = try SnapshotService(
+        let source = try OpenRepository(
             location: from, environment: environment, logger: output.logger)
         var total = CopySummary()
         for (name, chosen) in try choose(source) {
@@ -87,7 +87,7 @@ struct CopyCommand: ParsableCommand {
     }
 
     /// The snapshots to copy of each volume; nil for all of them.
-    private func choose(_ source: SnapshotService) throws -> [(VolumeName, Set<SnapshotID>?)] {
+    private func choose(_ source: OpenRepository) throws -> [(VolumeName, Set<SnapshotID>?)] {
         var chosen: [VolumeName: Set<SnapshotID>] = [:]
         for text in snapshots {
             let (timeline, snapshot) = try source.find(SnapshotSelector(text))

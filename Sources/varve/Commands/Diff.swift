@@ -34,7 +34,9 @@ struct Diff: ParsableCommand {
         var messageType = "change"
         let change: String
         let path: String
+        let pathBytes: String?
         let oldPath: String?
+        let oldPathBytes: String?
         let kind: String
         let inode: UInt64
     }
@@ -100,24 +102,26 @@ struct Diff: ParsableCommand {
         .added: "+", .removed: "-", .modified: "M", .metadata: "U", .renamed: "R",
     ]
 
-    private func showFiles(_ service: SnapshotService) throws {
+    private func showFiles(_ service: OpenRepository) throws {
         let (a, b, found) = try service.fileDifference(
             SnapshotSelector(older), SnapshotSelector(newer), partition: partition)
         for change in found.changes {
-            let path = String(decoding: change.path, as: UTF8.self)
-            let oldPath = change.oldPath.map { String(decoding: $0, as: UTF8.self) }
+            let path = ByteString(bytes: change.path)
+            let oldPath = change.oldPath.map { ByteString(bytes: $0) }
             guard !output.json else {
                 JSONLine.write(
                     File(
-                        change: change.kind.rawValue, path: path, oldPath: oldPath,
+                        change: change.kind.rawValue, path: path.readable,
+                        pathBytes: path.hexadecimalIfNeeded, oldPath: oldPath?.readable,
+                        oldPathBytes: oldPath?.hexadecimalIfNeeded,
                         kind: change.fileKind.rawValue, inode: change.inode))
                 continue
             }
             let name =
-                Terminal.printable(path) + (change.fileKind == .directory && path != "/" ? "/" : "")
+                path.escaped + (change.fileKind == .directory && path != "/" ? "/" : "")
             output.say(
                 "\(Self.letters[change.kind] ?? "?") "
-                    + (oldPath.map { "\(Terminal.printable($0)) -> " } ?? "") + name)
+                    + (oldPath.map { "\($0.escaped) -> " } ?? "") + name)
         }
         if output.json {
             JSONLine.write(

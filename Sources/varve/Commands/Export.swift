@@ -86,33 +86,36 @@ struct Export: ParsableCommand {
     }
 
     func run() throws {
+        // Only there it says where the socket is.
+        if program == nil, socket == nil, address == nil { try Terminal.needOutput() }
         let service = try repository.open(output)
         let (timeline, found) = try service.find(SnapshotSelector(snapshot))
         // The server takes its own hold; this one is for the moment until then.
-        let hold = try service.holdForReading(purpose: "export")
-        defer { withExtendedLifetime(hold) {} }
-        let directory = try PrivateDirectory()
-        defer { withExtendedLifetime(directory) {} }
-        let endpoint =
-            address.flatMap(Self.endpoint) ?? .socket(socket ?? "\(directory.path)/nbd.sock")
-        var request = NBDServer.Request(
-            repository: try repository.location(), snapshotID: found.id.hexadecimal,
-            byteCount: found.facts.byteCount, endpoint: endpoint)
-        request.writes = overlay.map { .kept($0) } ?? (writable ? .thrownAway : .refused)
-        request.isVerifying = verify
-        request.cacheByteCount = cache.map { Int(clamping: $0.value) }
-        request.arguments = arguments
-        let server = try NBDServer(request)
-        defer { server.end() }
-        try announce(timeline, found, request)
-        guard let program else { return try wait(server, hold) }
-        var variables = ["uri": endpoint.uri]
-        if case .socket(let path) = endpoint { variables["unixsocket"] = path }
-        let command = try ChildProcess(
-            ["/bin/sh", "-c", program], environment: variables, input: STDIN_FILENO,
-            output: STDOUT_FILENO)
-        let status = command.wait { try? hold?.renew(now: Moment.now()) }
-        guard status == 0 else { throw ExitCode(status) }
+        try service.withReadingHold(purpose: "export") { hold in
+            try PrivateDirectory.withNew { directory in
+                let endpoint =
+                    address.flatMap(Self.endpoint)
+                    ?? .socket(socket ?? "\(directory.path)/nbd.sock")
+                var request = NBDServer.Request(
+                    repository: try repository.location(), snapshotID: found.id.hexadecimal,
+                    byteCount: found.facts.byteCount, endpoint: endpoint)
+                request.writes = overlay.map { .kept($0) } ?? (writable ? .thrownAway : .refused)
+                request.isVerifying = verify
+                request.cacheByteCount = cache.map { Int(clamping: $0.value) }
+                request.arguments = arguments
+                let server = try NBDServer(request)
+                defer { server.end() }
+                try announce(timeline, found, request)
+                guard let program else { return try wait(server, hold) }
+                var variables = ["uri": endpoint.uri]
+                if case .socket(let path) = endpoint { variables["unixsocket"] = path }
+                let command = try ChildProcess(
+                    ["/bin/sh", "-c", program], environment: variables, input: STDIN_FILENO,
+                    output: STDOUT_FILENO)
+                let status = command.wait { try? hold?.renew(now: Moment.steady()) }
+                guard status == 0 else { throw ExitCode(status) }
+            }
+        }
     }
 
     private func announce(
@@ -142,7 +145,7 @@ struct Export: ParsableCommand {
             if let status = server.poll() {
                 throw ServiceError(.failed, "the server ended with status \(status)")
             }
-            try? hold?.renew(now: Moment.now())
+            try? hold?.renew(now: Moment.steady())
             usleep(100_000)
         }
     }

@@ -9,8 +9,9 @@ struct History: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Show when a file appeared, changed and vanished.",
         discussion: """
-            A line for each state of the file, over all snapshots of the volume, oldest first. Only \
-            what changed is read (ext2, ext3, ext4, FAT, exFAT, NTFS).
+            A line for each state of the file, over all snapshots of the volume, oldest first, for \
+            each partition that ever had it. Only what changed is read (ext2, ext3, ext4, FAT, exFAT, \
+            NTFS); what else may have files is named, and the status is 3 then.
             """)
 
     @OptionGroup var repository: RepositoryOptions
@@ -19,24 +20,34 @@ struct History: ParsableCommand {
     @Argument(help: "VOLUME:/path.")
     var file: String
 
-    @Option(help: "Number of the partition, where several have files.")
+    @Option(help: "Number of the only partition to look at.")
     var partition: Int?
 
     func run() throws {
-        guard let range = file.firstRange(of: ":/"),
-            let volume = VolumeName(String(file[..<range.lowerBound]))
-        else { throw ServiceError(.usage, "'\(file)' is not VOLUME:/path") }
-        let path = String(file[file.index(after: range.lowerBound)...])
-        let versions = try repository.open(output).history(
-            of: path, in: volume, partition: partition)
-        let wasThere = versions.contains { if case .absent = $0.state { false } else { true } }
-        guard wasThere else {
-            throw ContentsError(.missing, "\(path) is in no snapshot of \(volume)")
+        let (name, path) = FileSelector.divided(file)
+        guard let path, let volume = VolumeName(name) else {
+            throw ServiceError(.usage, "'\(file)' is not VOLUME:/path")
         }
-        for version in versions { VersionLine(volume, version).show(output, showsPath: false) }
-        if let version = versions.first(where: { VersionLine(volume, $0).reason != nil }) {
-            throw ContentsError(
-                .damaged, VersionLine(volume, version).reason ?? "a snapshot cannot be read")
+        let found = try repository.open(output).history(
+            of: path, in: volume, partition: partition)
+        for version in found.versions {
+            VersionLine(volume, version, found.hasSeveralPartitions)
+                .show(output, showsPath: false)
+        }
+        for problem in found.problems { Exit.report(ServiceError(.partial, problem), about: nil) }
+        for version in found.versions {
+            guard case .unreadable(let reason) = version.state else { continue }
+            throw ContentsError(.damaged, reason)
+        }
+        guard found.problems.isEmpty else {
+            throw ServiceError(
+                .partial,
+                found.versions.isEmpty
+                    ? "\(path.carrier) is in no snapshot of \(volume), as far as it could be searched"
+                    : "not all could be searched")
+        }
+        guard !found.versions.isEmpty else {
+            throw ContentsError(.missing, "\(path.carrier) is in no snapshot of \(volume)")
         }
     }
 }
@@ -48,7 +59,8 @@ struct Find: ParsableCommand {
             Each SNAPSHOT is \(SnapshotSelector.help); or VOLUME for all of its snapshots. NAME may \
             have *, ? and [...]; one with a slash is compared with the whole path. A line for each \
             state of each file, with the snapshots that have it. Directories that did not change from \
-            one snapshot to the next are read once (ext2, ext3, ext4, FAT, exFAT, NTFS).
+            one snapshot to the next are read once (ext2, ext3, ext4, FAT, exFAT, NTFS). Partitions \
+            that may have files and cannot be read are named, and the status is 3 then.
             """)
 
     @OptionGroup var repository: RepositoryOptions
@@ -60,7 +72,7 @@ struct Find: ParsableCommand {
     @Flag(name: .shortAndLong, help: "Small and large letters are alike.")
     var ignoreCase = false
 
-    @Option(help: "Number of the partition, where several have files.")
+    @Option(help: "Number of the only partition to look at.")
     var partition: Int?
 
     func validate() throws {
@@ -84,13 +96,14 @@ struct Find: ParsableCommand {
         var count = 0
         for (volume, choice) in chosen.sorted(by: { $0.key.rawValue < $1.key.rawValue }) {
             let found = try service.find(
-                words[words.count - 1], in: choice.timeline,
+                ByteString(carrying: words[words.count - 1]), in: choice.timeline,
                 choice.timeline.snapshots.filter { choice.generations.contains($0.id) },
                 partition: partition, ignoresCase: ignoreCase)
             count += found.versions.count
             problems += found.problems
             for version in found.versions {
-                VersionLine(volume, version).show(output, showsPath: true)
+                VersionLine(volume, version, found.hasSeveralPartitions)
+                    .show(output, showsPath: true)
             }
         }
         for problem in problems { Exit.report(ContentsError(.damaged, problem), about: nil) }
@@ -107,6 +120,8 @@ private struct VersionLine {
         var messageType = "version"
         let volume: String
         let path: String
+        let pathBytes: String?
+        let partition: Int?
         let state: String
         let firstGeneration: UInt64
         let firstTime: String
@@ -125,10 +140,12 @@ private struct VersionLine {
 
     private let volume: VolumeName
     private let version: FileVersion
+    private let showsPartition: Bool
 
-    init(_ volume: VolumeName, _ version: FileVersion) {
+    init(_ volume: VolumeName, _ version: FileVersion, _ showsPartition: Bool) {
         self.volume = volume
         self.version = version
+        self.showsPartition = showsPartition
     }
 
     private var inode: Inode? {
@@ -140,7 +157,6 @@ private struct VersionLine {
     }
 
     func show(_ output: OutputOptions, showsPath: Bool) {
-        let path = String(decoding: version.path, as: UTF8.self)
         let inode = inode
         let time = inode.map {
             Timestamp(seconds: $0.modified.seconds, nanoseconds: $0.modified.nanoseconds)
@@ -149,7 +165,8 @@ private struct VersionLine {
         guard !output.json else {
             return JSONLine.write(
                 Message(
-                    volume: volume.rawValue, path: path,
+                    volume: volume.rawValue, path: version.path.readable,
+                    pathBytes: version.path.hexadecimalIfNeeded, partition: version.partition,
                     state: inode != nil ? "present" : reason != nil ? "unreadable" : "absent",
                     firstGeneration: first.generation, firstTime: first.facts.time.rfc3339,
                     lastGeneration: last.generation, lastTime: last.facts.time.rfc3339,
@@ -172,6 +189,9 @@ private struct VersionLine {
         } else {
             text += reason == nil ? "   absent" : "  UNREADABLE"
         }
-        output.answer(text + (showsPath ? "  \(Terminal.printable(path))" : ""))
+        if showsPartition, let partition = version.partition {
+            text += "  partition \(partition)"
+        }
+        output.answer(text + (showsPath ? "  \(version.path.escaped)" : ""))
     }
 }

@@ -20,21 +20,47 @@ struct FileOptions: ParsableArguments {
         NTFS; a journal is not replayed. The disk may have a partition table.
         """
 
-    /// Opens the snapshot and finds the file.
-    func open(
+    /// Runs `body` with the file, of a snapshot that is open until then.
+    func withFile<Result>(
         _ text: String,
-        followsLast: Bool
-    ) throws -> (snapshot: OpenSnapshot, tree: FileTree, file: Inode, path: String) {
+        followsLast: Bool,
+        _ body: (FoundFile) throws -> Result
+    ) throws -> Result {
         let selector = try FileSelector(text)
         let service = try repository.open(output)
         let snapshot = try service.open(
             selector.snapshot, purpose: "read files", options: SnapshotReader.Options())
         let (tree, _) = try snapshot.files(partition: partition)
         if tree.system.needsRecovery { service.warnOfJournal(snapshot.title) }
-        return (
-            snapshot, tree, try tree.find(selector.path, followsLast: followsLast), selector.path
-        )
+        let file = FoundFile(
+            inode: try tree.find(selector.path, followsLast: followsLast), path: selector.path,
+            tree: tree, title: snapshot.title)
+        return try withExtendedLifetime(snapshot) { try body(file) }
     }
+
+    /// The same, of the link itself where it leads to nothing.
+    func withWhatIsThere<Result>(
+        _ text: String,
+        _ body: (FoundFile) throws -> Result
+    ) throws -> Result {
+        try withFile(text, followsLast: false) { found in
+            guard found.inode.kind == .symbolicLink else { return try body(found) }
+            var target = found
+            do {
+                target.inode = try found.tree.find(found.path, followsLast: true)
+            } catch let error as ContentsError where error.kind == .missing {}
+            return try body(target)
+        }
+    }
+}
+
+/// A file of a snapshot that is open.
+struct FoundFile {
+    var inode: Inode
+    let path: ByteString
+    let tree: FileTree
+    /// Which snapshot it is of, for people.
+    let title: String
 }
 
 struct List: ParsableCommand {
@@ -60,6 +86,7 @@ struct List: ParsableCommand {
     private struct Message: Encodable {
         var messageType = "file"
         let path: String
+        let pathBytes: String?
         let kind: String
         let mode: String
         let uid: UInt32
@@ -69,45 +96,49 @@ struct List: ParsableCommand {
         let inode: UInt64
         let links: Int
         let linkTarget: String?
+        let linkTargetBytes: String?
     }
 
     func run() throws {
-        let (snapshot, tree, found, path) = try options.open(file, followsLast: true)
-        defer { withExtendedLifetime(snapshot) {} }
-        guard found.kind == .directory else { return try show(found, Array(path.utf8), tree) }
-        if recursive {
-            try tree.walk(found) { path, inode in try show(inode, path, tree) }
-        } else {
-            for entry in try tree.system.entries(of: found.number) {
-                try show(try tree.system.inode(entry.inode), entry.name, tree)
+        try options.withWhatIsThere(file) { found in
+            let (inode, tree) = (found.inode, found.tree)
+            guard inode.kind == .directory else { return try show(inode, found.path.bytes, tree) }
+            if recursive {
+                try tree.walk(inode) { path, inode in try show(inode, path, tree) }
+            } else {
+                for entry in try tree.system.entries(of: inode.number) {
+                    try show(try tree.system.inode(entry.inode), entry.name, tree)
+                }
             }
         }
     }
 
     private func show(_ inode: Inode, _ path: [UInt8], _ tree: FileTree) throws {
-        if Interruption.isRequested { throw ExtractionInterrupted() }
-        let name = String(decoding: path, as: UTF8.self)
+        if Interruption.isRequested { throw Interrupted.ofExtraction }
+        let name = ByteString(bytes: path)
         let time = Timestamp(
             seconds: inode.modified.seconds, nanoseconds: inode.modified.nanoseconds)
         let target =
             inode.kind == .symbolicLink && (long || options.output.json)
-            ? String(decoding: try tree.linkTarget(of: inode), as: UTF8.self) : nil
+            ? ByteString(bytes: try tree.linkTarget(of: inode)) : nil
         guard !options.output.json else {
             return JSONLine.write(
                 Message(
-                    path: name, kind: inode.kind.rawValue,
+                    path: name.readable, pathBytes: name.hexadecimalIfNeeded,
+                    kind: inode.kind.rawValue,
                     mode: String(inode.mode & 0o7777, radix: 8), uid: inode.user, gid: inode.group,
                     size: inode.byteCount, time: time.rfc3339, inode: inode.number,
-                    links: inode.linkCount, linkTarget: target))
+                    links: inode.linkCount, linkTarget: target?.readable,
+                    linkTargetBytes: target?.hexadecimalIfNeeded))
         }
-        let shown = Terminal.printable(name)
-        guard long else { return Terminal.write(shown + "\n") }
+        guard long else { return Terminal.line(name.escaped) }
         let size = String(inode.byteCount)
         let owner = "\(inode.user):\(inode.group)"
-        Terminal.write(
+        let facts =
             "\(Self.modeText(inode)) \(Human.padded(owner, 9)) "
-                + "\(String(repeating: " ", count: max(0, 12 - size.count)))\(size) "
-                + "\(Moment.local(time)) \(shown)\(target.map { " -> \($0)" } ?? "")\n")
+            + "\(String(repeating: " ", count: max(0, 12 - size.count)))\(size) "
+            + "\(Moment.local(time)) "
+        Terminal.line(facts + name.escaped + (target.map { " -> \($0.escaped)" } ?? ""))
     }
 
     private static func modeText(_ inode: Inode) -> String {
@@ -136,10 +167,14 @@ struct Cat: ParsableCommand {
     var file: String
 
     func run() throws {
-        let (snapshot, tree, found, path) = try options.open(file, followsLast: true)
-        defer { withExtendedLifetime(snapshot) {} }
-        guard found.kind == .file else {
-            throw ContentsError(.unsuitable, "\(path) is no file, but a \(found.kind.rawValue)")
+        try options.withFile(file, followsLast: true, Self.write)
+    }
+
+    private static func write(_ found: FoundFile) throws {
+        let inode = found.inode
+        guard inode.kind == .file else {
+            throw ContentsError(
+                .unsuitable, "\(found.path.carrier) is no file, but a \(inode.kind.rawValue)")
         }
         var done: UInt64 = 0
         let zeros = [UInt8](repeating: 0, count: 1 << 20)
@@ -151,12 +186,12 @@ struct Cat: ParsableCommand {
                 done += UInt64(count)
             }
         }
-        try tree.system.forEachPiece(of: found) { offset, bytes in
+        try found.tree.system.forEachPiece(of: inode) { offset, bytes in
             try skip(to: offset)
             try PositionedIO.writeStream(STDOUT_FILENO, bytes, subject: "standard output")
             done += UInt64(bytes.byteCount)
         }
-        try skip(to: found.byteCount)
+        try skip(to: inode.byteCount)
     }
 }
 
@@ -191,16 +226,20 @@ struct Extract: ParsableCommand {
 
     func run() throws {
         let start = Moment.monotonicNanoseconds()
-        let (snapshot, tree, found, path) = try options.open(file, followsLast: false)
-        defer { withExtendedLifetime(snapshot) {} }
-        let (directory, name) = try place(Directory.baseName(of: Self.trimmed(path)))
+        try options.withFile(file, followsLast: false) { try extract($0, start: start) }
+    }
+
+    private func extract(_ found: FoundFile, start: UInt64) throws {
+        let (directory, name) = try place(
+            Directory.baseName(of: Self.trimmed(found.path.carrier)))
         let line = ProgressLine("extracted", options.output)
         let extraction = Extraction(
-            tree, isInterrupted: { Interruption.isRequested },
+            found.tree, isInterrupted: { Interruption.isRequested },
             progress: { line.update(done: $0.byteCount, total: nil) })
         let summary: Extraction.Summary
         do {
-            summary = try extraction.run(found, as: Array(name.utf8), in: directory)
+            summary = try extraction.run(
+                found.inode, as: ByteString(carrying: name).bytes, in: directory)
         } catch {
             line.clear()
             throw error
@@ -221,31 +260,36 @@ struct Extract: ParsableCommand {
         options.output.say(
             "extracted \(Human.count(summary.fileCount, "file")), "
                 + "\(summary.directoryCount) director\(summary.directoryCount == 1 ? "y" : "ies"), "
-                + "\(Human.bytes(summary.byteCount)) of \(snapshot.title) in "
+                + "\(Human.bytes(summary.byteCount)) of \(found.title) in "
                 + Human.duration(seconds))
         for failure in summary.failures {
             Exit.report(ContentsError(.damaged, failure), about: nil)
         }
-        guard summary.failureCount == 0 else {
-            throw ContentsError(
-                .damaged,
-                "\(Human.count(summary.failureCount, "file")) could not be read and "
-                    + "\(summary.failureCount == 1 ? "is" : "are") missing from \(target)")
+        let damagedCount = summary.failureCount - summary.refusedCount
+        func missing(_ count: Int, _ what: String) -> String {
+            "\(Human.count(count, "file")) could not be \(what) and "
+                + "\(count == 1 ? "is" : "are") missing from \(target)"
+        }
+        guard damagedCount == 0 else {
+            throw ContentsError(.damaged, missing(damagedCount, "read"))
+        }
+        guard summary.refusedCount == 0 else {
+            throw ServiceError(.partial, missing(summary.refusedCount, "made"))
         }
     }
 
     /// Without slashes at its end.
     private static func trimmed(_ path: String) -> String {
-        var path = path
-        while path.count > 1, path.hasSuffix("/") { path.removeLast() }
-        return path
+        var path = ByteString(carrying: path)
+        while path.bytes.count > 1, path.bytes.last == UInt8(ascii: "/") { path.bytes.removeLast() }
+        return path.carrier
     }
 
     /// The directory that is written to, and the name in it.
     private func place(_ name: String) throws -> (DirectoryHandle, String) {
         let target = Self.trimmed(target)
         if try FileStatus(path: target)?.kind == .directory {
-            guard name != "/", !name.isEmpty else {
+            guard !["/", "", ".", ".."].contains(name) else {
                 throw ServiceError(
                     .usage, "\(target) exists; name a directory for the files that does not")
             }

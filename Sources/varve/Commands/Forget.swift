@@ -6,6 +6,7 @@ import Repository
 import RepositoryFormat
 import Retention
 import SnapshotService
+import Workflows
 
 struct Forget: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -150,23 +151,34 @@ struct Forget: ParsableCommand {
         if prune { try pruning.run(service, output, isDryRun: dryRun) }
     }
 
-    private func forgetByPolicy(_ service: SnapshotService) throws {
+    private func workflow(_ service: OpenRepository) -> ForgetWorkflow {
+        var options = ForgetWorkflow.Options()
+        options.isDryRun = dryRun
+        options.isThorough = now
+        return ForgetWorkflow(service, options)
+    }
+
+    private func forgetByPolicy(_ service: OpenRepository) throws {
+        let workflow = workflow(service)
+        // With --now alone, what was forgotten before is done away with.
+        let policy = policy.isEmpty ? nil : policy
         var problems: [String] = []
         for name in try volumes(service) {
-            if Interruption.isRequested { throw ServiceError(.interrupted, "interrupted") }
+            if Interruption.isRequested { throw Interrupted() }
             do {
-                try forget(name, service)
+                let summary = try workflow.run(name, policy: policy) { show($0, name) }
+                if let summary { finish(summary) }
             } catch let error as RepositoryError where error.kind == .damaged {
                 problems.append("\(error)")
             }
         }
-        for problem in problems { Terminal.writeError("varve: \(problem)\n") }
+        for problem in problems { Terminal.errorLine("varve: \(problem)") }
         guard problems.isEmpty else {
             throw ServiceError(.damaged, "not all volumes could be gone through")
         }
     }
 
-    private func volumes(_ service: SnapshotService) throws -> [VolumeName] {
+    private func volumes(_ service: OpenRepository) throws -> [VolumeName] {
         let known = try service.timelines().map(\.volume)
         guard !volume.isEmpty else { return known }
         return try volume.map { text in
@@ -175,18 +187,6 @@ struct Forget: ParsableCommand {
             }
             return name
         }
-    }
-
-    /// What the policy says of a volume, shown and done.
-    private func forget(_ volume: VolumeName, _ service: SnapshotService) throws {
-        let holds = dryRun ? [] : try service.holdForForgetting(volume)
-        defer { withExtendedLifetime(holds) {} }
-        guard let timeline = try service.timelines(volume).first else { return }
-        // With --now alone, what was forgotten before is done away with.
-        let verdicts = policy.isEmpty ? [] : try service.retention(policy, of: timeline)
-        for verdict in verdicts { show(verdict, volume) }
-        let victims = verdicts.filter { !$0.isKept }.map(\.snapshot.id)
-        try finish(victims, of: timeline, service)
     }
 
     private func show(_ verdict: RetentionVerdict, _ volume: VolumeName) {
@@ -205,61 +205,36 @@ struct Forget: ParsableCommand {
                 + verdict.reasons.joined(separator: ", "))
     }
 
-    private func forgetNamed(_ service: SnapshotService) throws {
-        var chosen: [VolumeName: [SnapshotID]] = [:]
-        for text in snapshots {
-            let (timeline, snapshot) = try service.find(SnapshotSelector(text))
-            let title = "\(timeline.volume)@\(snapshot.generation)"
-            let standing = try service.repository.standings(of: timeline.volume)[snapshot.id]
-            guard standing?.isProtected != true else {
-                throw ServiceError(
-                    .failed, "\(title) is protected; 'varve unprotect \(title)' allows it")
-            }
-            guard snapshot.id != timeline.tip?.id else {
-                throw ServiceError(
-                    .failed,
-                    "\(title) is the newest of its volume, which the next backup builds on, and "
-                        + "cannot be forgotten")
-            }
-            if !chosen[timeline.volume, default: []].contains(snapshot.id) {
-                chosen[timeline.volume, default: []].append(snapshot.id)
-                output.say("forget  \(title)  \(Moment.local(snapshot.facts.time))")
-            }
-        }
-        for (volume, victims) in chosen.sorted(by: { $0.key < $1.key }) {
-            let holds = dryRun ? [] : try service.holdForForgetting(volume)
-            defer { withExtendedLifetime(holds) {} }
-            guard let timeline = try service.timelines(volume).first else { continue }
-            try finish(victims.filter { timeline.snapshot($0) != nil }, of: timeline, service)
-        }
+    private func forgetNamed(_ service: OpenRepository) throws {
+        try workflow(service).run(
+            snapshots.map { try SnapshotSelector($0) },
+            show: { volume, snapshot in
+                output.say(
+                    "forget  \(volume)@\(snapshot.generation)  "
+                        + Moment.local(snapshot.facts.time))
+            }, done: finish)
     }
 
-    private func finish(
-        _ victims: [SnapshotID],
-        of timeline: Timeline,
-        _ service: SnapshotService
-    ) throws {
-        let kept = timeline.snapshots.count - victims.count
-        let summary =
-            dryRun
-            ? RemovalSummary()
-            : try service.forget(victims, of: timeline, isThorough: now)
+    private func finish(_ done: ForgetWorkflow.Summary) {
         let zone = timeZone ?? "local time"
+        let removal = done.removal
         if output.json {
             JSONLine.write(
                 Summary(
-                    volume: timeline.volume.rawValue, kept: kept, forgotten: victims.count,
-                    removed: summary.removedCount, waiting: summary.waitingCount,
-                    deltasMerged: summary.mergedCount, deltasDeleted: summary.deletedCount,
-                    dryRun: dryRun, timeZone: zone))
+                    volume: done.volume.rawValue, kept: done.keptCount,
+                    forgotten: done.forgottenCount, removed: removal.removedCount,
+                    waiting: removal.waitingCount, deltasMerged: removal.mergedCount,
+                    deltasDeleted: removal.deletedCount, dryRun: dryRun, timeZone: zone))
         }
         guard !dryRun else {
             return output.say(
-                "\(timeline.volume): would keep \(kept) and forget \(victims.count) (\(zone))")
+                "\(done.volume): would keep \(done.keptCount) and forget \(done.forgottenCount) "
+                    + "(\(zone))")
         }
         output.say(
-            "\(timeline.volume): kept \(kept), forgot \(victims.count) (\(zone)); removed the "
-                + "deltas of \(summary.removedCount), \(summary.waitingCount) wait until it pays")
+            "\(done.volume): kept \(done.keptCount), forgot \(done.forgottenCount) (\(zone)); removed "
+                + "the deltas of \(removal.removedCount), \(removal.waitingCount) wait until it pays"
+        )
     }
 }
 

@@ -29,12 +29,12 @@ struct IndexCommand: ParsableCommand {
                 JSONLine.write(
                     Summary(
                         volumes: result.volumes, snapshots: result.snapshots,
-                        indexBytes: result.byteCount, directory: service.indexDirectory))
+                        indexBytes: result.byteCount, directory: try service.indexDirectory))
             }
             output.say(
                 "built the index of \(Human.count(result.volumes, "volume")), "
                     + "\(Human.count(result.snapshots, "snapshot")) "
-                    + "(\(Human.bytes(result.byteCount))) in \(service.indexDirectory)")
+                    + "(\(Human.bytes(result.byteCount))) in \(try service.indexDirectory)")
         }
     }
 }

@@ -27,7 +27,7 @@ struct Init: ParsableCommand {
                 .usage, "'\(blockSize)' is no block size; use a power of two from 4K to 4M")
         }
         let location = try repository.location()
-        let created = try SnapshotService.create(location: location, blockSize: size)
+        let created = try OpenRepository.create(location: location, blockSize: size)
         let id = created.identity.id.hexadecimal
         if output.json {
             JSONLine.write(

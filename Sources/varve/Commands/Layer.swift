@@ -3,6 +3,7 @@ import Glibc
 import LiveVolumes
 import Logging
 import SnapshotService
+import Workflows
 
 struct Layer: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -11,7 +12,7 @@ struct Layer: ParsableCommand {
             A script in the initramfs puts a layer of device-mapper under the root at every start; \
             nothing else of the start changes. If it can do nothing, the machine starts as before.
             """,
-        subcommands: [Install.self, Remove.self, Status.self, Note.self])
+        subcommands: [Install.self, Remove.self, Status.self, Note.self, Stop.self])
 
     struct Install: ParsableCommand {
         static let configuration = CommandConfiguration(
@@ -55,6 +56,7 @@ struct Layer: ParsableCommand {
         @OptionGroup var output: OutputOptions
 
         func run() throws {
+            TrialWarnings.say(output)
             let configuration = BootLayer.configuration()
             if output.json { JSONLine.write(LayerMessage(configuration)) }
             guard let configuration else {
@@ -78,12 +80,38 @@ struct Layer: ParsableCommand {
         @OptionGroup var output: OutputOptions
 
         func run() throws {
-            if let text = try BootLayer.note(states: .standard) { output.logger.warning("\(text)") }
+            do {
+                if let text = try BootLayer.note(states: .standard) {
+                    output.logger.warning("\(text)")
+                }
+            } catch {
+                // Trials of other volumes are taken up all the same.
+                output.logger.warning("\(error)")
+            }
             for (name, outcome) in try Trial(states: .standard).resume() {
                 if case .active = outcome { continue }
                 output.logger.warning("/dev/mapper/\(name): \(outcome)")
             }
-            if try !Trial(states: .standard).status().isEmpty { StoreWatch.start(output) }
+            if try !Trial(states: .standard).status().isEmpty { StoreWatch(output).start() }
+        }
+    }
+}
+
+extension Layer {
+    struct Stop: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Put trials to rest when the machine ends; its units of systemd run this.",
+            shouldDisplay: false)
+
+        @Flag(help: "After the last write of the root.")
+        var last = false
+
+        @OptionGroup var output: OutputOptions
+
+        func run() throws {
+            for warning in Trial(states: .standard).stop(isLast: last) {
+                output.logger.warning("\(warning)")
+            }
         }
     }
 }

@@ -61,11 +61,10 @@ struct MountCommand: ParsableCommand {
         if let files { return try mountFiles(of: SnapshotSelector(files), service) }
         // What is not whole shows before it is mounted.
         _ = try service.timelines()
-        let hold = try service.holdForReading(purpose: "mount")
-        let tree = SnapshotTree(
-            service, cacheByteCount: cache.map { Int(clamping: $0.value) }, logger: output.logger)
+        let tree = try SnapshotTree(
+            service, cacheByteCount: cache.map { Int(clamping: $0.value) },
+            logger: output.logger)
         try Workers.startRepeating(everySeconds: 60) { [weak tree] in
-            try? hold?.renew(now: Moment.now())
             tree?.renew()
             return tree != nil
         }
@@ -88,7 +87,7 @@ struct MountCommand: ParsableCommand {
         }
     }
 
-    private func mountFiles(of selector: SnapshotSelector, _ service: SnapshotService) throws {
+    private func mountFiles(of selector: SnapshotSelector, _ service: OpenRepository) throws {
         guard geteuid() == 0 else {
             throw ServiceError(
                 .usage, "mounting files takes root; 'varve ls', 'cat' and 'extract' do not")

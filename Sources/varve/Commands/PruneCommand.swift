@@ -93,7 +93,7 @@ struct PruningOptions: ParsableArguments {
         let dryRun: Bool
     }
 
-    func run(_ service: SnapshotService, _ output: OutputOptions, isDryRun: Bool) throws {
+    func run(_ service: OpenRepository, _ output: OutputOptions, isDryRun: Bool) throws {
         let line = ProgressLine("pruned", output)
         let summary = try service.prune(
             options, isDryRun: isDryRun,

@@ -1,6 +1,6 @@
 import ArgumentParser
 import BlockModel
-import FoundationEssentials
+import ProcessStart
 import Repository
 import SnapshotService
 
@@ -67,11 +67,40 @@ struct RepairCommand: ParsableCommand {
         let findings: Int
     }
 
+    private struct ConfigMessage: Encodable {
+        var messageType = "config"
+        let repositoryId: String
+        let blockSize: Int
+        let objects: Int
+        let foreignObjects: Int
+    }
+
+    /// Without `config` nothing else can begin.
+    private func rescueConfiguration() throws {
+        guard
+            let rescue = try OpenRepository.rescueConfiguration(
+                location: try repository.location())
+        else { return }
+        let id = rescue.repository.hexadecimal
+        if output.json {
+            JSONLine.write(
+                ConfigMessage(
+                    repositoryId: id, blockSize: rescue.blockByteCount, objects: rescue.objectCount,
+                    foreignObjects: rescue.foreignCount))
+        }
+        let others =
+            rescue.foreignCount == 0 ? "" : "; \(rescue.foreignCount) are of other repositories"
+        output.say(
+            "config was written again: repository \(id), blocks of \(rescue.blockByteCount) bytes, as "
+                + "\(Human.count(rescue.objectCount, "object")) say\(others)")
+    }
+
     func run() throws {
+        try rescueConfiguration()
         let service = try repository.open(output)
-        let environment = ProcessInfo.processInfo.environment
+        let environment = ProcessStart.environment
         let others = try fromRepo.map {
-            try SnapshotService(location: $0, environment: environment, logger: output.logger)
+            try OpenRepository(location: $0, environment: environment, logger: output.logger)
         }
         var options = RepairOptions()
         options.sources = from

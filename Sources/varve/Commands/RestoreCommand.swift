@@ -1,5 +1,8 @@
 import ArgumentParser
 import BlockModel
+import LinuxIO
+import LiveVolumes
+import ProcessStart
 import Repository
 import RepositoryFormat
 import RestoreEngine
@@ -62,6 +65,8 @@ struct RestoreCommand: ParsableCommand {
         options.isInPlace = inPlace
         options.verification = verify
         options.workerCount = threads
+        if target == "-" { try Terminal.needOutput() }
+        options.ownPaths = Self.ownPaths
         let selector = try SnapshotSelector(snapshot)
         let service = try repository.open(output)
         let progress = RestoreProgress()
@@ -88,6 +93,17 @@ struct RestoreCommand: ParsableCommand {
         }
         if output.json { JSONLine.write(message(summary)) }
         output.say(text(summary))
+    }
+
+    /// What the program runs by beside the repository and the index.
+    private static var ownPaths: [String] {
+        let environment = ProcessStart.environment
+        let named = ["VARVE_CONFIG", "VARVE_REPOSITORY_FILE"].compactMap { environment[$0] }
+        return named + [
+            ConfigurationOptions.standardPath,
+            Directory.parent(of: ConfigurationOptions.standardPath),
+            StateDirectory.standard.path, (try? Program.own()) ?? "/proc/self/exe",
+        ]
     }
 
     private func message(_ summary: RestoreSummary) -> Summary {

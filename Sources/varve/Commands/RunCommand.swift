@@ -1,10 +1,10 @@
 import ArgumentParser
 import BlockModel
 import Configuration
-import FoundationEssentials
 import JobService
 import LinuxIO
 import LiveVolumes
+import ProcessStart
 import SnapshotService
 
 struct RunCommand: ParsableCommand {
@@ -36,7 +36,7 @@ struct RunCommand: ParsableCommand {
         for job in chosen {
             let run = JobRun(
                 job, records: .standard, states: .standard,
-                environment: ProcessInfo.processInfo.environment, patienceSeconds: wait.seconds,
+                environment: ProcessStart.environment, patienceSeconds: wait.seconds,
                 logger: output.logger
             ) { step in
                 if output.json { return JSONLine.write(step) }

@@ -1,9 +1,9 @@
 import ArgumentParser
 import Configuration
-import FoundationEssentials
 import JobService
 import LinuxIO
 import LiveVolumes
+import ProcessStart
 import SnapshotService
 
 struct ScheduleCommand: ParsableCommand {
@@ -22,11 +22,11 @@ struct ScheduleCommand: ParsableCommand {
         @Flag(inversion: .prefixedNo, help: "Tell systemd, and begin or end the timers.")
         var start = true
 
-        func units(_ found: Configuration) -> ScheduleUnits {
-            let environment = ProcessInfo.processInfo.environment
+        func units(_ found: Configuration) throws -> ScheduleUnits {
+            let environment = ProcessStart.environment
             let path = configuration.path
             var places = ScheduleUnits.Places(
-                program: Directory.resolve("/proc/self/exe") ?? "/usr/bin/varve",
+                program: try Program.own(),
                 configuration: Directory.resolve(path) ?? path,
                 stateDirectory: StateDirectory.standard.path,
                 cacheDirectory: environment["VARVE_CACHE_DIR"] ?? "/var/cache/varve")
@@ -87,7 +87,7 @@ struct ScheduleCommand: ParsableCommand {
 
         func run() throws {
             let found = try options.configuration.read(options.output)
-            let units = options.units(found)
+            let units = try options.units(found)
             let installed = try units.installed()
             let wanted = units.units.map(\.name)
             let outdated = try units.outdated()

@@ -35,17 +35,22 @@ struct Snapshots: ParsableCommand {
         var isDamaged = false
         for timeline in timelines {
             let standings = try service.repository.standings(of: timeline.volume)
-            for entry in Self.entries(of: timeline, standings) {
+            let order = service.order(of: timeline)
+            for entry in Self.entries(of: timeline, standings, order) {
                 if let tag, entry.tags?.contains(tag) != true { continue }
                 if output.json { JSONLine.write(entry) } else { rows.append(entry.row) }
                 isDamaged = isDamaged || entry.blocksLacking != nil
             }
             isDamaged = isDamaged || !timeline.isSound
-            for problem in timeline.problems { Terminal.writeError("varve: \(problem)\n") }
+            for problem in timeline.problems { Terminal.errorLine("varve: \(problem)") }
+            for item in timeline.unproved {
+                Terminal.errorLine(
+                    "varve: \(item.delta.name.objectName) is not relied on: \(item.reason)")
+            }
         }
         if !output.json {
             if rows.count > 1 {
-                Terminal.write(Human.table(rows, right: [1, 4, 5, 6]))
+                Human.table(rows, right: [1, 4, 5, 6]).forEach(Terminal.line)
             } else if !isDamaged {
                 output.note(tag == nil ? "no snapshots yet" : "no snapshot has this tag")
             }
@@ -60,13 +65,19 @@ struct Snapshots: ParsableCommand {
 
     private static func entries(
         of timeline: Timeline,
-        _ standings: [SnapshotID: Repository.Standing]
+        _ standings: [SnapshotID: Repository.Standing],
+        _ order: SnapshotOrder
     ) -> [SnapshotEntry] {
         let sound = timeline.snapshots.map {
-            SnapshotEntry(timeline.volume, $0, standings[$0.id] ?? Repository.Standing())
+            SnapshotEntry(
+                timeline.volume, $0, standings[$0.id] ?? Repository.Standing(),
+                outOfTime: order.outOfTime[$0.id])
         }
         let damaged = timeline.damaged.map { SnapshotEntry(timeline.volume, $0) }
-        return (sound + damaged).sorted { $0.generation < $1.generation }
+        let far = timeline.possibleLosses.map {
+            SnapshotEntry(timeline.volume, $0, isPossible: true)
+        }
+        return (sound + damaged + far).sorted { $0.generation < $1.generation }
     }
 }
 
@@ -92,32 +103,42 @@ struct SnapshotEntry: Encodable {
     let imageDigest: String?
     let tags: [String]?
     let protected: Bool
+    let protectionUnknown: Bool
     /// What the last boot-test found, and when.
     let boot: String?
     let bootMeans: String?
     let bootSeconds: Double?
     let bootTime: String?
     let damaged: Bool
+    /// Whether nothing but a number tells of it that is far above all others.
+    let possibleLoss: Bool
     let reason: String?
+    /// Why its time does not fit its place in the chain.
+    let outOfTime: String?
     /// What a repair did not find; a restore fails where it needs them.
     let blocksLacking: UInt64?
 
     init(
         _ volume: VolumeName,
         _ snapshot: Timeline.Snapshot,
-        _ standing: Repository.Standing
+        _ standing: Repository.Standing,
+        outOfTime: String? = nil
     ) {
         self.init(
             volume, snapshot.generation, snapshot.id, snapshot.facts, standing,
             damage: standing.lackingBlockCount.map {
                 "lacks \(Human.count(Int(clamping: $0), "block"))"
-            })
+            }, outOfTime: outOfTime)
     }
 
-    init(_ volume: VolumeName, _ snapshot: Timeline.DamagedSnapshot) {
+    init(
+        _ volume: VolumeName,
+        _ snapshot: Timeline.DamagedSnapshot,
+        isPossible: Bool = false
+    ) {
         self.init(
             volume, snapshot.generation, snapshot.id, snapshot.facts, Repository.Standing(),
-            damage: snapshot.reason)
+            damage: snapshot.reason, isPossible: isPossible)
     }
 
     private init(
@@ -126,7 +147,9 @@ struct SnapshotEntry: Encodable {
         _ id: SnapshotID?,
         _ facts: SnapshotFacts?,
         _ standing: Repository.Standing,
-        damage: String?
+        damage: String?,
+        isPossible: Bool = false,
+        outOfTime: String? = nil
     ) {
         self.volume = volume.rawValue
         self.generation = generation
@@ -147,12 +170,15 @@ struct SnapshotEntry: Encodable {
         imageDigest = facts?.imageDigest.hexadecimal
         tags = standing.tags ?? facts?.tags
         protected = standing.isProtected
+        protectionUnknown = standing.mayBeProtected
         let boot = standing.boot
         self.boot = boot?.proof.result.rawValue
         bootMeans = boot?.proof.means.rawValue
         bootSeconds = boot.map { Double($0.proof.milliseconds) / 1000 }
         bootTime = boot?.time.rfc3339
-        damaged = damage != nil
+        damaged = damage != nil && !isPossible
+        possibleLoss = isPossible
+        self.outOfTime = outOfTime
         reason = damage
         blocksLacking = standing.lackingBlockCount
     }
@@ -164,12 +190,13 @@ struct SnapshotEntry: Encodable {
 
     var row: [String] {
         let state =
-            damaged && blocksLacking == nil
-            ? "DAMAGED"
+            possibleLoss || damaged && blocksLacking == nil
+            ? possibleLoss ? "POSSIBLY-LOST" : "DAMAGED"
             : ([
                 blocksLacking == nil ? "" : "LACKS-BLOCKS",
+                outOfTime == nil ? "" : "OUT-OF-TIME",
                 consistency == "at-rest" ? "" : consistency ?? "",
-                protected ? "protected" : "", bootState,
+                protected ? "protected" : protectionUnknown ? "protected?" : "", bootState,
             ] + (tags ?? []))
             .filter { !$0.isEmpty }.joined(separator: " ")
         return [

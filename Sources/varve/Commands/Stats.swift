@@ -66,10 +66,10 @@ struct Stats: ParsableCommand {
         if numbers.damagedSnapshotCount > 0 {
             rows.append(["damaged snapshots", "\(numbers.damagedSnapshotCount)"])
         }
-        output.say(String(Human.table(rows, right: [1]).dropLast()))
+        output.say(Human.table(rows, right: [1]))
     }
 
-    private func showCosts(_ service: SnapshotService) throws {
+    private func showCosts(_ service: OpenRepository) throws {
         var rows = [["snapshot", "time", "alone", "frees"]]
         for (volume, snapshot, cost) in try service.costs() {
             if output.json {
@@ -84,6 +84,6 @@ struct Stats: ParsableCommand {
                 Human.bytes(cost.aloneByteCount), Human.bytes(cost.ownByteCount),
             ])
         }
-        output.say(String(Human.table(rows, right: [2, 3]).dropLast()))
+        output.say(Human.table(rows, right: [2, 3]))
     }
 }

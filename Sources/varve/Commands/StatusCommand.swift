@@ -28,6 +28,8 @@ struct StatusCommand: ParsableCommand {
         let newestSnapshot: String?
         let generation: UInt64?
         let bytesStored: UInt64
+        let tracking: String?
+        let fullComparison: String?
     }
 
     private struct Message: Encodable {
@@ -56,22 +58,20 @@ struct StatusCommand: ParsableCommand {
         let now = SystemClock.now().seconds
         var unwell = 0
         for job in try configuration.jobs(jobs, found) {
-            let record = JobRecords.standard.read(job.name)
-            let watch = JobWatch(configuration: found, output: output)
-            let isRunning = JobRecords.standard.isRunning(job.name)
+            let known = JobWatch.known(of: job, now: now)
             let troubles =
                 notify
-                ? watch.look(at: job)
-                : JobHealth.troubles(of: job, record, isRunning: isRunning, now: now)
+                ? JobWatch(configuration: found, output: output).look(at: job) : known.troubles
             if !troubles.isEmpty { unwell += 1 }
-            show(job, record, troubles, now: now)
+            show(known, troubles, now: now)
         }
         let isMeasured =
             !notify || JobWatch(configuration: found, output: output).writeMetrics()
         guard unwell == 0, isMeasured else { throw ExitCode(1) }
     }
 
-    private func show(_ job: Job, _ record: JobRecord, _ troubles: [Trouble], now: Int64) {
+    private func show(_ known: Metrics.Known, _ troubles: [Trouble], now: Int64) {
+        let (job, record) = (known.job, known.record)
         let time = { (seconds: Int64?) in seconds.map { Timestamp(seconds: $0).rfc3339 } }
         guard !output.json else {
             return JSONLine.write(
@@ -84,7 +84,9 @@ struct StatusCommand: ParsableCommand {
                         return VolumeMessage(
                             volume: volume.name.rawValue,
                             newestSnapshot: time(last?.snapshotTime),
-                            generation: last?.generation, bytesStored: last?.bytesStored ?? 0)
+                            generation: last?.generation, bytesStored: last?.bytesStored ?? 0,
+                            tracking: known.tracking[volume.name].map(Self.word),
+                            fullComparison: last?.fullComparison)
                     },
                     lastPrune: time(record.prune.time), lastCheck: time(record.check.time),
                     lastBootTest: time(record.bootTest.time),
@@ -94,13 +96,16 @@ struct StatusCommand: ParsableCommand {
             seconds.map { "\(JobHealth.duration(max(0, now - $0))) ago" } ?? "never"
         }
         output.say("\(troubles.isEmpty ? "green" : "RED  ")  \(job.name)")
-        for trouble in troubles { output.say("       \(Terminal.printable(trouble.text))") }
+        for trouble in troubles { output.say("       \(trouble.text)") }
         for volume in job.volumes {
             let last = record.volumes[volume.name.rawValue]
             let generation = last?.generation.map { "@\($0)" } ?? ""
             output.say(
                 "       \(volume.name)\(generation): \(ago(last?.snapshotTime)), stored "
                     + Human.bytes(last?.bytesStored ?? 0))
+            if let reason = last?.fullComparison, last?.isFullComparisonExpected == true {
+                output.say("         everything was compared: \(Terminal.printable(reason))")
+            }
         }
         var steps = ["last success \(ago(record.lastSuccess))"]
         if job.prune != nil { steps.append("pruned \(ago(record.prune.time))") }
@@ -110,5 +115,9 @@ struct StatusCommand: ParsableCommand {
             steps.append("repository \(Human.bytes(count))")
         }
         output.say("       \(steps.joined(separator: ", "))")
+    }
+
+    private static func word(_ tracked: TrackedVolume) -> String {
+        tracked.isActive ? "active" : tracked.isOverflowed ? "overflowed" : "inactive"
     }
 }

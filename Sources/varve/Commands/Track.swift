@@ -2,6 +2,7 @@ import ArgumentParser
 import BlockModel
 import LiveVolumes
 import SnapshotService
+import Workflows
 
 struct Track: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -11,7 +12,9 @@ struct Track: ParsableCommand {
             of it begins a new view in a window of milliseconds and reads what was written since the \
             last one.
             """,
-        subcommands: [Begin.self, Status.self, Stop.self, Trim.self, Watch.self])
+        subcommands: [
+            Begin.self, Status.self, Stop.self, Trim.self, Release.self, Watch.self,
+        ])
 
     struct Begin: ParsableCommand {
         static let configuration = CommandConfiguration(
@@ -39,7 +42,10 @@ struct Track: ParsableCommand {
                 """)
         var store: String?
 
-        @Option(help: "Bytes that a store begins with, such as 512M (default: 5 % of the volume).")
+        @Option(
+            help:
+                "Bytes of each store to set aside on the disk at once, such as 512M (default: none)."
+        )
         var storeSize: ByteCount?
 
         private struct Message: Encodable {
@@ -51,9 +57,9 @@ struct Track: ParsableCommand {
         }
 
         func run() throws {
+            TrialWarnings.say(output)
             let (state, window) = try Tracking(states: .standard).begin(
                 device, store: store, storeByteCount: storeSize?.value, now: Moment.now().seconds)
-            StoreWatch.start(output)
             if output.json {
                 JSONLine.write(
                     Message(
@@ -90,6 +96,7 @@ struct Track: ParsableCommand {
         var device: String
 
         func run() throws {
+            TrialWarnings.say(output)
             let (name, keepsLayer) = try Tracking(states: .standard).end(device)
             if output.json {
                 JSONLine.write(DeviceMessage(device: "/dev/mapper/\(name)"))
@@ -121,6 +128,7 @@ struct Track: ParsableCommand {
         }
 
         func run() throws {
+            TrialWarnings.say(output)
             let (bytes, _) = try Tracking(states: .standard).trim(device, now: Moment.now().seconds)
             if output.json { JSONLine.write(Message(trimmedBytes: bytes)) }
             output.say(
@@ -128,20 +136,31 @@ struct Track: ParsableCommand {
         }
     }
 
+    struct Release: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract:
+                "Let go of a tracked device's store, before its file system is unmounted at shutdown.",
+            shouldDisplay: false)
+
+        @OptionGroup var output: OutputOptions
+
+        @Argument(help: "The name of the device below /dev/mapper.")
+        var device: String
+
+        func run() throws { try Tracking(states: .standard).release(device) }
+    }
+
     struct Watch: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Let stores grow before they are full, for as long as there are any.",
-            discussion: """
-                'track begin' and 'trial begin' start this by themselves; it ends when nothing is \
-                tracked nor on trial.
-                """)
+            abstract: "Look after the stores of trials, for as long as there are any.",
+            discussion: "'trial begin' starts this by itself.", shouldDisplay: false)
 
         @OptionGroup var output: OutputOptions
 
         @Flag(help: "Look once, and end.")
         var once = false
 
-        func run() throws { try StoreWatch.run(once: once, output) }
+        func run() throws { try StoreWatch(output).run(once: once) }
     }
 }
 

@@ -20,13 +20,13 @@ extension Track {
                 if output.json {
                     JSONLine.write(Message(status))
                 } else {
-                    output.answer(Self.text(status))
+                    Self.lines(status).forEach(output.answer)
                 }
             }
             if all.isEmpty { output.note("nothing is tracked; see 'varve track begin'") }
         }
 
-        private static func text(_ status: TrackingStatus) -> String {
+        private static func lines(_ status: TrackingStatus) -> [String] {
             let state = status.state
             var lines = ["/dev/mapper/\(state.device): "]
             let mounts =
@@ -39,16 +39,23 @@ extension Track {
             case .overflowed:
                 lines[0] += "tracked, \(mounts); its store overflowed"
                 lines.append("               the next backup compares everything and begins anew")
+            case .restarted:
+                lines[0] += "not tracked now, \(mounts): the machine was restarted"
+                lines.append(Self.next(status))
             case .inactive(let reason):
                 lines[0] += "not tracked now, \(mounts): \(reason)"
                 lines.append(Self.next(status))
             }
-            return lines.joined(separator: "\n  ")
+            return lines.prefix(1) + lines.dropFirst().map { "  " + $0 }
         }
 
         private static func next(_ status: TrackingStatus) -> String {
-            guard !status.isThere, let plain = status.state.plainDevice else {
+            guard !status.isThere else {
                 return "               the next backup compares everything and begins anew"
+            }
+            let path = "/dev/mapper/\(status.state.device)"
+            guard let plain = status.state.plainDevice else {
+                return "               'varve track stop \(path)' takes away what is left of it"
             }
             return "               'varve track begin \(plain)' makes its layer again"
         }
@@ -62,12 +69,8 @@ extension Track {
             let total = Human.bytes(status.storeByteCount)
             switch state.mechanism {
             case .stores(let place, _):
-                var fill = "\(used) of \(total) used"
-                if let limit = status.growsToByteCount, limit > status.storeByteCount {
-                    fill += ", grows to \(Human.bytes(limit)) at most"
-                }
                 return [
-                    view, "store          \(place.path), \(fill)",
+                    view, "store          \(place.path), \(used) of \(total) used",
                     "cost           each \(Human.bytes(CopyStore.chunkByteCount)) is copied when it is "
                         + "first written after a backup; discards are held back ('varve track trim')",
                 ]
@@ -103,6 +106,9 @@ extension Track {
                 switch status.condition {
                 case .active: state = "active"
                 case .overflowed: state = "overflowed"
+                case .restarted:
+                    state = "inactive"
+                    reason = "the machine was restarted"
                 case .inactive(let why):
                     state = "inactive"
                     reason = why
@@ -113,7 +119,7 @@ extension Track {
                 store = status.state.mechanism.place?.path
                 storeUsedBytes = status.usedByteCount
                 storeBytes = status.storeByteCount
-                storeLimitBytes = status.growsToByteCount
+                storeLimitBytes = store == nil ? nil : status.storeByteCount
                 view = status.state.view
                 viewTime = Timestamp(seconds: status.state.viewBegan).rfc3339
                 began = Timestamp(seconds: status.state.began).rfc3339

@@ -1,9 +1,9 @@
 import ArgumentParser
-import BackupService
 import BlockModel
 import LiveVolumes
 import Logging
 import SnapshotService
+import Workflows
 
 struct TrialCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -31,13 +31,17 @@ struct TrialCommand: ParsableCommand {
         var noBackup = false
 
         /// The repository, when a snapshot is to be taken.
-        func service(_ output: OutputOptions) throws -> SnapshotService? {
+        private func service(_ output: OutputOptions) throws -> OpenRepository? {
             guard !noBackup, try repository.locationIfNamed() != nil else { return nil }
             return try repository.open(output)
         }
 
-        func volumeName(_ device: String) throws -> VolumeName {
-            try volume.map(Backup.volumeName) ?? SnapshotService.defaultVolumeName(for: device)
+        /// What is to be captured, if anything.
+        func capture(_ output: OutputOptions) throws -> TrialWorkflow.Capture? {
+            try service(output).map {
+                TrialWorkflow.Capture(
+                    $0, volume: try volume.map(Backup.volumeName), events: Backup.events(output))
+            }
         }
     }
 
@@ -59,7 +63,9 @@ struct TrialCommand: ParsableCommand {
         var store: String?
 
         @Option(
-            help: "Bytes that the store begins with, such as 512M (default: 5 % of the volume).")
+            help:
+                "Bytes of the store to set aside on the disk at once, such as 512M (default: none)."
+        )
         var storeSize: ByteCount?
 
         private struct Message: Encodable {
@@ -70,33 +76,34 @@ struct TrialCommand: ParsableCommand {
         }
 
         func run() throws {
-            let service = try capture.service(output)
-            let trial = Trial(states: .standard)
-            let (state, window) = try trial.begin(
-                device, store: store, storeByteCount: storeSize?.value, now: Moment.now().seconds)
-            StoreWatch.start(output)
+            TrialWarnings.say(output)
+            let capture = try capture.capture(output)
+            try TrialWorkflow(output).begin(
+                device, store: store, storeByteCount: storeSize?.value, capture: capture, began: say
+            )
+        }
+
+        private func say(_ begun: TrialWorkflow.Begun) {
+            let state = begun.state
             let path = "/dev/mapper/\(state.device)"
             if output.json {
                 JSONLine.write(
                     Message(
                         device: path, store: state.place.path,
-                        windowMilliseconds: Double(window / 1000) / 1000))
+                        windowMilliseconds: Double(begun.windowNanoseconds / 1000) / 1000))
             }
             output.say(
                 "\(path) is on trial, store in \(state.place.path); it stood still for "
-                    + Human.milliseconds(window))
+                    + Human.milliseconds(begun.windowNanoseconds))
             if let plain = state.plainDevice {
                 output.say("mount \(path) from now on, not \(plain)")
             }
+            for caution in begun.cautions { output.logger.warning("\(caution)") }
             output.say(
                 state.isRoot
                     ? "to throw away what follows: 'varve trial discard /', then restart the machine"
                     : "to throw away what follows, it has to be unmounted: 'varve trial discard \(path)'"
             )
-            guard let service else { return }
-            let frozen = try trial.freeze(state, path)
-            try Backup.run(
-                path, as: capture.volumeName(path), BackupOptions(), service, frozen, output)
         }
     }
 
@@ -111,28 +118,10 @@ struct TrialCommand: ParsableCommand {
         var device: String
 
         func run() throws {
-            let service = try capture.service(output)
-            let trial = Trial(states: .standard)
-            // What sufficed the trial suffices the snapshot.
-            let storeByteCount = (try? trial.status(device))?.first?.storeByteCount
-            let (kept, state) = try trial.keep(device)
-            defer { trial.release(kept, of: state) }
-            let path = kept.path
-            if output.json { JSONLine.write(DeviceMessage(device: path)) }
-            output.say("the trial of \(path) is over: everything stays as it is now")
-            guard let service else { return }
-            let tracking = Tracking(states: .standard)
-            let isTracked = try tracking.trackedDevice(path) != nil
-            if !isTracked {
-                _ = try tracking.begin(
-                    path, store: state?.place.path,
-                    storeByteCount: storeByteCount.flatMap { $0 == 0 ? nil : $0 },
-                    now: Moment.now().seconds)
+            try TrialWorkflow(output).keep(device, capture: capture.capture(output)) { path in
+                if output.json { JSONLine.write(DeviceMessage(device: path)) }
+                output.say("the trial of \(path) is over: everything stays as it is now")
             }
-            defer { if !isTracked { _ = try? tracking.end(path) } }
-            let frozen = try SnapshotService.freeze([path], states: .standard)
-            try Backup.run(
-                path, as: capture.volumeName(path), BackupOptions(), service, frozen, output)
         }
     }
 
@@ -190,8 +179,7 @@ struct TrialCommand: ParsableCommand {
 
         func run() throws {
             var failures = 0
-            for (name, outcome) in try Trial(states: .standard).resume() {
-                let path = "/dev/mapper/\(name)"
+            for (path, outcome) in try TrialWorkflow(output).resume() {
                 let (word, reason): (String, String?) =
                     switch outcome {
                     case .active: ("active", nil)
@@ -212,11 +200,21 @@ struct TrialCommand: ParsableCommand {
                     output.logger.warning("\(path): \(reason)")
                 }
             }
-            StoreWatch.start(output)
             guard failures == 0 else {
                 throw ServiceError(
                     .failed, "\(Human.count(failures, "trial")) could not be taken up")
             }
         }
     }
+}
+
+extension TrialWorkflow {
+    /// That of this machine, which says on standard error what is of note.
+    init(_ output: OutputOptions) {
+        self.init(states: .standard, watch: StoreWatch(output))
+    }
+}
+
+extension StoreWatch {
+    init(_ output: OutputOptions) { self.init(states: .standard, logger: output.logger) }
 }

@@ -19,13 +19,13 @@ extension TrialCommand {
                 if output.json {
                     JSONLine.write(Message(status))
                 } else {
-                    output.answer(Self.text(status))
+                    Self.lines(status).forEach(output.answer)
                 }
             }
             if all.isEmpty { output.note("nothing is on trial; see 'varve trial begin'") }
         }
 
-        private static func text(_ status: TrialStatus) -> String {
+        private static func lines(_ status: TrialStatus) -> [String] {
             let path = "/dev/mapper/\(status.state.device)"
             let mounts =
                 status.mounts.isEmpty
@@ -35,11 +35,8 @@ extension TrialCommand {
                 "began          \(Moment.local(Timestamp(seconds: status.state.began)))")
             switch status.condition {
             case .active:
-                var fill =
+                let fill =
                     "\(Human.bytes(status.usedByteCount)) of \(Human.bytes(status.storeByteCount)) used"
-                if let limit = status.growsToByteCount, limit > status.storeByteCount {
-                    fill += ", grows to \(Human.bytes(limit)) at most"
-                }
                 lines.append("store          \(status.state.place.path), \(fill)")
             case .interrupted:
                 lines.append("next           run 'varve trial resume' before it is mounted")
@@ -51,16 +48,16 @@ extension TrialCommand {
                 lines.append(
                     "next           run 'varve trial keep' to take away what is left of it")
             }
-            return lines.joined(separator: "\n  ")
+            return lines.prefix(1) + lines.dropFirst().map { "  " + $0 }
         }
 
         private static func word(_ condition: TrialStatus.Condition) -> String {
             switch condition {
             case .active: "on trial"
             case .merging: "being thrown back"
-            case .interrupted: "on trial, interrupted by a restart"
-            case .lost: "on trial, cannot be discarded"
-            case .over: "not on trial"
+            case .interrupted: "interrupted, the layer is not there"
+            case .lost: "cannot be discarded"
+            case .over: "over"
             }
         }
 
@@ -94,7 +91,7 @@ extension TrialCommand {
                 store = status.state.place.path
                 storeUsedBytes = status.usedByteCount
                 storeBytes = status.storeByteCount
-                storeLimitBytes = status.growsToByteCount
+                storeLimitBytes = status.storeByteCount
             }
         }
     }

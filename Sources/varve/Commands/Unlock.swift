@@ -1,11 +1,17 @@
 import ArgumentParser
+import BlockModel
 import Repository
 import RepositoryFormat
 import SnapshotService
 
 struct Unlock: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Remove the holds of commands that are gone.")
+        abstract: "Remove the holds of commands that are gone.",
+        discussion: """
+            A hold is removed when its owner is seen to be dead, or when nobody renewed it for 30 \
+            minutes by the clock of the store. Others may belong to a command on another machine; \
+            --all removes them too.
+            """)
 
     @OptionGroup var repository: RepositoryOptions
     @OptionGroup var output: OutputOptions
@@ -30,11 +36,18 @@ struct Unlock: ParsableCommand {
             for hold in holds { report(hold, isRemoved) }
         }
         output.say("removed \(removed.count) holds, kept \(kept.count) that are in use")
+        // A lock that is seen goes with its owner; of the others nobody can say more than how old they are.
+        let unseen = kept.filter { $0.isLocked != true }
+        if let hold = unseen.first {
+            output.note(
+                "\(Human.count(unseen.count, "hold")) may belong to commands that are gone, such as "
+                    + "'\(hold.record?.purpose ?? "?")' on \(hold.record?.host ?? "?"): these end "
+                    + "30 minutes after they were last renewed, or now with --all")
+        }
     }
 
     private func report(_ hold: ForeignHold, _ isRemoved: Bool) {
-        var reason: String?
-        if case .stale(let why) = hold.state { reason = why }
+        let reason = hold.state.reason
         if output.json {
             JSONLine.write(
                 Message(

@@ -1,5 +1,6 @@
 import ArgumentParser
 import RepositoryFormat
+import Workflows
 
 struct Version: ParsableCommand {
     static let configuration = CommandConfiguration(abstract: "Show the program's version.")
@@ -17,7 +18,7 @@ struct Version: ParsableCommand {
         if output.json {
             JSONLine.write(Message(version: ProgramVersion.text, formatVersion: format))
         } else {
-            Terminal.write("varve \(ProgramVersion.text), repository format \(format)\n")
+            Terminal.line("varve \(ProgramVersion.text), repository format \(format)")
         }
     }
 }

@@ -1,0 +1,42 @@
+package import BlockModel
+internal import RepositoryFormat
+
+extension Index {
+    /// Makes the account what the repository has: all packs that the index knows, and all deltas of its
+    /// volumes.
+    ///
+    /// One whose map cannot be read is passed over where all that its volume has is proved without it:
+    /// nothing needs it then.
+    ///
+    /// - Parameters:
+    ///   - timelines: all volumes.
+    ///   - repository: where the maps are.
+    ///   - now: the time.
+    ///   - isRecount: whether the account is made anew in any case.
+    /// - Returns: what was done.
+    /// - Throws: ``RepositoryError`` of kind `damaged` when a map that is needed or a table cannot be read.
+    package func bringAccountForward(
+        of timelines: [Timeline],
+        in repository: Repository,
+        now: Timestamp,
+        isRecount: Bool
+    ) throws -> AccountReport {
+        var timelines = timelines
+        var passed: Set<DeltaName> = []
+        while true {
+            do {
+                return try bringAccountForward(
+                    timelines.flatMap(\.allDeltas).filter { !passed.contains($0.name) },
+                    of: repository, now: now, isRecount: isRecount)
+            } catch let error as UnreadableDelta {
+                let name = error.delta.name
+                let volume = timelines.firstIndex { $0.volume == name.volume }
+                guard let volume, passed.insert(name).inserted else { throw error.error }
+                timelines[volume] = timelines[volume].leavingOut([Timeline.Unproved(error)])
+                guard try judged(timelines[volume], with: repository).isSound else {
+                    throw error.error
+                }
+            }
+        }
+    }
+}

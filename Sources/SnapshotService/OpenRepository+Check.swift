@@ -1,0 +1,201 @@
+package import BlockModel
+internal import Glibc
+internal import LinuxIO
+internal import Logging
+internal import ObjectStore
+package import Repository
+internal import RepositoryFormat
+
+/// What a repository holds, in numbers.
+package struct RepositoryStatistics: Sendable {
+    package let volumeCount: Int
+    package let snapshotCount: Int
+    package let damagedSnapshotCount: Int
+    /// Sum of the sizes of all snapshots.
+    package let restorableByteCount: UInt64
+    /// Bytes stored, by kind of object.
+    package let storedByteCounts: [String: UInt64]
+    package let packCount: Int
+    package let blockCount: Int
+    package let indexByteCount: UInt64
+
+    package var storedByteCount: UInt64 { storedByteCounts.values.saturatingSum }
+}
+
+extension OpenRepository {
+    /// Proves the repository; the scratch index lies beside the real one and is removed.
+    package func check(
+        _ coverage: DataCoverage,
+        workerCount: Int? = nil,
+        progress: @escaping @Sendable (UInt64, UInt64) -> Void
+    ) throws -> CheckReport {
+        try withReadingHold(purpose: "check") { hold in
+            var report: CheckReport
+            do {
+                report = try check(coverage, workerCount, below: try indexDirectory, progress)
+            } catch let error as RepositoryError where error.kind == .cache {
+                if indexProblem == nil { try openTransientIndex(for: error) }
+                let home = try TransientDirectory("varve-check")
+                report = try check(coverage, workerCount, in: home.path, progress)
+            }
+            do {
+                try index().learn(from: report.evidence)
+                for volume in try vanishedVolumes() {
+                    report.add(
+                        Finding(
+                            subject: "volume \(volume.name)", reason: volume.reason))
+                }
+            } catch {
+                logger.warning("the index could not be told what was found: \(error)")
+            }
+            if coverage == .all, !report.lostBlocksAreTruncated, hold != nil {
+                takeBackLacks(report)
+            }
+            return report
+        }
+    }
+
+    /// Volumes of which this machine has seen snapshots, and the repository has nothing any more, not even
+    /// a marker.
+    package func vanishedVolumes() throws -> [(name: VolumeName, reason: String)] {
+        let seen = try index().seenVolumes()
+        guard !seen.isEmpty else { return [] }
+        // Names are enough: what they name may be damaged, which is told elsewhere, as is a link in the
+        // place of a volume's directory.
+        let there = Set(
+            try repository.store.list(ObjectNames.volumes).compactMap { entry in
+                entry.isObject
+                    ? ObjectNames.parse(volumeEntry: entry.name)?.0
+                    : VolumeName(String(entry.name.dropFirst(ObjectNames.volumes.utf8.count)))
+            })
+        return seen.filter { !there.contains($0.key) }.sorted { $0.key < $1.key }.map {
+            (
+                $0.key,
+                "nothing of it is there any more, and this machine has seen \($0.key)@\($0.value); bring "
+                    + "\(ObjectNames.volumes)\($0.key) back from a copy, or give the volume up with "
+                    + "'varve index rebuild'"
+            )
+        }
+    }
+
+    /// Takes back what a repair said of snapshots whose blocks are there again, as all data was read.
+    private func takeBackLacks(_ report: CheckReport) {
+        do {
+            for timeline in try timelines() {
+                let lacks = repository.lacks(of: report.lostBlocks, in: timeline)
+                let count = try repository.takeBackLacks(
+                    besides: lacks, in: timeline, time: clock.now(), identifiers: identifiers)
+                guard count > 0 else { continue }
+                logger.info(
+                    "\(Human.count(count, "snapshot")) of '\(timeline.volume)' are whole again")
+            }
+        } catch {
+            logger.warning("notes on lost blocks could not be taken back: \(error)")
+        }
+    }
+
+    /// Checks with a scratch index in a directory beside the index, which is removed.
+    private func check(
+        _ coverage: DataCoverage,
+        _ workerCount: Int?,
+        below indexDirectory: String,
+        _ progress: @escaping @Sendable (UInt64, UInt64) -> Void
+    ) throws -> CheckReport {
+        let directory = indexDirectory + "/check." + String(getpid())
+        do {
+            try Directory.makeAll(indexDirectory)
+            try Self.removeOldScratch(in: indexDirectory)
+            try Directory.makeAll(directory)
+        } catch let error as SystemError {
+            throw RepositoryError(
+                .cache, "the index in \(indexDirectory) cannot be used: \(error)")
+        }
+        defer { Self.remove(directory) }
+        return try check(coverage, workerCount, in: directory, progress)
+    }
+
+    private static func removeOldScratch(in indexDirectory: String) throws {
+        for name in try Directory.names(in: indexDirectory) ?? [] where name.hasPrefix("check.") {
+            // The scratch index of a check that was killed.
+            if let id = Int32(name.dropFirst(6)), kill(id, 0) != 0, errno == ESRCH {
+                remove(indexDirectory + "/" + name)
+            }
+        }
+    }
+
+    private func check(
+        _ coverage: DataCoverage,
+        _ workerCount: Int?,
+        in scratchDirectory: String,
+        _ progress: @escaping @Sendable (UInt64, UInt64) -> Void
+    ) throws -> CheckReport {
+        var check = try RepositoryCheck(repository, scratchDirectory: scratchDirectory)
+        var generator = SystemRandomNumberGenerator()
+        return try check.run(
+            coverage, workerCount: workerCount ?? Workers.standardCount, generator: &generator,
+            progress: progress)
+    }
+
+    private static func remove(_ directory: String) {
+        // A link in its place is not followed.
+        let root = try? RootDirectory(Directory.parent(of: directory))
+        if let open = (try? root?.directory(Directory.baseName(of: directory))) ?? nil {
+            for (name, _) in (try? open.entries(where: { _ in true })) ?? [] {
+                _ = try? open.remove(name)
+            }
+        }
+        _ = unsafe rmdir(directory.systemBytes)
+    }
+
+    package func statistics() throws -> RepositoryStatistics {
+        let index = try mendingIndex { try currentIndex() }
+        let timelines = try timelines()
+        let snapshots = timelines.flatMap(\.snapshots)
+        return RepositoryStatistics(
+            volumeCount: timelines.count, snapshotCount: snapshots.count,
+            damagedSnapshotCount: timelines.reduce(0) { $0 + $1.damaged.count },
+            restorableByteCount: snapshots.map(\.facts.byteCount).saturatingSum,
+            storedByteCounts: try repository.storedByteCounts(), packCount: index.packCount,
+            blockCount: index.blockCount, indexByteCount: index.usedByteCount)
+    }
+
+    /// What each snapshot costs, of all volumes.
+    ///
+    /// - Returns: snapshots by volume, oldest first, with their costs.
+    /// - Throws: ``RepositoryError`` of kind `damaged` where anything is.
+    package func costs() throws -> [(
+        volume: VolumeName, snapshot: Timeline.Snapshot, cost: SnapshotCost
+    )] {
+        try withReadingHold(purpose: "stats") { _ in
+            try mendingIndex { try whileListed { try costsAsListed() } }
+        }
+    }
+
+    private func costsAsListed() throws -> [(
+        volume: VolumeName, snapshot: Timeline.Snapshot, cost: SnapshotCost
+    )] {
+        let index = try currentIndex()
+        let timelines = try timelines()
+        _ = try index.bringAccountForward(
+            of: timelines, in: repository, now: clock.now(), isRecount: false)
+        var all: [(volume: VolumeName, snapshot: Timeline.Snapshot, isShown: Bool)] = []
+        var maps: [SnapshotMap] = []
+        for timeline in timelines {
+            try index.bringForward(timeline, with: repository)
+            let shown = Set(timeline.snapshots.map(\.id))
+            let snapshots = (timeline.snapshots + timeline.forgotten).sorted {
+                ($0.generation, $0.id) < ($1.generation, $1.id)
+            }
+            for snapshot in snapshots {
+                all.append((timeline.volume, snapshot, shown.contains(snapshot.id)))
+                maps.append(
+                    try index.mapWhenCurrent(of: snapshot, in: timeline, with: repository))
+            }
+        }
+        guard
+            let costs = try index.costs(
+                of: maps, isInterrupted: { Interruption.isRequested })
+        else { throw Interrupted() }
+        return zip(all, costs).filter { $0.0.isShown }.map { ($0.0.volume, $0.0.snapshot, $0.1) }
+    }
+}

@@ -1,0 +1,200 @@
+package import BlockModel
+internal import BootService
+internal import LinuxIO
+internal import Repository
+package import RepositoryFormat
+package import SnapshotService
+
+/// Proves that snapshots boot, and records the proofs.
+///
+/// Order, always: all snapshots are found → machine → disk → verdict → record, one after the other.
+package struct BootTestWorkflow {
+    package struct Options {
+        package var machine = MachineRequest()
+        /// A line of the console that is the proof; a prompt to log in if there is none.
+        package var pattern: ((String) -> Bool)?
+        /// Whether a screen that does not change any more is a proof too.
+        package var acceptsStableScreen = false
+        /// Until a system counts as one that does not boot.
+        package var timeoutSeconds = 300
+        /// Whether what is found is recorded in the repository.
+        package var records = true
+
+        package init() {}
+    }
+
+    /// What became of one snapshot.
+    package struct Outcome {
+        package let volume: VolumeName
+        let snapshot: Timeline.Snapshot
+        package let proof: BootProof
+        /// The screen, as PNG; empty where there is none.
+        package let picture: [UInt8]
+        /// The last lines of the console; none of what was recorded earlier.
+        package let console: [String]
+
+        package var generation: Generation { snapshot.generation }
+        package var snapshotID: SnapshotID { snapshot.id }
+        package var time: Timestamp { snapshot.facts.time }
+        package var title: String { "\(volume)@\(snapshot.generation)" }
+
+        /// What became of it, for people.
+        package var text: String {
+            let evidence = proof.evidence.isEmpty ? "" : ": \(proof.evidence)"
+            return "\(title) of \(Moment.local(snapshot.facts.time)) "
+                + (proof.result == .proved ? "boots" : "DOES NOT BOOT")
+                + ", \(Self.words[proof.means] ?? "") after "
+                + "\(Human.duration(Double(proof.milliseconds) / 1000))\(evidence)"
+        }
+
+        private static let words: [BootProof.Means: String] = [
+            .pattern: "its console showed what was expected",
+            .loginPrompt: "its console asked to log in",
+            .stableScreen: "its screen became stable", .failure: "it said so itself",
+            .stop: "the machine stopped", .timeout: "nothing showed that it did",
+        ]
+    }
+
+    /// What finds lines of a console with a regular expression.
+    ///
+    /// - Throws: ``ServiceError`` of kind `usage` where it is none.
+    package static func pattern(_ text: String) throws -> (String) -> Bool {
+        guard let expression = try? Regex(text) else {
+            throw ServiceError(.usage, "'\(text)' is no regular expression")
+        }
+        return { (try? expression.firstMatch(in: $0)) ?? nil != nil }
+    }
+
+    /// What the caller hears meanwhile.
+    package struct Events {
+        /// A snapshot starts: its title, the seconds since, and the last line of its console.
+        package var progress: (String, Double, String) -> Void = { _, _, _ in }
+        /// What became of one.
+        package var ended: (Outcome) throws -> Void = { _ in }
+
+        package init() {}
+    }
+
+    private let repository: OpenRepository
+    /// Where the disk's server finds it.
+    private let location: String
+    private let options: Options
+
+    package init(_ repository: OpenRepository, location: String, _ options: Options = Options()) {
+        self.repository = repository
+        self.location = location
+        self.options = options
+    }
+
+    /// Runs snapshots as machines.
+    ///
+    /// - Parameters:
+    ///   - selectors: the snapshots.
+    ///   - events: hears of each.
+    /// - Returns: how many do not boot.
+    /// - Throws: ``MachineError`` where none can be run; ``Interrupted``: nothing was recorded then.
+    package func run(_ selectors: [SnapshotSelector], events: Events) throws -> Int {
+        try repository.withReadingHold(purpose: "boot-test") { hold in
+            // Each is found before one is started.
+            let found = try selectors.map { try repository.find($0) }
+            var refusedCount = 0
+            for (timeline, snapshot) in found {
+                let outcome = try test(snapshot, of: timeline.volume, hold, events)
+                if outcome.proof.result == .refused { refusedCount += 1 }
+                try events.ended(outcome)
+            }
+            return refusedCount
+        }
+    }
+
+    private func test(
+        _ snapshot: Timeline.Snapshot,
+        of volume: VolumeName,
+        _ hold: Hold?,
+        _ events: Events
+    ) throws -> Outcome {
+        let emulator = try Emulator()
+        let machine: MachineDescription
+        let result: BootTest.Outcome
+        do {
+            machine = try options.machine.machine(
+                for: SnapshotSelector(snapshot.id.hexadecimal), of: snapshot.facts.source,
+                repository, emulator)
+            result = try start(
+                snapshot, titled: "\(volume)@\(snapshot.generation)", on: machine, emulator, hold,
+                events)
+        } catch {
+            // Who interrupts from a terminal ends the machine and the disk's server too: whichever of them
+            // was missed first, it says nothing of the snapshot.
+            throw Interruption.isRequested ? Interrupted.ofBootTest : error
+        }
+        let proof = BootProof(
+            result: result.result, means: result.means, evidence: result.evidence,
+            milliseconds: result.milliseconds, firmware: machine.firmware,
+            machine: emulator.text(machine), program: ProgramVersion.text)
+        if options.records {
+            try repository.repository.record(
+                proof, picture: result.picture, on: snapshot.id, of: volume,
+                time: repository.clock.now(), identifiers: repository.identifiers)
+        }
+        return Outcome(
+            volume: volume, snapshot: snapshot, proof: proof, picture: result.picture,
+            console: result.console)
+    }
+
+    /// Runs it to a verdict.
+    private func start(
+        _ snapshot: Timeline.Snapshot,
+        titled title: String,
+        on machine: MachineDescription,
+        _ emulator: Emulator,
+        _ hold: Hold?,
+        _ events: Events
+    ) throws -> BootTest.Outcome {
+        let disk = try MachineDisk(snapshot, at: location)
+        defer { disk.end() }
+        var expectation = BootTest.Expectation()
+        expectation.pattern = options.pattern
+        expectation.acceptsStableScreen = options.acceptsStableScreen
+        expectation.timeoutSeconds = options.timeoutSeconds
+        let test = BootTest(expectation) { [repository] seconds, line in
+            try? hold?.renew(now: repository.clock.steady())
+            events.progress(title, seconds, line)
+        }
+        let outcome = try test.run(emulator, machine, diskURI: disk.uri)
+        guard outcome.result == .proved || !disk.hasFailed else {
+            throw ServiceError(.failed, "the disk's server ended; what it said is above")
+        }
+        return outcome
+    }
+
+    /// Tells of proofs that are recorded; starts nothing.
+    ///
+    /// - Parameters:
+    ///   - selectors: the snapshots.
+    ///   - withPictures: whether the pictures of screens are wanted.
+    ///   - missing: gets the title of each of which nothing is recorded.
+    ///   - ended: gets the others.
+    /// - Throws: what reading the repository throws.
+    package func recorded(
+        _ selectors: [SnapshotSelector],
+        withPictures: Bool,
+        missing: (String) -> Void,
+        ended: (Outcome) throws -> Void
+    ) throws {
+        try repository.withReadingHold(purpose: "boot-test") { _ in
+            for (timeline, snapshot) in try selectors.map({ try repository.find($0) }) {
+                let standing = try repository.repository.standings(of: timeline.volume)[snapshot.id]
+                guard let boot = standing?.boot else {
+                    missing("\(timeline.volume)@\(snapshot.generation)")
+                    continue
+                }
+                try ended(
+                    Outcome(
+                        volume: timeline.volume, snapshot: snapshot, proof: boot.proof,
+                        picture: withPictures ? repository.repository.picture(of: boot) : [],
+                        console: []))
+            }
+        }
+    }
+}

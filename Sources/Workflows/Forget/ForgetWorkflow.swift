@@ -1,0 +1,123 @@
+package import BlockModel
+internal import LinuxIO
+package import Repository
+package import Retention
+package import SnapshotService
+
+/// Forgets snapshots, by their names or by a policy.
+///
+/// Order, always: holds → the volume as it is under them → verdicts → forget → merge what that leaves, where
+/// it pays.
+package struct ForgetWorkflow {
+    package struct Options: Sendable {
+        /// Whether nothing is done, and what would be is told.
+        package var isDryRun = false
+        /// Whether also deltas are merged where that costs more than it gives back.
+        package var isThorough = false
+
+        package init() {}
+    }
+
+    /// What was forgotten of a volume.
+    package struct Summary: Sendable {
+        package let volume: VolumeName
+        package let keptCount: Int
+        package let forgottenCount: Int
+        /// What became of deltas; nothing in a dry run.
+        package let removal: RemovalSummary
+    }
+
+    private let repository: OpenRepository
+    private let options: Options
+
+    package init(_ repository: OpenRepository, _ options: Options = Options()) {
+        self.repository = repository
+        self.options = options
+    }
+
+    /// Forgets what a policy does not keep of a volume.
+    ///
+    /// - Parameters:
+    ///   - volume: the volume.
+    ///   - policy: what is kept; nil to do away only with what was forgotten before.
+    ///   - show: gets the verdict on each snapshot, oldest first, before anything is done.
+    /// - Returns: what was done; nil where there is no such volume any more.
+    /// - Throws: ``RepositoryError``, of kind `damaged` where the volume is.
+    package func run(
+        _ volume: VolumeName,
+        policy: RetentionPolicy?,
+        show: (RetentionVerdict) -> Void = { _ in }
+    ) throws -> Summary? {
+        try withHolds(volume) {
+            guard let timeline = try repository.timelines(volume).first else { return nil }
+            let verdicts = try policy.map { try repository.retention($0, of: timeline) } ?? []
+            verdicts.forEach(show)
+            return try finish(
+                verdicts.filter { !$0.isKept }.map(\.snapshot.id), of: timeline, isByName: false)
+        }
+    }
+
+    /// Forgets the snapshots that are named; none where one of them cannot be forgotten.
+    ///
+    /// - Parameters:
+    ///   - selectors: the snapshots.
+    ///   - show: gets each before anything is done.
+    ///   - done: gets what was done of each volume.
+    /// - Throws: ``RepositoryError``, of kind `notFound` where there is no such snapshot.
+    package func run(
+        _ selectors: [SnapshotSelector],
+        show: (VolumeName, Timeline.Snapshot) -> Void,
+        done: (Summary) -> Void
+    ) throws {
+        var chosen: [VolumeName: [SnapshotID]] = [:]
+        for selector in selectors {
+            let (timeline, snapshot) = try repository.find(selector)
+            // Refused before anything is said, and once more under the hold.
+            try repository.repository.requireForgettable([snapshot.id], of: timeline)
+            guard !chosen[timeline.volume, default: []].contains(snapshot.id) else { continue }
+            chosen[timeline.volume, default: []].append(snapshot.id)
+            show(timeline.volume, snapshot)
+        }
+        for (volume, victims) in chosen.sorted(by: { $0.key < $1.key }) {
+            if let summary = try run(victims, of: volume) { done(summary) }
+        }
+    }
+
+    /// Forgets those of the snapshots that are still there; each was asked for.
+    ///
+    /// - Parameters:
+    ///   - snapshots: ids of snapshots of `volume`.
+    ///   - volume: the volume.
+    /// - Returns: what was done; nil where there is no such volume any more.
+    /// - Throws: ``RepositoryError``, of kind `damaged` where the volume is.
+    package func run(_ snapshots: [SnapshotID], of volume: VolumeName) throws -> Summary? {
+        try withHolds(volume) {
+            guard let timeline = try repository.timelines(volume).first else { return nil }
+            return try finish(
+                snapshots.filter { timeline.snapshot($0) != nil }, of: timeline, isByName: true)
+        }
+    }
+
+    /// Runs `body` under the holds that forgetting needs; a dry run needs none.
+    private func withHolds<Result>(
+        _ volume: VolumeName,
+        _ body: () throws -> Result
+    ) throws -> Result {
+        try options.isDryRun ? body() : repository.withForgettingHolds(volume, body)
+    }
+
+    private func finish(
+        _ victims: [SnapshotID],
+        of timeline: Timeline,
+        isByName: Bool
+    ) throws -> Summary {
+        let removal =
+            options.isDryRun
+            ? RemovalSummary()
+            : try repository.forget(
+                victims, of: timeline, isThorough: options.isThorough, isByName: isByName)
+        return Summary(
+            volume: timeline.volume, keptCount: timeline.snapshots.count - victims.count,
+            forgottenCount: victims.count, removal: removal)
+    }
+}
