@@ -285,7 +285,9 @@ let package = Package(
         ),
         .testTarget(
             name: "ObjectStoreTests",
-            dependencies: ["BlockModel", "LinuxIO", "ObjectStore", "TestKit"],
+            dependencies: [
+                "BlockModel", "LinuxIO", "ObjectStore", "SimulationSupport", "TestKit",
+            ],
             swiftSettings: common
         ),
         .testTarget(
@@ -318,7 +320,7 @@ let package = Package(
             name: "RepositoryTests",
             dependencies: [
                 "BlockModel", "LMDB", "LinuxIO", "ObjectStore", "Repository", "RepositoryFormat",
-                "TestKit", "XXHash",
+                "SimulationSupport", "TestKit", "XXHash",
             ],
             swiftSettings: common
         ),

@@ -2,6 +2,17 @@ internal import CShims
 internal import Glibc
 internal import LinuxIO
 
+/// How a file comes to its name whole, the best way first; each is tried where the one before it is
+/// not to be had.
+package enum FileCreation: Hashable, CaseIterable, Sendable {
+    /// A file without a name is given one.
+    case unnamed
+    /// A temporary file is renamed.
+    case renamed
+    /// A temporary file gets a second name, for a directory that refuses to lose any.
+    case linked
+}
+
 /// Writes one file of a ``DirectoryStore``.
 ///
 /// Small objects stay in memory until they are finished. Larger ones go out as whole buffers with
@@ -17,15 +28,21 @@ final class DirectoryObjectWriter: ObjectWriter, @unchecked Sendable {
     private let directory: OpenDirectory
     /// Set where the file system has no unnamed files.
     private let temporaryName: String?
+    private let creation: FileCreation
     private var pending: [UInt8] = []
     private var flight: WriteFlight?
 
     /// Begins the object `name` in the directory where its file belongs.
-    init(in directory: OpenDirectory, name: String) throws(SystemError) {
+    init(
+        in directory: OpenDirectory,
+        name: String,
+        creation: FileCreation
+    ) throws(SystemError) {
         self.directory = directory
         self.name = name
+        self.creation = creation
         path = directory.path + "/" + Directory.baseName(of: name)
-        if let unnamed = try directory.createUnnamedFile() {
+        if creation == .unnamed, let unnamed = try directory.createUnnamedFile() {
             file = SharedDescriptor(unnamed)
             temporaryName = nil
             return
@@ -102,6 +119,9 @@ final class DirectoryObjectWriter: ObjectWriter, @unchecked Sendable {
     private func publish() throws(SystemError) {
         let last = Directory.baseName(of: name)
         if let temporaryName {
+            guard creation != .linked else {
+                return try directory.link(temporaryName, as: last)
+            }
             do throws(SystemError) {
                 try directory.renameExclusively(temporaryName, to: last)
             } catch {

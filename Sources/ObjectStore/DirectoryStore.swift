@@ -21,16 +21,29 @@ package final class DirectoryStore: ObjectStore {
     private struct Cache {
         var files: [String: OpenFile] = [:]
         var clock: UInt64 = 0
+        /// Grows with every deletion: a file that was opened before one is not kept after it.
+        var deletionCount: UInt64 = 0
     }
     private static let openFileLimit = 64
     private let cache = Mutex(Cache())
     private let openRoot = Mutex<RootDirectory?>(nil)
     private let walksByComponent: Bool
+    private let creation: FileCreation
 
-    /// Uses the directory at `path`, which must exist, without `openat2` if `walksByComponent`.
-    package init(path: String, walksByComponent: Bool = false) {
+    /// Uses the directory at `path`, which must exist.
+    ///
+    /// - Parameters:
+    ///   - path: the directory, or a symbolic link to it.
+    ///   - walksByComponent: whether to do without `openat2`.
+    ///   - creation: the first way to try of those in which objects are created.
+    package init(
+        path: String,
+        walksByComponent: Bool = false,
+        creation: FileCreation = .unnamed
+    ) {
         location = path
         self.walksByComponent = walksByComponent
+        self.creation = creation
     }
 
     /// The directory, opened by the first call that finds it.
@@ -57,7 +70,7 @@ package final class DirectoryStore: ObjectStore {
 
     private func beginFile(_ name: String) throws(SystemError) -> DirectoryObjectWriter {
         let directory = try root().makeDirectory(RootDirectory.parent(of: name))
-        return try DirectoryObjectWriter(in: directory, name: name)
+        return try DirectoryObjectWriter(in: directory, name: name, creation: creation)
     }
 
     package func read(
@@ -76,7 +89,7 @@ package final class DirectoryStore: ObjectStore {
     }
 
     package func dropCached(_ name: String) {
-        guard let file = try? open(name) else { return }
+        guard ObjectNameRule.allows(name), let file = try? open(name) else { return }
         FileOperation.dropCache(file.descriptor)
     }
 
@@ -100,6 +113,8 @@ package final class DirectoryStore: ObjectStore {
     package func list(_ prefix: String) throws(ObjectStoreError) -> [ObjectEntry] {
         var entries: [ObjectEntry] = []
         let directory = prefix.hasSuffix("/") ? String(prefix.dropLast()) : prefix
+        // No object has a name that begins like that.
+        guard prefix.isEmpty || ObjectNameRule.allows(directory) else { return [] }
         try Self.translate(.list, prefix) { () throws(SystemError) in
             try collect(directory, into: &entries, depth: 0)
         }
@@ -111,21 +126,29 @@ package final class DirectoryStore: ObjectStore {
         _ durability: DeletionDurability
     ) throws(ObjectStoreError) {
         try requireAllowed(name, .delete)
-        cache.withLock { _ = $0.files.removeValue(forKey: name) }
         try Self.translate(.delete, name) { () throws(SystemError) in
-            let last = Directory.baseName(of: name)
-            guard let directory = try directory(of: name), let status = try directory.status(last)
-            else { return }
-            // What only somebody else can have put there is not ours to delete.
-            switch status.kind {
-            case .regular, .directory: break
-            case .symbolicLink:
-                throw SystemError(.remove, path(of: name), errno: SystemError.symbolicLink)
-            case .blockDevice, .socket, .other:
-                throw SystemError(.remove, path(of: name), errno: SystemError.notAFile)
-            }
-            guard try directory.remove(last), durability == .durable else { return }
-            try directory.synchronize()
+            guard let directory = try directory(of: name) else { return }
+            try remove(name, in: directory)
+            // What was deleted before, and is not there any more, may not be gone for good yet.
+            if durability == .durable { try directory.synchronize() }
+        }
+    }
+
+    private func remove(_ name: String, in directory: OpenDirectory) throws(SystemError) {
+        let last = Directory.baseName(of: name)
+        guard let status = try directory.status(last) else { return }
+        // What only somebody else can have put there is not ours to delete.
+        switch status.kind {
+        case .regular, .directory: break
+        case .symbolicLink:
+            throw SystemError(.remove, path(of: name), errno: SystemError.symbolicLink)
+        case .blockDevice, .socket, .other:
+            throw SystemError(.remove, path(of: name), errno: SystemError.notAFile)
+        }
+        try directory.remove(last)
+        cache.withLock { cache in
+            cache.files.removeValue(forKey: name)
+            cache.deletionCount += 1
         }
     }
 
@@ -140,7 +163,9 @@ package final class DirectoryStore: ObjectStore {
     }
 
     package func isLocked(_ name: String) -> Bool? {
-        guard let handle = try? root().openFile(name) else { return nil }
+        guard ObjectNameRule.allows(name), let handle = try? root().openFile(name) else {
+            return nil
+        }
         return FileOperation.isWriteLocked(handle.descriptor)
     }
 
@@ -185,14 +210,16 @@ package final class DirectoryStore: ObjectStore {
     private func path(of name: String) -> String { location + "/" + name }
 
     private func open(_ name: String) throws(SystemError) -> SharedDescriptor {
-        let known = cache.withLock { cache -> SharedDescriptor? in
+        let (known, deletionCount) = cache.withLock { cache -> (SharedDescriptor?, UInt64) in
             cache.clock += 1
             cache.files[name]?.lastUse = cache.clock
-            return cache.files[name]?.handle
+            return (cache.files[name]?.handle, cache.deletionCount)
         }
         if let known { return known }
         let handle = try SharedDescriptor(root().openFile(name))
         cache.withLock { cache in
+            // It may have been deleted between.
+            guard cache.deletionCount == deletionCount else { return }
             if cache.files.count >= Self.openFileLimit,
                 let oldest = cache.files.min(by: { $0.value.lastUse < $1.value.lastUse })
             {

@@ -1,8 +1,9 @@
 /// Named, immutable byte strings; knows nothing of snapshots or blocks.
 ///
-/// A name is a relative path of components `A-Za-z0-9._-` that do not begin with a dot. Every
-/// object is created once, durably or not at all, and never changed. Calls block and may come from
-/// any thread; a writer belongs to one thread at a time.
+/// A name is a relative path of components `A-Za-z0-9._-` that do not begin with a dot; what is an
+/// object is no directory of others. Every object is created once, durably or not at all, and never
+/// changed; a name that was deleted may be used again. Calls block and may come from any thread; a
+/// writer belongs to one thread at a time.
 package protocol ObjectStore: Sendable {
     /// Begins a new object; nothing is visible under `name` until the writer finishes.
     func begin(_ name: String) throws(ObjectStoreError) -> any ObjectWriter
@@ -17,8 +18,8 @@ package protocol ObjectStore: Sendable {
     /// Size of one object.
     func byteCount(of name: String) throws(ObjectStoreError) -> UInt64
 
-    /// All objects whose name begins with `prefix`, a directory's name with its slash, in order, and what
-    /// stands in the place of some and is none.
+    /// All objects whose name begins with `prefix`, in order of their names, and what stands in the place
+    /// of some and is none. The prefix is empty, or a directory's name with its slash.
     func list(_ prefix: String) throws(ObjectStoreError) -> [ObjectEntry]
 
     /// Deletes one object; an object that is not there is no error.
@@ -26,7 +27,7 @@ package protocol ObjectStore: Sendable {
 
     /// Creates a small object and keeps it locked for as long as the result lives, so that others
     /// see at once when its owner died. Everybody sees it at once; it need not outlive a crash of
-    /// the machine, which its owner does not outlive either.
+    /// the machine, which its owner does not outlive either. Refuses when the name exists.
     func createLocked(_ name: String, _ bytes: [UInt8]) throws(ObjectStoreError) -> any ObjectLock
 
     /// Whether the owner of a locked object lives; nil when this store cannot tell. Nobody who may only
@@ -47,10 +48,12 @@ package protocol ObjectStore: Sendable {
 }
 
 /// What a machine that stops may do to a deletion.
-package enum DeletionDurability: Hashable, Sendable {
-    /// The object is gone for good when the call returns.
+package enum DeletionDurability: Hashable, CaseIterable, Sendable {
+    /// The object is gone for good when the call returns, and so is all that was deleted from its
+    /// directory before.
     case durable
-    /// A crash may bring the object back, until something was created in its directory.
+    /// A crash may bring the object back, until a writer has finished in its directory, or something
+    /// was deleted from it durably.
     case eventual
 }
 

@@ -17,13 +17,14 @@ struct LinkTests {
 
     @Test(
         "A link in an object's place is listed as none, and left alone",
-        arguments: StoreKind.available)
+        arguments: StoreKind.inDirectories)
     func linkedObject(kind: StoreKind) throws {
         let home = try kind.make()
         let outside = try TemporaryDirectory()
         try DirectoryStore(path: outside.path).create("object", Self.bytes)
         try home.store.create("packs/aa/x", [9])
-        try #require(symlink(outside.path + "/object", home.directory.path + "/packs/aa/y") == 0)
+        try #require(
+            symlink(outside.path + "/object", home.directory().path + "/packs/aa/y") == 0)
         let entries = try home.store.list("packs/")
         #expect(entries.map(\.name) == ["packs/aa/x", "packs/aa/y"])
         #expect(entries.map(\.isObject) == [true, false])
@@ -38,13 +39,13 @@ struct LinkTests {
         #expect(try DirectoryStore(path: outside.path).read("object", limit: 9) == Self.bytes)
     }
 
-    @Test("A linked directory is neither entered nor filled", arguments: StoreKind.available)
+    @Test("A linked directory is neither entered nor filled", arguments: StoreKind.inDirectories)
     func linkedDirectory(kind: StoreKind) throws {
         let home = try kind.make()
         let outside = try TemporaryDirectory()
         try DirectoryStore(path: outside.path).create("ab/x", Self.bytes)
         try home.store.create("packs/aa/x", [9])
-        try #require(symlink(outside.path + "/ab", home.directory.path + "/packs/ab") == 0)
+        try #require(symlink(outside.path + "/ab", home.directory().path + "/packs/ab") == 0)
         let entries = try home.store.list("")
         #expect(entries.map(\.name) == ["packs/aa/x", "packs/ab"])
         #expect(entries.map(\.isObject) == [true, false])
@@ -72,11 +73,11 @@ struct LinkTests {
         #expect(try store.list("") == [])
     }
 
-    @Test("A pipe or socket is not waited for, nor deleted", arguments: StoreKind.available)
+    @Test("A pipe or socket is not waited for, nor deleted", arguments: StoreKind.inDirectories)
     func pipe(kind: StoreKind) throws {
         let home = try kind.make()
         try home.store.create("config", [1])
-        try #require(mkfifo(home.directory.path + "/pipe", 0o600) == 0)
+        try #require(mkfifo(home.directory().path + "/pipe", 0o600) == 0)
         #expect(try home.store.list("").map(\.isObject) == [true, false])
         for body in [
             { _ = try home.store.read("pipe", at: 0, byteCount: 1) },

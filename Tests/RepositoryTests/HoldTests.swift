@@ -3,6 +3,7 @@ import Glibc
 import LinuxIO
 import ObjectStore
 import RepositoryFormat
+import SimulationSupport
 import TestKit
 import Testing
 
@@ -286,7 +287,7 @@ struct HoldTests {
         let shared = try leave(1, kind: .shared, secondsAgo: 0)
         let exclusive = try leave(2, secondsAgo: 3600)
         let old = try leave(3, secondsAgo: 90_000)
-        let store = RefusingStore(home.store)
+        let store = WatchedStore(home.store, refusesDeletions: true)
         let hold = try Repository(openingIn: store).hold(
             .repository, .shared, purpose: "test", owner: owner, now: { time })
         try hold.verify()
@@ -298,7 +299,7 @@ struct HoldTests {
 
     @Test("A hold that a store does not delete is in nobody's way once it is given back")
     func undeletable() throws {
-        let store = RefusingStore(home.store)
+        let store = WatchedStore(home.store, refusesDeletions: true)
         let repository = try Repository(openingIn: store)
         func take(_ kind: HoldKind) throws -> Hold {
             try repository.hold(

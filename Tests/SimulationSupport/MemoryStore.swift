@@ -7,17 +7,24 @@ package enum CrashEffect: CaseIterable, Sendable {
     case lost
     /// The call took effect, but its caller never learned of it.
     case applied
-    /// The call had no effect, and deletions come undone unless something was created in their
-    /// directory since.
-    case deletionsUndone
+    /// The call had no effect, and what need not outlive a crash does not: deletions that are not durable
+    /// yet come undone, and locked objects are gone.
+    case eventualUndone
 }
 
 /// Objects in memory with a moment at which everything stops: what was not finished is gone.
+///
+/// As in a directory, a deletion is durable when it says so, or once a writer has finished in its
+/// directory or something was deleted from it durably; a locked object makes nothing durable.
 package final class MemoryStore: ObjectStore {
-    private struct State {
+    fileprivate struct State {
         var objects: [String: [UInt8]] = [:]
         var undoableDeletions: [String: [UInt8]] = [:]
-        var locked: Set<String> = []
+        /// Objects that were created locked, and that nothing made durable since.
+        var unsynced: Set<String> = []
+        /// The lock of each object that has one.
+        var locks: [String: UInt64] = [:]
+        var lockCount: UInt64 = 0
         var stepCount = 0
         var crashStep: Int?
         var effect = CrashEffect.lost
@@ -68,8 +75,9 @@ package final class MemoryStore: ObjectStore {
         state.withLock { state in
             state.hasCrashed = false
             state.crashStep = nil
-            state.locked.removeAll()
+            state.locks.removeAll()
             state.undoableDeletions.removeAll()
+            state.unsynced.removeAll()
         }
     }
 
@@ -96,7 +104,7 @@ package final class MemoryStore: ObjectStore {
     }
 
     /// Owners of locked objects are gone, or were never seen.
-    package func releaseLocks() { state.withLock { $0.locked.removeAll() } }
+    package func releaseLocks() { state.withLock { $0.locks.removeAll() } }
 
     /// Bytes that can still be stored; nil for no limit.
     package func limit(freeByteCount: Int?) {
@@ -106,9 +114,7 @@ package final class MemoryStore: ObjectStore {
     // MARK: The contract
 
     package func begin(_ name: String) throws(ObjectStoreError) -> any ObjectWriter {
-        guard ObjectNameRule.allows(name) else {
-            throw ObjectStoreError(.badName, during: .create, of: name)
-        }
+        try requireAllowed(name, .create)
         try step(.create, name) { _ in }
         return MemoryWriter(store: self, name: name)
     }
@@ -120,14 +126,13 @@ package final class MemoryStore: ObjectStore {
     ) throws(ObjectStoreError) -> Int {
         let bytes = try bytes(of: name)
         guard offset < UInt64(bytes.count) else { return 0 }
-        let count = min(target.byteCount, bytes.count - Int(offset))
+        let start = Int(offset)
+        let count = min(target.byteCount, bytes.count - start)
         state.withLock { state in
             state.readCount += 1
             state.readNames[name, default: 0] += count
         }
-        for index in 0..<count {
-            target.storeBytes(of: bytes[Int(offset) + index], toByteOffset: index, as: UInt8.self)
-        }
+        target.withUnsafeMutableBytes { $0.copyBytes(from: bytes[start..<start + count]) }
         return count
     }
 
@@ -150,60 +155,92 @@ package final class MemoryStore: ObjectStore {
         _ name: String,
         _ durability: DeletionDurability
     ) throws(ObjectStoreError) {
+        try requireAllowed(name, .delete)
         if refusesDeletions { throw ObjectStoreError(.denied, during: .delete, of: name) }
-        try step(.delete, name) { state in
-            if let bytes = state.objects.removeValue(forKey: name) {
-                state.undoableDeletions[name] = bytes
-            }
-            state.locked.remove(name)
-        }
+        try step(
+            .delete, name, refusal: { $0.isDirectory(name) ? .failed("a directory") : nil },
+            body: { state in
+                if let bytes = state.objects.removeValue(forKey: name) {
+                    // One that no crash would have left is not brought back by any.
+                    if state.unsynced.remove(name) == nil { state.undoableDeletions[name] = bytes }
+                }
+                state.locks.removeValue(forKey: name)
+                if durability == .durable { state.synchronize(directoryOf: name) }
+            })
     }
 
     package func createLocked(
         _ name: String,
         _ bytes: [UInt8]
     ) throws(ObjectStoreError) -> any ObjectLock {
-        try create(name, bytes)
-        state.withLock { _ = $0.locked.insert(name) }
-        return MemoryLock(store: self, name: name)
+        try requireAllowed(name, .lock)
+        // As a writer that begins, appends and finishes.
+        try step(.lock, name) { _ in }
+        try step(.lock, name) { _ in }
+        try reserve(bytes.count, .lock, name)
+        var number: UInt64 = 0
+        try step(
+            .lock, name, refusal: { $0.obstacle(to: name) },
+            body: { state in
+                state.store(name, bytes)
+                state.unsynced.insert(name)
+                state.lockCount += 1
+                number = state.lockCount
+                state.locks[name] = number
+            })
+        onCreate?(name)
+        return MemoryLock(store: self, name: name, number: number)
     }
 
-    package func isLocked(_ name: String) -> Bool? { state.withLock { $0.locked.contains(name) } }
+    package func isLocked(_ name: String) -> Bool? {
+        state.withLock { $0.objects[name] == nil ? nil : $0.locks[name] != nil }
+    }
 
-    fileprivate func unlock(_ name: String) { state.withLock { _ = $0.locked.remove(name) } }
+    /// Lets go of that lock, whatever has its name now.
+    fileprivate func unlock(_ name: String, _ number: UInt64) {
+        state.withLock { state in
+            if state.locks[name] == number { state.locks.removeValue(forKey: name) }
+        }
+    }
 
     fileprivate func appended(_ name: String) throws(ObjectStoreError) {
         try step(.create, name) { _ in }
     }
 
     fileprivate func finish(_ name: String, _ bytes: [UInt8]) throws(ObjectStoreError) {
-        let exists = state.withLock { $0.objects[name] != nil }
-        if exists { throw ObjectStoreError(.alreadyExists, during: .create, of: name) }
-        try step(.create, name) { state in
-            state.objects[name] = bytes
-            state.storedSeconds[name] = state.currentSeconds
-            let directory = Self.directory(of: name)
-            state.undoableDeletions = state.undoableDeletions.filter {
-                Self.directory(of: $0.key) != directory
-            }
-        }
+        try step(
+            .create, name, refusal: { $0.obstacle(to: name) },
+            body: { state in
+                state.store(name, bytes)
+                state.synchronize(directoryOf: name)
+            })
         onCreate?(name)
     }
 
-    private static func directory(of name: String) -> Substring {
-        name[..<(name.lastIndex(of: "/") ?? name.startIndex)]
-    }
-
-    fileprivate func reserve(_ count: Int, _ name: String) throws(ObjectStoreError) {
+    fileprivate func reserve(
+        _ count: Int,
+        _ operation: ObjectStoreError.Operation,
+        _ name: String
+    ) throws(ObjectStoreError) {
         let fits = state.withLock { state in
             guard let free = state.freeByteCount else { return true }
             state.freeByteCount = free - count
             return free >= count
         }
-        if !fits { throw ObjectStoreError(.noSpace, during: .create, of: name) }
+        if !fits { throw ObjectStoreError(.noSpace, during: operation, of: name) }
+    }
+
+    private func requireAllowed(
+        _ name: String,
+        _ operation: ObjectStoreError.Operation
+    ) throws(ObjectStoreError) {
+        guard ObjectNameRule.allows(name) else {
+            throw ObjectStoreError(.badName, during: operation, of: name)
+        }
     }
 
     private func bytes(of name: String) throws(ObjectStoreError) -> [UInt8] {
+        try requireAllowed(name, .read)
         try refuseAfterCrash(.read, name)
         if let failing = state.withLock({ $0.failing }), name.hasPrefix(failing.prefix) {
             throw ObjectStoreError(failing.reason, during: .read, of: name)
@@ -221,29 +258,68 @@ package final class MemoryStore: ObjectStore {
         if hasCrashed { throw ObjectStoreError(.failed("crash"), during: operation, of: name) }
     }
 
-    /// Runs one changing call, unless it is the one at which everything stops.
+    /// Runs one changing call, unless it is refused or the one at which everything stops.
     private func step(
         _ operation: ObjectStoreError.Operation,
         _ name: String,
-        _ body: (inout State) -> Void
+        refusal: (State) -> ObjectStoreError.Reason? = { _ in nil },
+        body: (inout State) -> Void
     ) throws(ObjectStoreError) {
-        let goesOn = state.withLock { state -> Bool in
-            if state.hasCrashed { return false }
-            if state.stepCount == state.crashStep {
-                state.hasCrashed = true
-                switch state.effect {
-                case .lost: break
-                case .applied: body(&state)
-                case .deletionsUndone:
-                    state.objects.merge(state.undoableDeletions) { current, _ in current }
-                }
-                return false
+        let reason = state.withLock { state -> ObjectStoreError.Reason? in
+            if state.hasCrashed { return .failed("crash") }
+            if let reason = refusal(state) { return reason }
+            guard state.stepCount == state.crashStep else {
+                state.stepCount += 1
+                body(&state)
+                return nil
             }
-            state.stepCount += 1
-            body(&state)
-            return true
+            state.hasCrashed = true
+            switch state.effect {
+            case .lost: break
+            case .applied: body(&state)
+            case .eventualUndone: state.undoEventual()
+            }
+            return .failed("crash")
         }
-        if !goesOn { throw ObjectStoreError(.failed("crash"), during: operation, of: name) }
+        if let reason { throw ObjectStoreError(reason, during: operation, of: name) }
+    }
+}
+
+extension MemoryStore.State {
+    private static func directory(of name: String) -> Substring {
+        name[..<(name.lastIndex(of: "/") ?? name.startIndex)]
+    }
+
+    func isDirectory(_ name: String) -> Bool {
+        objects.keys.contains { $0.hasPrefix(name + "/") }
+    }
+
+    /// Why no object can have that name; nil when one can.
+    func obstacle(to name: String) -> ObjectStoreError.Reason? {
+        if objects[name] != nil || isDirectory(name) { return .alreadyExists }
+        var parent = Self.directory(of: name)
+        while !parent.isEmpty {
+            if objects[String(parent)] != nil { return .notFound }
+            parent = Self.directory(of: String(parent))
+        }
+        return nil
+    }
+
+    mutating func store(_ name: String, _ bytes: [UInt8]) {
+        objects[name] = bytes
+        storedSeconds[name] = currentSeconds
+    }
+
+    /// Makes durable what was created in a directory and deleted from it.
+    mutating func synchronize(directoryOf name: String) {
+        let directory = Self.directory(of: name)
+        undoableDeletions = undoableDeletions.filter { Self.directory(of: $0.key) != directory }
+        unsynced = unsynced.filter { Self.directory(of: $0) != directory }
+    }
+
+    mutating func undoEventual() {
+        for name in unsynced { objects.removeValue(forKey: name) }
+        objects.merge(undoableDeletions) { current, _ in current }
     }
 }
 
@@ -260,7 +336,7 @@ private final class MemoryWriter: ObjectWriter, @unchecked Sendable {
 
     func append(_ more: RawSpan) throws(ObjectStoreError) {
         try store.appended(name)
-        try store.reserve(more.byteCount, name)
+        try store.reserve(more.byteCount, .create, name)
         bytes.append(contentsOf: more.withUnsafeBytes { [UInt8]($0) })
     }
 
@@ -270,11 +346,13 @@ private final class MemoryWriter: ObjectWriter, @unchecked Sendable {
 private final class MemoryLock: ObjectLock {
     private let store: MemoryStore
     private let name: String
+    private let number: UInt64
 
-    init(store: MemoryStore, name: String) {
+    init(store: MemoryStore, name: String, number: UInt64) {
         self.store = store
         self.name = name
+        self.number = number
     }
 
-    deinit { store.unlock(name) }
+    deinit { store.unlock(name, number) }
 }
