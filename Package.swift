@@ -205,7 +205,7 @@ let package = Package(
             dependencies: [
                 "BlockModel", "CaptureEngine", "ChangeTracking", "LinuxIO", "LiveVolumes",
                 "ObjectStore", "Repository", "RepositoryFormat", "RestoreEngine",
-                "SnapshotService", "TestKit", "Workflows",
+                "SnapshotService", "TestKit", "VolumeAccess", "Workflows",
                 .product(name: "Logging", package: "swift-log"),
             ],
             path: "Tests/SimulationSupport",
@@ -216,7 +216,7 @@ let package = Package(
             dependencies: [
                 "Workflows", "BlockModel", "CaptureEngine", "ChangeTracking", "Crypto", "LMDB",
                 "LinuxIO", "ObjectStore", "Repository", "RepositoryFormat", "Retention",
-                "SimulationSupport", "SnapshotService", "TestKit", "XXHash",
+                "SimulationSupport", "SnapshotService", "TestKit", "VolumeAccess", "XXHash",
             ],
             swiftSettings: common
         ),

@@ -1,5 +1,4 @@
 internal import BlockModel
-internal import Glibc
 internal import LinuxIO
 internal import Synchronization
 internal import VolumeAccess
@@ -59,24 +58,23 @@ final class ChunkReader {
         let start = slot * chunkByteCount
         let offset = blockSize.byteOffset(ofBlock: blocks.lowerBound)
         let wanted = wantedByteCount(blocks)
-        let cached = PositionedIO.readCached(
-            source.buffered, into: buffer, range: start..<start + wanted, at: offset)
+        let cached = source.readCached(
+            into: buffer, range: start..<start + wanted, at: offset)
         if let cached {
             return try finish(blocks, slot: slot, received: cached)
         }
-        guard let direct = source.direct else {
-            return try finish(blocks, slot: slot, received: 0)
-        }
+        guard source.hasDirect else { return try finish(blocks, slot: slot, received: 0) }
         // Direct reads end on a boundary; behind the end of the source they come back short.
         let aligned = (wanted + AlignedBuffer.alignment - 1) & ~(AlignedBuffer.alignment - 1)
         guard let ring = openRing() else {
-            let received = try PositionedIO.read(
-                direct, into: buffer, range: start..<start + aligned, at: offset,
-                subject: source.path)
-            return try finish(blocks, slot: slot, received: min(received, wanted))
+            // What fails there is read through the page cache.
+            let received = try? source.readDirect(
+                into: buffer, range: start..<start + aligned, at: offset)
+            return try finish(blocks, slot: slot, received: min(received ?? 0, wanted))
         }
-        try ring.read(
-            direct, into: buffer, range: start..<start + aligned, at: offset, tag: UInt64(slot))
+        try source.begin(
+            on: ring, into: buffer, range: start..<start + aligned, at: offset,
+            tag: UInt64(slot))
         inFlight.append((slot, blocks))
         return nil
     }
@@ -100,11 +98,8 @@ final class ChunkReader {
             early[Int(tag)] = result
         }
         let result = early.removeValue(forKey: slot) ?? 0
-        // Some file systems refuse what they accepted at opening; the page cache always works.
-        let isRefusal = result == -Int(EINVAL) || result == -Int(EOPNOTSUPP)
-        guard result >= 0 || isRefusal else {
-            throw SystemError(.read, source.path, errno: Int32(-result))
-        }
+        // Some file systems refuse what they accepted at opening, and a medium may fail anywhere in a
+        // chunk: reading through the page cache works, or says where it does not.
         return try finish(
             blocks, slot: slot, received: min(max(result, 0), wantedByteCount(blocks)))
     }
@@ -124,9 +119,8 @@ final class ChunkReader {
         let wanted = wantedByteCount(blocks)
         if received < wanted {
             let offset = blockSize.byteOffset(ofBlock: blocks.lowerBound) + UInt64(received)
-            let more = try PositionedIO.read(
-                source.buffered, into: buffer, range: start + received..<start + wanted,
-                at: offset, subject: source.path)
+            let more = try source.read(
+                into: buffer, range: start + received..<start + wanted, at: offset)
             guard received + more == wanted else {
                 throw VolumeError(
                     .changed,
@@ -170,9 +164,8 @@ final class StreamReader: Sendable {
                 (Page.index(ofBlock: state.nextBlock) + 1) * UInt64(Page.blockCount)
             let room = Int(
                 min(UInt64(chunkByteCount / blockSize.byteCount), pageEnd - state.nextBlock))
-            let count = try PositionedIO.readStream(
-                source.buffered, into: buffer, range: 0..<room * blockSize.byteCount,
-                subject: "standard input")
+            let count = try source.readStream(
+                into: buffer, range: 0..<room * blockSize.byteCount)
             if count < room * blockSize.byteCount { state.hasEnded = true }
             guard count > 0 else { return nil }
             state.byteCount += UInt64(count)

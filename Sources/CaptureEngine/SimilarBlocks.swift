@@ -96,8 +96,7 @@ final class SimilarBlocks: Sendable {
         guard offset < byteCount else { return false }
         let whole = blocks.count * blockSize.byteCount
         let size = Int(min(UInt64(whole), byteCount - offset))
-        let count = try? PositionedIO.read(
-            source.buffered, into: target, range: 0..<size, at: offset, subject: source.path)
+        let count = try? source.read(into: target, range: 0..<size, at: offset)
         guard count == size else { return false }
         target.zero(size..<whole)
         return true

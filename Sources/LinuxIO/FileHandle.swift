@@ -169,7 +169,7 @@ package enum PositionedIO {
                 descriptor, base + done, count - done, off_t(offset) + off_t(done))
             if result < 0 {
                 if errno == EINTR { continue }
-                throw SystemError(.read, subject)
+                throw SystemError(.read, subject, byteOffset: offset + UInt64(done))
             }
             if result == 0 { break }
             done += result

@@ -13,6 +13,8 @@ package final class Ring {
     package private(set) var inFlightCount = 0
     /// What the kernel has, by tag.
     private var transfers: [UInt64: Transfer] = [:]
+    /// What tests let fail, by tag.
+    private var failing: [UInt64: Int32] = [:]
     /// What was done without it, and is not waited for yet.
     private var done: [(tag: UInt64, result: Int)] = []
 
@@ -102,6 +104,7 @@ package final class Ring {
         guard status == 0 else { throw SystemError(.ring, "completions", errno: -status) }
         inFlightCount -= 1
         let transfer = transfers.removeValue(forKey: tag)
+        if let errno = failing.removeValue(forKey: tag) { result = -errno }
         if let transfer, Self.isPassing(-Int(result)) { return (tag, transfer.run()) }
         return (tag, Int(result))
     }
@@ -116,6 +119,9 @@ package final class Ring {
         unsafe varve_ring_inject(
             pointer, Int32(submissions), Int32(waits), Int32(transfers), -errno)
     }
+
+    /// For tests: lets the next transfer of that tag fail with an error number.
+    package func fail(_ tag: UInt64, errno: Int32) { failing[tag] = errno }
 
     /// Waits for all that is in flight, whatever becomes of it: buffers may be let go of then.
     package func drain() {

@@ -19,11 +19,19 @@ package struct SystemError: Error, Hashable, CustomStringConvertible {
     package let operation: Operation
     package let errno: Int32
     package let subject: String
+    /// Where in a file or device; nil where that is not known, or says nothing.
+    package let byteOffset: UInt64?
 
-    package init(_ operation: Operation, _ subject: String, errno code: Int32 = Glibc.errno) {
+    package init(
+        _ operation: Operation,
+        _ subject: String,
+        errno code: Int32 = Glibc.errno,
+        byteOffset: UInt64? = nil
+    ) {
         self.operation = operation
         self.errno = code
         self.subject = subject
+        self.byteOffset = byteOffset
     }
 
     package static let readOnly = EROFS
@@ -43,5 +51,8 @@ package struct SystemError: Error, Hashable, CustomStringConvertible {
         unsafe String(cString: strerror(errno))
     }
 
-    package var description: String { "cannot \(operation.rawValue) \(subject): \(reason)" }
+    package var description: String {
+        let place = byteOffset.map { " at offset \($0)" } ?? ""
+        return "cannot \(operation.rawValue) \(subject)\(place): \(reason)"
+    }
 }

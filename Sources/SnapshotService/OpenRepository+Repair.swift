@@ -242,10 +242,7 @@ extension OpenRepository {
         var position: UInt64 = 0
         while position < source.byteCount ?? 0 {
             if Interruption.isRequested { throw Interrupted() }
-            let count = try buffer.withMutableBytes {
-                try PositionedIO.read(
-                    source.buffered, into: &$0, at: position, subject: source.path)
-            }
+            let count = try source.read(into: buffer, range: 0..<buffer.byteCount, at: position)
             guard count > 0 else { return }
             let end = (count + size - 1) / size * size
             if end > count { buffer.zero(count..<end) }

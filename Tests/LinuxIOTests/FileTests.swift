@@ -108,7 +108,7 @@ struct PositionedIOTests {
             try PositionedIO.write(readOnly.descriptor, bytes.span.bytes, at: 0, subject: path)
         }
         let buffer = try AlignedBuffer(byteCount: 1)
-        #expect(throws: SystemError(.read, "folder", errno: EISDIR)) {
+        #expect(throws: SystemError(.read, "folder", errno: EISDIR, byteOffset: 0)) {
             let folder = try FileHandle(directory.path, .read)
             _ = try PositionedIO.read(
                 folder.descriptor, into: buffer, range: 0..<1, at: 0, subject: "folder")

@@ -12,6 +12,7 @@ package import RestoreEngine
 package import SnapshotService
 import Synchronization
 import TestKit
+package import VolumeAccess
 package import Workflows
 
 /// A directory that is removed with its owner; in memory where the system has such a place.
@@ -192,13 +193,14 @@ extension Lab {
     @discardableResult
     package func capture(
         _ image: [UInt8],
-        evidence: ChangeEvidence? = nil
+        evidence: ChangeEvidence? = nil,
+        readFaults: (any ReadFaults)? = nil
     ) throws -> BackupSummary {
         let path = scratch.path + "/source.img"
         unlink(path)
         let file = try FileHandle(path, .create)
         try PositionedIO.write(file.descriptor, image.span.bytes, at: 0, subject: path)
-        return try capture(path: path, evidence: evidence)
+        return try capture(path: path, evidence: evidence, readFaults: readFaults)
     }
 
     /// Captures what is at `path` as the next snapshot.
@@ -208,13 +210,15 @@ extension Lab {
     package func capture(
         path: String,
         sourceName: String? = nil,
-        evidence: ChangeEvidence? = nil
+        evidence: ChangeEvidence? = nil,
+        readFaults: (any ReadFaults)? = nil
     ) throws -> BackupSummary {
         time = Timestamp(seconds: time.seconds + 3600)
         begin(.capture)
         var options = BackupOptions()
         options.workerCount = workerCount
         options.evidence = evidence
+        options.readFaults = readFaults
         options.allowsOtherSource = true
         // Ids of snapshots are made of it, too.
         options.identity = SourceIdentity(

@@ -124,7 +124,8 @@ extension OpenRepository {
             return try VolumeSource(path: path, frozenView: view.path)
         }
         guard let failure = frozen.failures[path] else {
-            return try VolumeSource(path: path, allowsUse: options.allowsUse)
+            return try VolumeSource(
+                path: path, allowsUse: options.allowsUse, faults: options.readFaults)
         }
         if let failure = failure as? VolumeError, failure.kind == .busy { throw failure }
         if failure is ServiceError { throw failure }

@@ -7,7 +7,7 @@ internal import Logging
 internal import Repository
 package import RepositoryFormat
 package import SnapshotService
-internal import VolumeAccess
+package import VolumeAccess
 
 /// One source, and how it is to be backed up.
 package struct BackupOptions: Sendable {
@@ -24,6 +24,8 @@ package struct BackupOptions: Sendable {
     package var identity: SourceIdentity?
     /// Whether evidence that was found wrong before is believed again.
     package var trustsAgain = false
+    /// For tests: what goes wrong when the source is read.
+    package var readFaults: (any ReadFaults)?
 
     package init() {}
 }
