@@ -74,13 +74,15 @@ let package = Package(
         // What the kernel gave the process: arguments, environment, descriptors 0 to 2.
         layer("ProcessStart", ["BlockModel", "CProcessStart"]),
         layer("Retention", ["BlockModel"]),
-        layer("RepositoryFormat", ["BlockModel", "Crypto", "XXHash"]),
+        layer("RepositoryModel", ["BlockModel"]),
+        layer("FileModel", []),
+        layer("RepositoryFormat", ["BlockModel", "Crypto", "RepositoryModel", "XXHash"]),
         layer("ObjectStore", ["CShims", "LinuxIO"]),
         layer(
             "Repository",
             [
                 "BlockModel", "Crypto", "LinuxIO", "LMDB", "ObjectStore", "RepositoryFormat",
-                "XXHash", "Zstandard",
+                "RepositoryModel", "XXHash", "Zstandard",
             ]
         ),
 
@@ -106,19 +108,19 @@ let package = Package(
             "CaptureEngine",
             [
                 "BlockModel", "ChangeTracking", "Crypto", "LinuxIO", "ObjectStore", "Repository",
-                "RepositoryFormat", "VolumeAccess",
+                "RepositoryFormat", "RepositoryModel", "VolumeAccess",
             ]
         ),
         layer(
             "RestoreEngine",
             [
                 "BlockModel", "Crypto", "LinuxIO", "Repository",
-                "RepositoryFormat", "VolumeAccess",
+                "RepositoryFormat", "RepositoryModel", "VolumeAccess",
             ]
         ),
         layer(
             "Serving",
-            ["BlockModel", "LinuxIO", "Repository", "RepositoryFormat"]
+            ["BlockModel", "LinuxIO", "Repository", "RepositoryFormat", "RepositoryModel"]
         ),
 
         // What the administrator wants: no I/O.
@@ -131,7 +133,7 @@ let package = Package(
                 .linkedLibrary("ext2fs"), .linkedLibrary("com_err"), .linkedLibrary("blkid"),
             ]
         ),
-        layer("DiskContents", ["BlockModel", "CDiskContents", "LinuxIO"]),
+        layer("DiskContents", ["BlockModel", "CDiskContents", "FileModel", "LinuxIO"]),
         // Reads file systems for DiskContents, with no rights and no files: it is all boundary with a C
         // library, and has no Swift in it whose calls to the system would have to be allowed.
         .executableTarget(
@@ -144,8 +146,9 @@ let package = Package(
         layer(
             "SnapshotService",
             [
-                "BlockModel", "DiskContents", "Fuse", "LinuxIO", "ObjectStore", "Repository",
-                "RepositoryFormat", "RestoreEngine", "Retention", "Serving", "VolumeAccess",
+                "BlockModel", "DiskContents", "FileModel", "Fuse", "LinuxIO", "ObjectStore",
+                "Repository", "RepositoryFormat", "RepositoryModel", "RestoreEngine",
+                "Serving", "VolumeAccess",
                 .product(name: "Logging", package: "swift-log"),
             ]
         ),
@@ -153,9 +156,9 @@ let package = Package(
         layer(
             "Workflows",
             [
-                "BlockModel", "BootService", "CaptureEngine", "ChangeTracking", "LinuxIO",
-                "LiveVolumes", "Repository", "RepositoryFormat", "Retention", "Serving",
-                "SnapshotService", "VolumeAccess",
+                "BlockModel", "BootService", "CaptureEngine", "ChangeTracking", "Fuse", "LinuxIO",
+                "LiveVolumes", "ObjectStore", "Repository", "RepositoryFormat", "RepositoryModel",
+                "RestoreEngine", "Retention", "Serving", "SnapshotService", "VolumeAccess",
                 .product(name: "Logging", package: "swift-log"),
             ]
         ),
@@ -166,13 +169,13 @@ let package = Package(
             [
                 "Workflows", "BlockModel", "CShims", "CaptureEngine", "Configuration",
                 "LinuxIO", "LiveVolumes", "ObjectStore", "Repository", "RepositoryFormat",
-                "Retention", "SnapshotService",
+                "RepositoryModel", "Retention", "SnapshotService",
                 .product(name: "Logging", package: "swift-log"),
             ]
         ),
 
         // Snapshots as machines that run.
-        layer("BootService", ["BlockModel", "LinuxIO", "RepositoryFormat"]),
+        layer("BootService", ["BlockModel", "LinuxIO", "RepositoryModel"]),
 
         // What nbdkit loads: the C entry points, and what they do. It has no Foundation, so that it is
         // small and brings the whole of Swift along in any build.
@@ -189,10 +192,8 @@ let package = Package(
         .executableTarget(
             name: "varve",
             dependencies: [
-                "Workflows", "BlockModel", "BootService", "CaptureEngine", "Configuration",
-                "DiskContents", "Fuse", "JobService", "LinuxIO", "LiveVolumes", "ObjectStore",
-                "ProcessStart", "Repository", "RepositoryFormat",
-                "RestoreEngine", "Retention", "Serving", "SnapshotService",
+                "BlockModel", "Configuration", "FileModel", "JobService", "ProcessStart",
+                "RepositoryModel", "Retention", "SnapshotService", "Workflows",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],
@@ -204,8 +205,8 @@ let package = Package(
             name: "SimulationSupport",
             dependencies: [
                 "BlockModel", "CaptureEngine", "ChangeTracking", "LinuxIO", "LiveVolumes",
-                "ObjectStore", "Repository", "RepositoryFormat", "RestoreEngine",
-                "SnapshotService", "TestKit", "VolumeAccess", "Workflows",
+                "ObjectStore", "Repository", "RepositoryFormat", "RepositoryModel",
+                "RestoreEngine", "SnapshotService", "TestKit", "VolumeAccess", "Workflows",
                 .product(name: "Logging", package: "swift-log"),
             ],
             path: "Tests/SimulationSupport",
@@ -214,17 +215,18 @@ let package = Package(
         .testTarget(
             name: "SimulationTests",
             dependencies: [
-                "Workflows", "BlockModel", "CaptureEngine", "ChangeTracking", "Crypto", "LMDB",
-                "LinuxIO", "ObjectStore", "Repository", "RepositoryFormat", "Retention",
-                "SimulationSupport", "SnapshotService", "TestKit", "VolumeAccess", "XXHash",
+                "BlockModel", "CaptureEngine", "ChangeTracking", "Crypto", "LinuxIO", "LMDB",
+                "ObjectStore", "Repository", "RepositoryFormat", "RepositoryModel", "Retention",
+                "SimulationSupport", "SnapshotService", "TestKit", "VolumeAccess", "Workflows",
+                "XXHash",
             ],
             swiftSettings: common
         ),
         .testTarget(
             name: "ProcessTests",
             dependencies: [
-                "BlockModel", "LMDB", "LinuxIO", "ObjectStore", "Repository", "RepositoryFormat",
-                "SimulationSupport", "TestKit", "varve",
+                "BlockModel", "LinuxIO", "LMDB", "ObjectStore", "Repository", "RepositoryFormat",
+                "RepositoryModel", "SimulationSupport", "TestKit", "varve",
             ],
             swiftSettings: common
         ),
@@ -269,7 +271,9 @@ let package = Package(
         ),
         .testTarget(
             name: "RepositoryFormatTests",
-            dependencies: ["BlockModel", "RepositoryFormat", "TestKit", "XXHash"],
+            dependencies: [
+                "BlockModel", "RepositoryFormat", "RepositoryModel", "TestKit", "XXHash",
+            ],
             exclude: ["Golden"],
             swiftSettings: common
         ),
@@ -306,8 +310,8 @@ let package = Package(
             name: "MachineTests",
             dependencies: [
                 "Workflows", "BlockModel", "CaptureEngine", "ChangeTracking", "DeviceMapper",
-                "LinuxIO", "Repository", "RepositoryFormat", "SimulationSupport",
-                "TestKit", "VolumeAccess",
+                "LinuxIO", "Repository", "RepositoryFormat", "RepositoryModel",
+                "SimulationSupport", "TestKit", "VolumeAccess",
             ],
             swiftSettings: common
         ),
@@ -319,8 +323,8 @@ let package = Package(
         .testTarget(
             name: "RepositoryTests",
             dependencies: [
-                "BlockModel", "LMDB", "LinuxIO", "ObjectStore", "Repository", "RepositoryFormat",
-                "SimulationSupport", "TestKit", "XXHash",
+                "BlockModel", "LinuxIO", "LMDB", "ObjectStore", "Repository", "RepositoryFormat",
+                "RepositoryModel", "SimulationSupport", "TestKit", "XXHash",
             ],
             swiftSettings: common
         ),
@@ -328,7 +332,7 @@ let package = Package(
             name: "ServingTests",
             dependencies: [
                 "BlockModel", "LinuxIO", "ObjectStore", "Repository", "RepositoryFormat",
-                "Serving", "SimulationSupport", "TestKit",
+                "RepositoryModel", "Serving", "SimulationSupport", "TestKit",
             ],
             swiftSettings: common
         ),
@@ -349,14 +353,16 @@ let package = Package(
         ),
         .testTarget(
             name: "DiskContentsTests",
-            dependencies: ["BlockModel", "DiskContents", "LinuxIO", "TestKit", "reader-probe"],
+            dependencies: [
+                "BlockModel", "DiskContents", "FileModel", "LinuxIO", "reader-probe", "TestKit",
+            ],
             swiftSettings: common
         ),
         .testTarget(
             name: "SnapshotServiceTests",
             dependencies: [
-                "BlockModel", "LinuxIO", "LiveVolumes", "ObjectStore",
-                "Repository", "RepositoryFormat", "SnapshotService", "TestKit", "Workflows",
+                "BlockModel", "LinuxIO", "LiveVolumes", "ObjectStore", "Repository",
+                "RepositoryFormat", "RepositoryModel", "SnapshotService", "TestKit", "Workflows",
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: common
@@ -366,10 +372,9 @@ let package = Package(
         .executableTarget(
             name: "varve-benchmark",
             dependencies: [
-                "BlockModel", "Crypto", "LinuxIO", "LiveVolumes",
-                "ProcessStart",
-                "Repository", "RepositoryFormat", "Retention", "SnapshotService", "Workflows",
-                "Zstandard",
+                "BlockModel", "Crypto", "LinuxIO", "LiveVolumes", "ProcessStart", "Repository",
+                "RepositoryFormat", "RepositoryModel", "Retention", "SnapshotService",
+                "Workflows", "Zstandard",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],

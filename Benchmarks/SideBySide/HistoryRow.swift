@@ -3,6 +3,7 @@ import LinuxIO
 import LiveVolumes
 import Logging
 import RepositoryFormat
+import RepositoryModel
 import SnapshotService
 import Workflows
 

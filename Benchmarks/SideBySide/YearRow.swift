@@ -5,6 +5,7 @@ import LiveVolumes
 import Logging
 import Repository
 import RepositoryFormat
+import RepositoryModel
 import Retention
 import SnapshotService
 import Workflows
@@ -197,7 +198,7 @@ private struct Year {
         self.policy = policy
     }
 
-    func snapshots() throws -> [Timeline.Snapshot] {
+    func snapshots() throws -> [Snapshot] {
         try service.timelines(volume).first?.snapshots ?? []
     }
 

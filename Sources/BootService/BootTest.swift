@@ -1,6 +1,6 @@
 internal import Glibc
 internal import LinuxIO
-package import RepositoryFormat
+package import RepositoryModel
 
 /// Starts a machine and waits until it shows whether its system comes up.
 package struct BootTest {

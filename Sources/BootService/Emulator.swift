@@ -1,7 +1,7 @@
 internal import BlockModel
 internal import Glibc
 internal import LinuxIO
-package import RepositoryFormat
+package import RepositoryModel
 
 /// Why a machine cannot be started, or did not do what was asked.
 package struct MachineError: Error, CustomStringConvertible {

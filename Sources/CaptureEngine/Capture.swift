@@ -3,7 +3,8 @@ package import ChangeTracking
 internal import LinuxIO
 internal import ObjectStore
 package import Repository
-package import RepositoryFormat
+internal import RepositoryFormat
+package import RepositoryModel
 package import VolumeAccess
 
 /// What is to be captured, and how.

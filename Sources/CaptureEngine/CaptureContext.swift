@@ -2,6 +2,7 @@ internal import BlockModel
 internal import ChangeTracking
 internal import Repository
 internal import RepositoryFormat
+internal import RepositoryModel
 
 /// What all workers of a capture share and none of them changes.
 final class CaptureContext: Sendable {
@@ -30,7 +31,7 @@ final class CaptureContext: Sendable {
         repository: Repository,
         index: Index,
         line: Line,
-        parent: Timeline.Snapshot?,
+        parent: Snapshot?,
         attempt: UInt64,
         level: Int,
         isDryRun: Bool

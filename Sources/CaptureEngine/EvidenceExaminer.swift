@@ -2,6 +2,7 @@ internal import BlockModel
 internal import ChangeTracking
 internal import Repository
 internal import RepositoryFormat
+internal import RepositoryModel
 internal import VolumeAccess
 
 /// What a capture made of the evidence that it was given.
@@ -111,10 +112,10 @@ struct EvidenceExaminer {
     }
 
     /// When every block was compared last, on the way that leads to `tip`.
-    private func lastFullComparison(upTo tip: Timeline.Snapshot) -> Timestamp? {
-        var byID: [SnapshotID: Timeline.Snapshot] = [:]
+    private func lastFullComparison(upTo tip: Snapshot) -> Timestamp? {
+        var byID: [SnapshotID: Snapshot] = [:]
         for snapshot in timeline.snapshots { byID[snapshot.id] = snapshot }
-        var snapshot: Timeline.Snapshot? = tip
+        var snapshot: Snapshot? = tip
         while let current = snapshot {
             if current.facts.proof == .everyBlockCompared { return current.facts.time }
             // An id is a digest over the one before, so that there is no circle.

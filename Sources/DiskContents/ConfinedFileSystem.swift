@@ -1,5 +1,6 @@
 package import BlockModel
 internal import CDiskContents
+package import FileModel
 internal import Glibc
 internal import LinuxIO
 

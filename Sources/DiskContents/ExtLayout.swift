@@ -1,5 +1,6 @@
 internal import BlockModel
 internal import CDiskContents
+internal import FileModel
 internal import LinuxIO
 
 /// Where an ext file system keeps what is not content.

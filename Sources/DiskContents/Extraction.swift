@@ -1,4 +1,5 @@
 internal import BlockModel
+package import FileModel
 internal import Glibc
 package import LinuxIO
 
@@ -10,23 +11,6 @@ package import LinuxIO
 /// user's: what is not a single file is made in a directory of its own that only this user writes to, and
 /// moved to its place when it is whole.
 package final class Extraction {
-    /// What was done.
-    package struct Summary: Hashable, Sendable {
-        package var fileCount = 0
-        package var directoryCount = 0
-        package var otherCount = 0
-        package var byteCount: UInt64 = 0
-        /// What could not be set or made, in words, the first of each kind.
-        package var remarks: [String] = []
-        /// How many there were of them all.
-        package var remarkCount = 0
-        /// What could not be read, and is not there, with the reasons; the first of them.
-        package var failures: [String] = []
-        package var failureCount = 0
-        /// How many of these the image is not to blame for: the system that is written to refuses them.
-        package var refusedCount = 0
-    }
-
     /// Deeper trees take more open directories than a process has.
     private static let depthLimit = 400
     private static let failureLimit = 20
@@ -37,8 +21,8 @@ package final class Extraction {
 
     private let tree: FileTree
     private let isInterrupted: () -> Bool
-    private let progress: (Summary) -> Void
-    private var summary = Summary()
+    private let progress: (ExtractionSummary) -> Void
+    private var summary = ExtractionSummary()
     /// Where the files with several names were written first.
     private var firstNames: [UInt64: [UInt8]] = [:]
     private var seenDirectories: Set<UInt64> = []
@@ -52,7 +36,7 @@ package final class Extraction {
     package init(
         _ tree: FileTree,
         isInterrupted: @escaping () -> Bool,
-        progress: @escaping (Summary) -> Void
+        progress: @escaping (ExtractionSummary) -> Void
     ) {
         self.tree = tree
         self.isInterrupted = isInterrupted
@@ -69,7 +53,7 @@ package final class Extraction {
         _ inode: Inode,
         as name: [UInt8],
         in directory: DirectoryHandle
-    ) throws -> Summary {
+    ) throws -> ExtractionSummary {
         if inode.kind == .file {
             // One file is held by its descriptor until it is whole.
             try write(inode, name, in: directory, path: name, depth: 0)

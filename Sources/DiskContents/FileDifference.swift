@@ -1,22 +1,4 @@
-/// A file that differs between two moments.
-package struct FileChange: Hashable, Sendable {
-    package enum Kind: String, Hashable, Sendable {
-        case added, removed
-        /// Its content.
-        case modified
-        /// Its owner, rights or attributes only.
-        case metadata
-        /// It has another name, and may be modified too.
-        case renamed
-    }
-
-    package let kind: Kind
-    package let path: [UInt8]
-    /// The name that it had.
-    package let oldPath: [UInt8]?
-    package let fileKind: FileKind
-    package let inode: UInt64
-}
+package import FileModel
 
 /// Which files differ between two states of an ext file system, found from the bytes that differ: from
 /// the inodes that lie there, the directories that name them, and, for content that changed without its
@@ -25,14 +7,6 @@ package struct FileChange: Hashable, Sendable {
 /// No tree is walked. What is read is in proportion to what changed, but for names: a file that was
 /// changed in place is looked for in the directories near it, then in those farther off.
 package struct FileDifference {
-    /// What was found.
-    package struct Found: Sendable {
-        /// In the order of their paths.
-        package var changes: [FileChange] = []
-        /// Files that have no name in any directory.
-        package var namelessCount = 0
-    }
-
     private struct State {
         let system: ExtFileSystem
         let layout: ExtLayout
@@ -77,11 +51,11 @@ package struct FileDifference {
     /// Finds the files.
     ///
     /// - Throws: ``ContentsError`` when the file system is damaged; what the image throws.
-    package mutating func find() throws -> Found {
+    package mutating func find() throws -> FileChanges {
         try findInodes()
         let rewritten = try findRewritten()
         try findRenamed()
-        var found = Found()
+        var found = FileChanges()
         let oldNames = try names(of: older)
         let newNames = try names(of: newer)
         for number in Set(older.inodes.keys).union(newer.inodes.keys) {
@@ -286,7 +260,7 @@ package struct FileDifference {
         _ kind: FileChange.Kind?,
         _ old: [[UInt8]],
         _ new: [[UInt8]],
-        _ found: inout Found
+        _ found: inout FileChanges
     ) {
         let (before, after) = (Set(old), Set(new))
         if let kind {

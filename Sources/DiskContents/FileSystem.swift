@@ -1,4 +1,5 @@
 package import BlockModel
+package import FileModel
 
 /// The files of a file system on an image, whatever reads them.
 ///
@@ -34,26 +35,6 @@ package protocol FileSystem: AnyObject {
     func forget()
 }
 
-/// What a file system says of a file.
-package struct Inode: Hashable, Sendable {
-    package let number: UInt64
-    /// As `st_mode`.
-    package let mode: UInt32
-    package let linkCount: Int
-    package let user: UInt32
-    package let group: UInt32
-    package let byteCount: UInt64
-    package let deviceMajor: UInt32
-    package let deviceMinor: UInt32
-    package let accessed: FileTime
-    package let modified: FileTime
-    package let changed: FileTime
-    /// What else the reader knows of it.
-    let flags: UInt64
-
-    package var kind: FileKind { FileKind(mode: mode) }
-}
-
 package struct DirectoryEntry: Hashable, Sendable {
     /// Any bytes but 0 and `/`.
     package let name: [UInt8]
@@ -67,38 +48,4 @@ package struct DirectoryEntry: Hashable, Sendable {
     }
 
     static func isOwnOrParent(_ name: [UInt8]) -> Bool { name == [0x2e] || name == [0x2e, 0x2e] }
-}
-
-/// A moment of a file.
-package struct FileTime: Hashable, Sendable {
-    /// Since 1970.
-    package let seconds: Int64
-    package let nanoseconds: UInt32
-
-    init(_ seconds: Int64, _ nanoseconds: UInt32) {
-        self.seconds = seconds
-        self.nanoseconds = nanoseconds
-    }
-}
-
-/// What a file is.
-package enum FileKind: String, Hashable, Sendable {
-    case file, directory
-    case symbolicLink = "symbolic-link"
-    case characterDevice = "character-device"
-    case blockDevice = "block-device"
-    case pipe, socket, unknown
-
-    init(mode: UInt32) {
-        switch mode & 0o170000 {
-        case 0o100000: self = .file
-        case 0o040000: self = .directory
-        case 0o120000: self = .symbolicLink
-        case 0o020000: self = .characterDevice
-        case 0o060000: self = .blockDevice
-        case 0o010000: self = .pipe
-        case 0o140000: self = .socket
-        default: self = .unknown
-        }
-    }
 }

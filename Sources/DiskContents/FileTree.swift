@@ -1,4 +1,5 @@
 package import BlockModel
+package import FileModel
 
 /// The files of a file system, by their paths.
 package final class FileTree {

@@ -1,3 +1,5 @@
+internal import FileModel
+
 /// Finds the names of inodes without walking the tree from its root.
 struct NameSearch {
     /// Deeper than any path that a system takes.

@@ -3,6 +3,7 @@ internal import Configuration
 internal import LinuxIO
 internal import LiveVolumes
 internal import RepositoryFormat
+internal import RepositoryModel
 internal import SnapshotService
 internal import Workflows
 

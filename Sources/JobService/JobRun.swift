@@ -8,6 +8,7 @@ package import Logging
 internal import ObjectStore
 internal import Repository
 internal import RepositoryFormat
+internal import RepositoryModel
 internal import Retention
 internal import SnapshotService
 internal import Workflows
@@ -45,15 +46,13 @@ package final class JobRun {
 
     /// - Parameters:
     ///   - job: what is to be done.
-    ///   - records: where is known what was done.
-    ///   - states: where volumes' states are kept.
+    ///   - states: where volumes' states are kept, and what was done.
     ///   - environment: that of the process.
     ///   - patienceSeconds: how long it is waited for others that use the repository.
     ///   - logger: gets what is of note.
     ///   - report: gets each step at its end.
     package init(
         _ job: Job,
-        records: JobRecords,
         states: StateDirectory,
         environment: [String: String],
         patienceSeconds: Int64,
@@ -61,7 +60,7 @@ package final class JobRun {
         report: @escaping (StepReport) -> Void
     ) {
         self.job = job
-        self.records = records
+        records = JobRecords(stateDirectory: states.path)
         self.states = states
         self.environment = environment
         patience = Patience(seconds: patienceSeconds)

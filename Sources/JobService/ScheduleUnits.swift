@@ -2,6 +2,7 @@ internal import BlockModel
 package import Configuration
 internal import Glibc
 internal import LinuxIO
+package import LiveVolumes
 internal import SnapshotService
 
 /// Units of systemd that run the jobs of a configuration.
@@ -35,6 +36,41 @@ package struct ScheduleUnits {
 
     private let configuration: Configuration
     private let places: Places
+
+    /// Those of this machine.
+    ///
+    /// - Parameters:
+    ///   - configuration: what the units are made from.
+    ///   - path: where it is.
+    ///   - states: where volumes' states are kept.
+    ///   - environment: that of the process.
+    ///   - unitDirectory: where units are written; nil for the standard.
+    /// - Throws: when it is not known where this program is.
+    package init(
+        _ configuration: Configuration,
+        at path: String,
+        states: StateDirectory,
+        environment: [String: String],
+        unitDirectory: String?
+    ) throws {
+        var places = Places(
+            program: try Program.own(), configuration: Directory.resolve(path) ?? path,
+            stateDirectory: states.path,
+            cacheDirectory: environment["VARVE_CACHE_DIR"] ?? "/var/cache/varve")
+        if let unitDirectory { places.unitDirectory = unitDirectory }
+        self.init(configuration, places: places)
+    }
+
+    /// Lets systemd say on standard output when timers are next due, where it is installed.
+    package static func showTimers(_ names: [String]) throws {
+        guard let program = Program.path(of: "systemctl") else { return }
+        let status = try Program.run(
+            [program, "--no-pager", "list-timers", "--all"] + names, output: 1, errors: 2)
+        guard status == 0 else {
+            throw ServiceError(
+                .failed, "systemd did not say when the timers are due; does it run here?")
+        }
+    }
 
     package init(_ configuration: Configuration, places: Places) {
         self.configuration = configuration

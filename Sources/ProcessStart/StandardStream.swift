@@ -49,6 +49,9 @@ package enum StandardStream: Int32, Sendable {
 
     package static let brokenPipe = EPIPE
 
+    /// Ends the process with a status.
+    package static func endProcess(_ status: Int32) -> Never { exit(status) }
+
     /// Ends the process as a pipe ends one that writes when nobody reads any more.
     package static func endByBrokenPipe() -> Never {
         signal(SIGPIPE, SIG_DFL)

@@ -1,6 +1,7 @@
 package import BlockModel
 internal import ObjectStore
 package import RepositoryFormat
+internal import RepositoryModel
 
 /// Collects the map of a capture, in block order, and commits it: the delta is the commit.
 ///

@@ -1,6 +1,7 @@
 package import BlockModel
 internal import ObjectStore
-package import RepositoryFormat
+internal import RepositoryFormat
+package import RepositoryModel
 
 /// What is said of snapshots after their capture.
 extension Repository {
@@ -39,35 +40,6 @@ extension Repository {
 
     // MARK: What is said of snapshots
 
-    /// What became of a snapshot when it was started, and where that is stored.
-    package struct RecordedBoot: Hashable, Sendable {
-        package let proof: BootProof
-        package let time: Timestamp
-        fileprivate let name: String
-    }
-
-    /// What was said of a snapshot after its capture.
-    package struct Standing: Hashable, Sendable {
-        /// Those given later, which stand for those of the capture; nil when none were.
-        package fileprivate(set) var tags: [String]?
-        package fileprivate(set) var isProtected = false
-        package fileprivate(set) var isForgotten = false
-        /// When it was last started.
-        package fileprivate(set) var boot: RecordedBoot?
-        /// Blocks that it lacked when a repair last looked; nil for none.
-        package fileprivate(set) var lackingBlockCount: UInt64?
-        /// The notes that say so.
-        fileprivate(set) var damageNoteNames: [String] = []
-        /// Notes that cannot be read, and may have said anything.
-        package fileprivate(set) var hasUnreadableNote = false
-        /// Whether one of them is newer than what is known of its protection.
-        package fileprivate(set) var mayBeProtected = false
-        /// Names of the notes that say it, but those of distrust.
-        package fileprivate(set) var noteNames: [String] = []
-
-        package init() {}
-    }
-
     /// What was said of each snapshot of the volume; of notes of a kind the newest counts.
     package func standings(of volume: VolumeName) throws -> [SnapshotID: Standing] {
         var standings: [SnapshotID: Standing] = [:]
@@ -87,7 +59,8 @@ extension Repository {
             case .forgotten: standing.isForgotten = true
             case .bootProof:
                 if let proof = try? BootProof(note) {
-                    standing.boot = RecordedBoot(proof: proof, time: note.time, name: name)
+                    standing.boot = Standing.RecordedBoot(
+                        proof: proof, time: note.time, noteName: name)
                 }
             case .distrust: continue
             case .damage:
@@ -153,9 +126,9 @@ extension Repository {
     }
 
     /// The picture of the screen that a record has, as PNG; empty when it has none.
-    package func picture(of boot: RecordedBoot) throws -> [UInt8] {
-        let bytes = try store.read(boot.name, limit: Format.noteByteLimit)
-        return try Note(decoding: bytes, name: boot.name, identity: identity).attachment
+    package func picture(of boot: Standing.RecordedBoot) throws -> [UInt8] {
+        let bytes = try store.read(boot.noteName, limit: Format.noteByteLimit)
+        return try Note(decoding: bytes, name: boot.noteName, identity: identity).attachment
     }
 
     /// Records for good what became of a snapshot.

@@ -1,6 +1,7 @@
 package import BlockModel
 internal import ObjectStore
 package import RepositoryFormat
+internal import RepositoryModel
 
 /// Remembers the heads of deltas, so that a listing need not read thousands of objects.
 package protocol DeltaHeadCache {

@@ -1,6 +1,7 @@
 package import BlockModel
 package import ObjectStore
 package import RepositoryFormat
+internal import RepositoryModel
 
 /// An open repository: its store, and what its configuration says.
 package final class Repository: Sendable {

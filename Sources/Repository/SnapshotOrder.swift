@@ -1,5 +1,6 @@
 package import BlockModel
 internal import RepositoryFormat
+package import RepositoryModel
 
 /// What this machine has seen of a volume before: which index line had which snapshot.
 package struct BranchMemory: Sendable {
@@ -49,7 +50,7 @@ package struct SnapshotOrder: Sendable {
     /// What does not fit itself is no measure for what is above it: one wrong clock makes one snapshot
     /// out of time.
     private mutating func examineTimes(
-        _ all: [Timeline.Snapshot],
+        _ all: [Snapshot],
         _ tree: Tree,
         _ timeline: Timeline,
         _ now: Timestamp
@@ -77,7 +78,7 @@ package struct SnapshotOrder: Sendable {
 
     /// What is off the branch that this machine remembers, and beyond that off the one stored first.
     private static func beside(
-        _ all: [Timeline.Snapshot],
+        _ all: [Snapshot],
         _ tree: Tree,
         _ timeline: Timeline,
         _ memory: BranchMemory
@@ -96,7 +97,7 @@ package struct SnapshotOrder: Sendable {
             branch.insert(next)
             current = next
         }
-        let isUnseen = { (snapshot: Timeline.Snapshot) in
+        let isUnseen = { (snapshot: Snapshot) in
             snapshot.generation <= memory.ownGeneration
                 && !memory.ownSnapshots.contains(snapshot.id)
         }
@@ -112,7 +113,7 @@ package struct SnapshotOrder: Sendable {
         private var parents: [SnapshotID: SnapshotID] = [:]
         private var ways: [SnapshotID: SnapshotID]
 
-        init(_ all: [Timeline.Snapshot], _ timeline: Timeline) {
+        init(_ all: [Snapshot], _ timeline: Timeline) {
             let generations = Dictionary(
                 all.map { ($0.id, $0.generation) }, uniquingKeysWith: { $1 })
             ways = timeline.finestWays().mapValues(\.head.from)
@@ -130,12 +131,12 @@ package struct SnapshotOrder: Sendable {
         }
 
         /// Where the delta to a snapshot begins; nil for one that begins at nothing.
-        func start(of snapshot: Timeline.Snapshot) -> SnapshotID? {
+        func start(of snapshot: Snapshot) -> SnapshotID? {
             ways[snapshot.id].flatMap { $0 == .nothing ? nil : $0 }
         }
 
         /// What a snapshot is not older than.
-        func below(_ snapshot: Timeline.Snapshot) -> [SnapshotID] {
+        func below(_ snapshot: Snapshot) -> [SnapshotID] {
             [parents[snapshot.id], ways[snapshot.id]].compactMap(\.self)
         }
     }

@@ -1,12 +1,13 @@
 internal import BlockModel
 internal import RepositoryFormat
+internal import RepositoryModel
 
 /// What deltas lead to from nothing, and the number of each snapshot; worked out without I/O.
 ///
 /// A snapshot is told by its id, and what begins at it joins there, whatever number it calls it by. A delta
 /// that was stored once more under another number is put aside: numbers only go up on a path.
 struct Reach {
-    private(set) var snapshots: [SnapshotID: Timeline.Snapshot] = [:]
+    private(set) var snapshots: [SnapshotID: Snapshot] = [:]
     /// Deltas to a snapshot that are named by another number than it has.
     private(set) var renumbered: [KnownDelta] = []
     /// The others.
@@ -33,10 +34,10 @@ struct Reach {
         self.deltas = deltas.filter { !isAside($0) }
     }
 
-    private static func follow(_ deltas: [KnownDelta]) -> [SnapshotID: Timeline.Snapshot] {
-        var found: [SnapshotID: Timeline.Snapshot] = [:]
+    private static func follow(_ deltas: [KnownDelta]) -> [SnapshotID: Snapshot] {
+        var found: [SnapshotID: Snapshot] = [:]
         for delta in deltas where found[delta.head.to] == nil && leads(delta, from: found) {
-            found[delta.head.to] = Timeline.Snapshot(
+            found[delta.head.to] = Snapshot(
                 id: delta.head.to, generation: delta.name.to, facts: delta.head.facts)
         }
         return found
@@ -44,7 +45,7 @@ struct Reach {
 
     private static func leads(
         _ delta: KnownDelta,
-        from found: [SnapshotID: Timeline.Snapshot]
+        from found: [SnapshotID: Snapshot]
     ) -> Bool {
         delta.head.from == .nothing
             || found[delta.head.from].map { $0.generation < delta.name.to } ?? false
@@ -98,7 +99,7 @@ struct Losses {
     ///   - isAnyKnown: whether something else is lost.
     init(
         _ deltas: [KnownDelta],
-        reached: [SnapshotID: Timeline.Snapshot],
+        reached: [SnapshotID: Snapshot],
         told: [SnapshotID],
         isAnyKnown: Bool
     ) {

@@ -1,5 +1,6 @@
 package import BlockModel
 package import RepositoryFormat
+package import RepositoryModel
 
 /// A delta, known by its name and head.
 package struct KnownDelta: Hashable, Sendable {
@@ -17,21 +18,6 @@ package struct KnownDelta: Hashable, Sendable {
 /// A snapshot can be restored when a path of deltas leads from nothing to it. What no path reaches
 /// is damage, listed and never forgotten.
 package struct Timeline: Sendable {
-    package struct Snapshot: Hashable, Sendable {
-        package let id: SnapshotID
-        package let generation: Generation
-        package let facts: SnapshotFacts
-    }
-
-    /// A snapshot that is known of but cannot be restored.
-    package struct DamagedSnapshot: Hashable, Sendable {
-        package let generation: Generation
-        /// Nil when only the name of its unreadable delta tells of it.
-        package let id: SnapshotID?
-        package let facts: SnapshotFacts?
-        package let reason: String
-    }
-
     /// A delta that is not relied on.
     package struct Unproved: Sendable {
         package let delta: KnownDelta

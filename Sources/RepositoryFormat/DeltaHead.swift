@@ -1,4 +1,5 @@
 package import BlockModel
+package import RepositoryModel
 
 /// A piece of a large map: an object of its own under `parts/`.
 package struct PartReference: Hashable, Sendable {

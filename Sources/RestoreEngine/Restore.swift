@@ -2,6 +2,7 @@ internal import BlockModel
 internal import LinuxIO
 package import Repository
 internal import RepositoryFormat
+package import RepositoryModel
 internal import Synchronization
 package import VolumeAccess
 
@@ -13,22 +14,6 @@ package enum RestoreTarget: Sendable {
     case inPlace(TargetVolume)
     /// Standard output: everything, in order.
     case stream
-}
-
-/// What a restore proves before it says that it succeeded.
-package enum RestoreVerification: String, Sendable, CaseIterable {
-    /// Every block by its digest once decoded, and the image digest.
-    case blocks
-    /// The same, and then the target is read again from the medium.
-    case readBack = "read-back"
-    case none
-}
-
-/// What a restore did.
-package struct RestoreResult: Hashable, Sendable {
-    package let writtenByteCount: UInt64
-    /// Bytes of the image that needed no writing: holes, and blocks that were right already.
-    package let skippedByteCount: UInt64
 }
 
 /// How far a restore has come; read from another thread at any time.
@@ -63,7 +48,7 @@ package struct Restore {
     let workerCount: Int
 
     package init(
-        _ snapshot: Timeline.Snapshot,
+        _ snapshot: Snapshot,
         _ map: SnapshotMap,
         repository: Repository,
         target: RestoreTarget,

@@ -2,6 +2,7 @@ internal import BlockModel
 internal import LinuxIO
 package import Repository
 internal import RepositoryFormat
+package import RepositoryModel
 
 /// Reads any range of one snapshot, from any number of threads at once.
 package final class SnapshotReader: Sendable {
@@ -46,7 +47,7 @@ package final class SnapshotReader: Sendable {
     ///
     /// - Throws: ``SystemError`` when there is no memory for it.
     package init(
-        _ snapshot: Timeline.Snapshot,
+        _ snapshot: Snapshot,
         _ map: SnapshotMap,
         repository: Repository,
         options: Options = Options()
@@ -70,7 +71,7 @@ package final class SnapshotReader: Sendable {
 
     /// Makes a reader of another snapshot of the same repository, with the caches of this one.
     package init(
-        _ snapshot: Timeline.Snapshot,
+        _ snapshot: Snapshot,
         _ map: SnapshotMap,
         sharing other: SnapshotReader
     ) {

@@ -1,6 +1,7 @@
 internal import BlockModel
 internal import DiskContents
 internal import Repository
+internal import RepositoryModel
 internal import Serving
 
 /// Where files are looked for in the snapshots of a volume, one after the other: every partition that may
@@ -62,7 +63,7 @@ final class DiskSearch {
     /// Goes to a snapshot; gives its parts, of whose files is asked from then on.
     ///
     /// - Throws: ``ContentsError`` when it has nothing that can be read, or not the partition that is meant.
-    func go(to snapshot: Timeline.Snapshot) throws -> [Place] {
+    func go(to snapshot: Snapshot) throws -> [Place] {
         let reader = try reader(of: snapshot)
         let title = "\(timeline.volume)@\(snapshot.generation)"
         let partitions = try partitions(in: reader)
@@ -83,7 +84,7 @@ final class DiskSearch {
         }
     }
 
-    private func reader(of snapshot: Timeline.Snapshot) throws -> SnapshotReader {
+    private func reader(of snapshot: Snapshot) throws -> SnapshotReader {
         let repository = service.repository
         let map = try index.mapWhenCurrent(of: snapshot, in: timeline, with: repository)
         if let firstReader {

@@ -1,5 +1,6 @@
 internal import BlockModel
 internal import DiskContents
+internal import FileModel
 internal import Repository
 internal import Serving
 internal import Synchronization

@@ -23,6 +23,16 @@ package enum Moment {
     /// Nanoseconds of a clock that only goes forward.
     package static func monotonicNanoseconds() -> UInt64 { SystemClock.monotonicNanoseconds() }
 
+    /// Makes days begin where they do in a time zone, such as `Europe/Berlin`.
+    ///
+    /// - Throws: ``ServiceError`` of kind `usage` where this system does not have it.
+    package static func useZone(_ zone: String) throws {
+        guard SystemClock.useZone(zone) else {
+            throw ServiceError(
+                .usage, "this system has no time zone '\(zone)'; use one such as Europe/Berlin")
+        }
+    }
+
     /// `2026-11-22 14:00:00` in the local time zone.
     package static func local(_ timestamp: Timestamp) -> String {
         let text = SystemClock.localText(ofSeconds: timestamp.seconds)

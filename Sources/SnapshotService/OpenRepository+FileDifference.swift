@@ -1,6 +1,8 @@
 internal import BlockModel
-package import DiskContents
+internal import DiskContents
+package import FileModel
 internal import Repository
+package import RepositoryModel
 internal import Serving
 
 extension OpenRepository {
@@ -12,7 +14,7 @@ extension OpenRepository {
         _ older: SnapshotSelector,
         _ newer: SnapshotSelector,
         partition: Int?
-    ) throws -> (older: OpenSnapshot, newer: OpenSnapshot, found: FileDifference.Found) {
+    ) throws -> (older: Snapshot, newer: Snapshot, found: FileChanges) {
         var changed: [Range<UInt64>] = []
         let ends = try difference(older, newer) { extent in
             changed.append(extent.byteOffset..<extent.byteOffset + extent.byteCount)
@@ -29,7 +31,7 @@ extension OpenRepository {
         }
         var difference = try FileDifference(
             from: Self.ext(treeA), to: Self.ext(treeB), changed: changed)
-        return (a, b, try difference.find())
+        return (a.snapshot, b.snapshot, try difference.find())
     }
 
     private static func ext(_ tree: FileTree) throws -> ExtFileSystem {

@@ -1,8 +1,10 @@
 package import BlockModel
-package import DiskContents
+internal import DiskContents
+package import FileModel
 internal import Glibc
 internal import LinuxIO
 package import Repository
+package import RepositoryModel
 
 /// A file as it was in some snapshots in a row.
 package struct FileVersion: Sendable {
@@ -29,8 +31,8 @@ package struct FileVersion: Sendable {
     /// Number of the partition; nil for a disk without a table.
     package let partition: Int?
     package let state: State
-    package let first: Timeline.Snapshot
-    package fileprivate(set) var last: Timeline.Snapshot
+    package let first: Snapshot
+    package fileprivate(set) var last: Snapshot
     package fileprivate(set) var snapshotCount: Int
     /// Place of `last` among the snapshots that were looked at.
     fileprivate var position: Int
@@ -133,6 +135,41 @@ extension OpenRepository {
         }
     }
 
+    /// Files whose name matches a pattern.
+    ///
+    /// - Parameters:
+    ///   - pattern: as shells have them; one with a slash is matched with the whole path.
+    ///   - words: snapshots to look in, as ``SnapshotSelector`` has them, or volumes for all of theirs.
+    ///   - partition: number of the partition; nil for all.
+    ///   - ignoresCase: whether small and large letters are alike.
+    /// - Returns: versions by volume, and what could not be looked at.
+    /// - Throws: ``ServiceError`` where there is no such snapshot; ``Interrupted``.
+    package func find(
+        _ pattern: ByteString,
+        in words: [String],
+        partition: Int?,
+        ignoresCase: Bool
+    ) throws -> [(volume: VolumeName, found: FileVersions)] {
+        var chosen: [VolumeName: (timeline: Timeline, ids: Set<SnapshotID>)] = [:]
+        for word in words {
+            if let volume = VolumeName(word), let timeline = try timelines(volume).first {
+                chosen[volume] = (timeline, Set(timeline.snapshots.map(\.id)))
+            } else {
+                let (timeline, snapshot) = try find(SnapshotSelector(word))
+                chosen[timeline.volume, default: (timeline, [])].ids.insert(snapshot.id)
+            }
+        }
+        return try chosen.sorted { $0.key.rawValue < $1.key.rawValue }.map { volume, choice in
+            let snapshots = choice.timeline.snapshots.filter { choice.ids.contains($0.id) }
+            return (
+                volume,
+                try find(
+                    pattern, in: choice.timeline, snapshots, partition: partition,
+                    ignoresCase: ignoresCase)
+            )
+        }
+    }
+
     /// Files whose name matches a pattern, in snapshots of a volume.
     ///
     /// - Parameters:
@@ -146,7 +183,7 @@ extension OpenRepository {
     package func find(
         _ pattern: ByteString,
         in timeline: Timeline,
-        _ snapshots: [Timeline.Snapshot],
+        _ snapshots: [Snapshot],
         partition: Int?,
         ignoresCase: Bool
     ) throws -> FileVersions {
@@ -220,7 +257,7 @@ extension OpenRepository {
     private static func add(
         _ state: FileVersion.State,
         _ file: (path: ByteString, partition: Int?),
-        _ snapshot: Timeline.Snapshot,
+        _ snapshot: Snapshot,
         _ position: Int,
         to versions: inout [FileVersion]
     ) {

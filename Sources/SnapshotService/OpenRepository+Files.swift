@@ -2,7 +2,8 @@ package import BlockModel
 package import DiskContents
 internal import Logging
 internal import Repository
-package import RepositoryFormat
+internal import RepositoryFormat
+package import RepositoryModel
 package import Serving
 
 extension SnapshotReader: ImageBytes {}

@@ -3,6 +3,7 @@ internal import Logging
 internal import ObjectStore
 package import Repository
 package import RepositoryFormat
+package import RepositoryModel
 
 /// What this process holds while it works; it is given back when the work ends, however that is.
 extension OpenRepository {
@@ -36,7 +37,7 @@ extension OpenRepository {
     }
 
     /// Runs `body` while what it reads of several repositories is kept.
-    static func withReadingHolds<Result>(
+    package static func withReadingHolds<Result>(
         _ repositories: [OpenRepository],
         purpose: String,
         _ body: () throws -> Result
@@ -67,6 +68,9 @@ extension OpenRepository {
         }
     }
 
+    /// What holds of who forgets say, before the volume.
+    package static let forgettingPurpose = "forget"
+
     /// Runs `body` while nobody else captures or forgets on a volume.
     package func withForgettingHolds<Result>(
         _ volume: VolumeName,
@@ -88,7 +92,7 @@ extension OpenRepository {
     }
 
     /// Gives up what the repository sets aside, if that is what is left of its disk.
-    func useReserveIfFull() {
+    package func useReserveIfFull() {
         if repository.store.releaseReserve() {
             logger.info("the repository is nearly full: its reserve is used")
         }
@@ -106,9 +110,9 @@ extension OpenRepository {
     }
 
     /// Removes holds whose owners are gone, or all of them.
-    package func unlock(all: Bool) throws -> (removed: [ForeignHold], kept: [ForeignHold]) {
-        var removed: [ForeignHold] = []
-        var kept: [ForeignHold] = []
+    package func unlock(all: Bool) throws -> (removed: [HoldReport], kept: [HoldReport]) {
+        var removed: [HoldReport] = []
+        var kept: [HoldReport] = []
         for hold in try repository.allHolds(owner: owner, now: clock.steady()) {
             if hold.state != .live || all {
                 guard try repository.remove(hold) else {
@@ -117,11 +121,17 @@ extension OpenRepository {
                         "this user may not delete \(hold.name) (\(hold.state.reason ?? "in use")); "
                             + "run 'varve unlock' as the owner of the repository")
                 }
-                removed.append(hold)
+                removed.append(Self.report(hold))
             } else {
-                kept.append(hold)
+                kept.append(Self.report(hold))
             }
         }
         return (removed, kept)
+    }
+
+    private static func report(_ hold: ForeignHold) -> HoldReport {
+        HoldReport(
+            name: hold.name, purpose: hold.record?.purpose, host: hold.record?.host,
+            processID: hold.record?.processID, isLocked: hold.isLocked, reason: hold.state.reason)
     }
 }

@@ -3,6 +3,7 @@ internal import LinuxIO
 internal import Logging
 package import Repository
 internal import RepositoryFormat
+package import RepositoryModel
 package import RestoreEngine
 internal import VolumeAccess
 
@@ -20,7 +21,7 @@ package struct RestoreOptions: Sendable {
 /// What a restore did.
 package struct RestoreSummary: Sendable {
     package let volume: VolumeName
-    package let snapshot: Timeline.Snapshot
+    package let snapshot: Snapshot
     package let result: RestoreResult
     package let durationNanoseconds: UInt64
 }
@@ -29,7 +30,7 @@ extension OpenRepository {
     /// The snapshot that `selector` names.
     package func find(
         _ selector: SnapshotSelector
-    ) throws -> (timeline: Timeline, snapshot: Timeline.Snapshot) {
+    ) throws -> (timeline: Timeline, snapshot: Snapshot) {
         let found = try selector.resolve(in: timelines(selector.volume))
         if let dispute = selector.dispute(in: found.timeline, found.snapshot) {
             logger.warning("\(dispute)")
@@ -65,7 +66,7 @@ extension OpenRepository {
     /// A snapshot, and its map.
     struct Located {
         let timeline: Timeline
-        let snapshot: Timeline.Snapshot
+        let snapshot: Snapshot
         let map: SnapshotMap
     }
 
@@ -75,7 +76,7 @@ extension OpenRepository {
         to path: String,
         options: RestoreOptions,
         progress: RestoreProgress,
-        report: (Timeline.Snapshot) -> Void
+        report: (Snapshot) -> Void
     ) throws -> RestoreSummary {
         let start = clock.monotonicNanoseconds()
         return try withReadingHold(purpose: "restore") { hold in
@@ -110,7 +111,7 @@ extension OpenRepository {
 
     private func open(
         _ path: String,
-        for snapshot: Timeline.Snapshot,
+        for snapshot: Snapshot,
         _ options: RestoreOptions
     ) throws -> TargetVolume {
         let own = OwnFiles(
@@ -168,8 +169,8 @@ extension OpenRepository {
     package func difference(
         _ older: SnapshotSelector,
         _ newer: SnapshotSelector,
-        _ body: (SnapshotMap.Change) throws -> Void
-    ) throws -> (older: Timeline.Snapshot, newer: Timeline.Snapshot) {
+        _ body: (ChangedExtent) throws -> Void
+    ) throws -> (older: Snapshot, newer: Snapshot) {
         try withReadingHold(purpose: "diff") { _ in
             let (locatedA, locatedB) = (try locate(older), try locate(newer))
             try locatedB.map.changes(since: locatedA.map, body)

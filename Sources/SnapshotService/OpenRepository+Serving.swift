@@ -1,7 +1,8 @@
 package import BlockModel
 internal import LinuxIO
-package import Repository
+internal import Repository
 internal import RepositoryFormat
+package import RepositoryModel
 package import Serving
 
 /// A snapshot that is read at random, for as long as this is kept.
@@ -9,14 +10,14 @@ package import Serving
 /// Its hold keeps what it needs in the repository; ``renew()`` is to be called now and then.
 package final class OpenSnapshot: Sendable {
     package let volume: VolumeName
-    package let snapshot: Timeline.Snapshot
+    package let snapshot: Snapshot
     package let reader: SnapshotReader
     private let index: Index
     private let hold: Hold?
 
     fileprivate init(
         volume: VolumeName,
-        snapshot: Timeline.Snapshot,
+        snapshot: Snapshot,
         reader: SnapshotReader,
         index: Index,
         hold: Hold?

@@ -4,6 +4,7 @@ package import Logging
 package import ObjectStore
 package import Repository
 internal import RepositoryFormat
+package import RepositoryModel
 
 /// A repository that is open, with its index: what every command works on.
 package final class OpenRepository {
@@ -20,7 +21,7 @@ package final class OpenRepository {
     private let indexDirectoryIfNamed: Result<String, RepositoryError>
     private var openIndex: Index?
     /// Why the open index is one for this process alone; nil when it is the one that is kept.
-    private(set) var indexProblem: RepositoryError?
+    package private(set) var indexProblem: RepositoryError?
 
     /// Opens the repository in `store`.
     ///
@@ -80,8 +81,11 @@ package final class OpenRepository {
         get throws { try indexDirectoryIfNamed.get() }
     }
 
-    /// Creates a repository at `location`.
-    package static func create(location: String, blockSize: BlockSize) throws -> Repository {
+    /// What the repository is called, for people.
+    package var location: String { repository.store.location }
+
+    /// Creates a repository at `location`; gives its id.
+    package static func create(location: String, blockSize: BlockSize) throws -> ObjectID {
         var generator = SystemRandomNumberGenerator()
         let store = try RepositoryLocation.store(location, creating: true)
         let found = try store.list("")
@@ -103,15 +107,19 @@ package final class OpenRepository {
         let repository = try Repository(
             creatingIn: store, blockSize: blockSize, created: Moment.now(), generator: &generator)
         store.fillReserve()
-        return repository
+        return repository.identity.id
     }
 
     /// Writes the object `config` of a repository again where it is lost or damaged.
     ///
     /// - Returns: what was written; nil where nothing was needed.
-    package static func rescueConfiguration(location: String) throws -> ConfigurationRescue? {
-        try ConfigurationRescue.run(
-            in: RepositoryLocation.store(location, creating: false), now: Moment.now())
+    package static func rescueConfiguration(location: String) throws -> ConfigurationReport? {
+        let store = try RepositoryLocation.store(location, creating: false)
+        return try ConfigurationRescue.run(in: store, now: Moment.now()).map {
+            ConfigurationReport(
+                repository: $0.repository, blockByteCount: $0.blockByteCount,
+                objectCount: $0.objectCount, foreignCount: $0.foreignCount)
+        }
     }
 
     /// The index, opened when first needed.
@@ -154,7 +162,7 @@ package final class OpenRepository {
     }
 
     @discardableResult
-    func openTransientIndex(for problem: RepositoryError) throws -> Index {
+    package func openTransientIndex(for problem: RepositoryError) throws -> Index {
         guard let index = try? Index(transientOf: repository) else { throw problem }
         logger.warning("\(problem.cause); this command goes on with one of its own")
         openIndex = index
@@ -207,7 +215,7 @@ package final class OpenRepository {
 
     /// Runs what lists volumes and reads their deltas: again, where somebody who forgets snapshots has
     /// deleted some of them in between.
-    func whileListed<Result>(_ body: () throws -> Result) throws -> Result {
+    package func whileListed<Result>(_ body: () throws -> Result) throws -> Result {
         var listed = try repository.deltaNames()
         for _ in 0..<Self.listingLimit {
             do {

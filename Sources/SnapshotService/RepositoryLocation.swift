@@ -5,6 +5,20 @@ package import ObjectStore
 
 /// Where a repository and its index are: the only place that names concrete stores.
 package enum RepositoryLocation {
+    /// What the environment names: VARVE_REPOSITORY, or the first line of VARVE_REPOSITORY_FILE.
+    ///
+    /// - Throws: ``ServiceError`` where that file cannot be read; `Trust.Refusal` where others can change it.
+    package static func named(in environment: [String: String]) throws -> String? {
+        if let location = environment["VARVE_REPOSITORY"], !location.isEmpty { return location }
+        guard let file = environment["VARVE_REPOSITORY_FILE"], !file.isEmpty else { return nil }
+        try Trust.require(file, as: "the file")
+        guard let text = Directory.text(of: file) else {
+            throw ServiceError(
+                .usage, "VARVE_REPOSITORY_FILE names \(file), which cannot be read")
+        }
+        return text.systemLines.first
+    }
+
     /// Opens the store that `text` names, a directory's path; makes the directory when `creating`.
     package static func store(_ text: String, creating: Bool) throws -> any ObjectStore {
         var path = text

@@ -2,6 +2,7 @@ internal import BlockModel
 internal import Fuse
 internal import Repository
 internal import RepositoryFormat
+internal import RepositoryModel
 internal import Serving
 
 /// One snapshot as a file, for the kernel to read.

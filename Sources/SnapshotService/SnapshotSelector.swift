@@ -1,6 +1,7 @@
 package import BlockModel
 package import Repository
 internal import RepositoryFormat
+package import RepositoryModel
 
 /// How a snapshot is named on the command line.
 package enum SnapshotSelector: Hashable, Sendable {
@@ -66,10 +67,10 @@ package enum SnapshotSelector: Hashable, Sendable {
     /// The one snapshot that is meant.
     package func resolve(
         in timelines: [Timeline]
-    ) throws -> (timeline: Timeline, snapshot: Timeline.Snapshot) {
+    ) throws -> (timeline: Timeline, snapshot: Snapshot) {
         switch self {
         case .prefix(let digits):
-            var found: [(Timeline, Timeline.Snapshot)] = []
+            var found: [(Timeline, Snapshot)] = []
             for timeline in timelines {
                 for snapshot in timeline.snapshots where snapshot.id.hexadecimal.hasPrefix(digits) {
                     found.append((timeline, snapshot))
@@ -103,8 +104,8 @@ package enum SnapshotSelector: Hashable, Sendable {
     private func pick(
         _ volume: VolumeName,
         _ timelines: [Timeline],
-        _ choose: (Timeline) -> Timeline.Snapshot?
-    ) throws -> (timeline: Timeline, snapshot: Timeline.Snapshot) {
+        _ choose: (Timeline) -> Snapshot?
+    ) throws -> (timeline: Timeline, snapshot: Snapshot) {
         guard let timeline = timelines.first(where: { $0.volume == volume }) else {
             throw ServiceError(
                 .failed, "the repository has no volume '\(volume)'; 'varve snapshots' lists them")
@@ -149,11 +150,11 @@ package enum SnapshotSelector: Hashable, Sendable {
     /// A newer snapshot that is damaged must not be passed over in silence.
     private func refusePassingOver(
         _ timeline: Timeline,
-        _ chosen: Timeline.Snapshot
+        _ chosen: Snapshot
     ) throws {
         let newer = timeline.damaged.filter { $0.generation >= chosen.generation }
         let moment = (chosen.facts.time, chosen.generation)
-        let passedOver: Timeline.DamagedSnapshot? =
+        let passedOver: DamagedSnapshot? =
             switch self {
             case .latest, .before: newer.first
             case .time(_, let time):
@@ -174,7 +175,7 @@ package enum SnapshotSelector: Hashable, Sendable {
     }
 
     /// What is to be said of a choice that the numbers of snapshots contradict; nil for others.
-    package func dispute(in timeline: Timeline, _ chosen: Timeline.Snapshot) -> String? {
+    package func dispute(in timeline: Timeline, _ chosen: Snapshot) -> String? {
         guard case .time(let volume, let time) = self,
             timeline.last(atOrBefore: time)?.isDisputed == true
         else { return nil }
@@ -185,7 +186,7 @@ package enum SnapshotSelector: Hashable, Sendable {
 
     private func refuseDamaged(
         _ timelines: [Timeline],
-        _ matches: (Timeline.DamagedSnapshot) -> Bool
+        _ matches: (DamagedSnapshot) -> Bool
     ) throws {
         for timeline in timelines {
             if let damaged = timeline.damaged.first(where: matches) {

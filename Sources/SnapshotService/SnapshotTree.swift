@@ -4,6 +4,7 @@ internal import LinuxIO
 package import Logging
 internal import Repository
 internal import RepositoryFormat
+internal import RepositoryModel
 internal import Serving
 internal import Synchronization
 
@@ -14,7 +15,7 @@ internal import Synchronization
 package final class SnapshotTree: MountedTree {
     private struct State {
         /// By volume, and by name of the file; the newest of each.
-        var files: [String: [String: Timeline.Snapshot]] = [:]
+        var files: [String: [String: Snapshot]] = [:]
         var latest: [String: (name: String, seconds: Int64)] = [:]
         var timelines: [String: Timeline] = [:]
         var lookTime: UInt64?
@@ -54,7 +55,7 @@ package final class SnapshotTree: MountedTree {
     }
 
     /// What the file of a snapshot is called: no colon, which other programs take for more than a name.
-    private static func name(of snapshot: Timeline.Snapshot) -> String {
+    private static func name(of snapshot: Snapshot) -> String {
         let text = Timestamp(seconds: snapshot.facts.time.seconds).rfc3339
         return String(text.filter { $0 != ":" }) + ".img"
     }
@@ -70,12 +71,12 @@ package final class SnapshotTree: MountedTree {
             return false
         }
         guard isDue else { return }
-        var files: [String: [String: Timeline.Snapshot]] = [:]
+        var files: [String: [String: Snapshot]] = [:]
         var latest: [String: (name: String, seconds: Int64)] = [:]
         var timelines: [String: Timeline] = [:]
         for timeline in try service.withLock({ try $0.timelines() }) {
             timelines[timeline.volume.rawValue] = timeline
-            var names: [String: Timeline.Snapshot] = [:]
+            var names: [String: Snapshot] = [:]
             for snapshot in timeline.snapshots {
                 var name = Self.name(of: snapshot)
                 if names[name] != nil { name = "\(name.dropLast(4))-\(snapshot.generation).img" }
@@ -96,7 +97,7 @@ package final class SnapshotTree: MountedTree {
         /// With the time of the newest snapshot.
         case volume(String, seconds: Int64)
         case latest(volume: String, name: String, seconds: Int64)
-        case snapshot(Timeline.Snapshot, of: Timeline)
+        case snapshot(Snapshot, of: Timeline)
     }
 
     private func item(_ path: String) throws -> Item? {
@@ -148,7 +149,7 @@ package final class SnapshotTree: MountedTree {
     }
 
     private func dataByteCount(
-        _ snapshot: Timeline.Snapshot,
+        _ snapshot: Snapshot,
         _ timeline: Timeline
     ) throws -> UInt64 {
         if let known = state.withLock({ $0.dataByteCounts[snapshot.id] }) { return known }
@@ -248,7 +249,7 @@ extension SnapshotID {
 extension OpenRepository {
     /// Bytes of the blocks that hold anything but zeros.
     fileprivate func dataByteCount(
-        of snapshot: Timeline.Snapshot,
+        of snapshot: Snapshot,
         _ timeline: Timeline,
         bringsForward: Bool
     ) throws -> UInt64 {

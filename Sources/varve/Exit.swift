@@ -1,13 +1,5 @@
 import ArgumentParser
-import BootService
-import CaptureEngine
-import DiskContents
-import Glibc
-import LinuxIO
-import ObjectStore
 import ProcessStart
-import Repository
-import RestoreEngine
 import SnapshotService
 
 /// The exit statuses of the program, and how errors map to them.
@@ -23,20 +15,20 @@ enum Exit {
             end(0)
         }
         let status = status(of: error)
-        if status == 2 && !(error is ServiceError || error is Trust.Refusal) {
+        if isOfParser(error) {
             let hint = Suggestion.text(for: arguments)
             Terminal.writeError(ProgramText(usage(error)))
             if let hint { Terminal.errorLine(hint) }
             end(2)
         }
-        if isBrokenPipe(error) { StandardStream.endByBrokenPipe() }
+        if ServiceError.isBrokenPipe(error) { StandardStream.endByBrokenPipe() }
         if !Terminal.hasEndedCommand { report(error, about: nil) }
         end(status)
     }
 
     /// Ends the process, with 0 only when its output has arrived.
     static func end(_ status: Int32) -> Never {
-        guard let failure = Terminal.finish() else { exit(status) }
+        guard let failure = Terminal.finish() else { StandardStream.endProcess(status) }
         // What went wrong besides is what matters more.
         let isAll = status == 0 || Terminal.hasEndedCommand
         if failure == StandardStream.brokenPipe {
@@ -46,7 +38,7 @@ enum Exit {
                 StandardStream.output.isOpen ? StandardStream.reason(failure) : "it is closed"
             report(OutputError(cause: cause), about: nil)
         }
-        exit(isAll ? 1 : status)
+        StandardStream.endProcess(isAll ? 1 : status)
     }
 
     /// Says how the program, or a group of its commands, is used: none was given.
@@ -69,17 +61,9 @@ enum Exit {
         return text
     }
 
-    /// Whether nobody reads what a command writes, such as an image.
-    private static func isBrokenPipe(_ error: any Error) -> Bool {
-        guard let error = error as? SystemError else { return false }
-        return error == SystemError(.write, "standard output", errno: StandardStream.brokenPipe)
-    }
-
     /// Says what went wrong, on standard error.
     static func report(_ error: any Error, about subject: String?) {
-        // A call that a signal ended says only that there was one.
-        let isSignal = Interruption.isRequested && (error as? SystemError)?.errno == EINTR
-        let message = (subject.map { "\($0): " } ?? "") + (isSignal ? "interrupted" : "\(error)")
+        let message = (subject.map { "\($0): " } ?? "") + ServiceError.text(of: error)
         if arguments.prefix(while: { $0 != "--" }).contains("--json") {
             JSONLine.writeError(ErrorMessage(code: status(of: error), message: message))
         } else {
@@ -91,31 +75,22 @@ enum Exit {
         Varve.exitCode(for: error) == .success
     }
 
+    /// Whether the parser of the command line refused it.
+    private static func isOfParser(_ error: any Error) -> Bool {
+        Varve.exitCode(for: error) == .validationFailure
+    }
+
     static func status(of error: any Error) -> Int32 {
-        switch error {
-        case is OutputError: return 1
-        case let error as ServiceError:
-            switch error.kind {
-            case .usage: return 2
-            case .failed: return 1
-            case .noRepository: return 10
-            case .locked: return 11
-            case .damaged: return 13
-            case .partial: return partial
-            }
-        case let error as RepositoryError:
-            switch error.kind {
-            case .noRepository: return 10
-            case .locked: return 11
-            case .damaged: return 13
-            default: return 1
-            }
-        case is Interrupted: return 130
-        case is Trust.Refusal: return 2
-        case let error as ContentsError: return error.kind == .damaged ? 13 : 1
-        default:
-            if Varve.exitCode(for: error) == .validationFailure { return 2 }
-            return Interruption.isRequested ? 130 : 1
+        if error is OutputError { return 1 }
+        if isOfParser(error) { return 2 }
+        switch ServiceError.Kind(error) {
+        case .failed: return 1
+        case .usage: return 2
+        case .partial: return partial
+        case .noRepository: return 10
+        case .locked: return 11
+        case .damaged: return 13
+        case .interrupted: return 130
         }
     }
 }

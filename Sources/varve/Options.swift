@@ -1,10 +1,9 @@
 import ArgumentParser
 import BlockModel
-import LinuxIO
-import LiveVolumes
 import Logging
 import ProcessStart
 import SnapshotService
+import Workflows
 
 /// Which repository a command works on.
 struct RepositoryOptions: ParsableArguments {
@@ -20,18 +19,7 @@ struct RepositoryOptions: ParsableArguments {
     }
 
     func locationIfNamed() throws -> String? {
-        if let repo { return repo }
-        let environment = ProcessStart.environment
-        if let location = environment["VARVE_REPOSITORY"], !location.isEmpty { return location }
-        if let file = environment["VARVE_REPOSITORY_FILE"], !file.isEmpty {
-            try Trust.require(file, as: "the file")
-            guard let text = Directory.text(of: file) else {
-                throw ServiceError(
-                    .usage, "VARVE_REPOSITORY_FILE names \(file), which cannot be read")
-            }
-            if let location = text.systemLines.first { return location }
-        }
-        return nil
+        try repo ?? RepositoryLocation.named(in: ProcessStart.environment)
     }
 
     func open(_ output: OutputOptions) throws -> OpenRepository {
@@ -97,9 +85,7 @@ struct StandardErrorLog: LogHandler {
     }
 }
 
-extension StateDirectory {
-    /// The one that this environment names.
-    static var standard: StateDirectory {
-        StateDirectory(environment: ProcessStart.environment)
-    }
+/// What this machine knows of its disks in use, where the environment says that it is.
+enum Local {
+    static let states = LocalState.directory(ProcessStart.environment)
 }

@@ -1,7 +1,7 @@
 import BlockModel
-import LinuxIO
 import ProcessStart
 import Synchronization
+import Workflows
 
 /// Standard output and error: the one place where text becomes output.
 ///
@@ -104,7 +104,7 @@ extension Terminal {
             state.hasEndedCommand = state.failure != nil && state.endsCommand
             return state.hasEndedCommand
         }
-        if isFirstFailure { Interruption.request() }
+        if isFirstFailure { StopRequest.make() }
     }
 
     /// Ends output; gives the number of the error when not all of it arrived.

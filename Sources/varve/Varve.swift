@@ -1,5 +1,4 @@
 import ArgumentParser
-import LinuxIO
 import ProcessStart
 import Workflows
 
@@ -32,7 +31,7 @@ struct Varve: ParsableCommand {
     )
 
     static func main() {
-        Interruption.install()
+        StopRequest.listen()
         do {
             var command = try parseAsRoot(Array(ProcessStart.arguments.dropFirst()))
             let kind = type(of: command)

@@ -1,4 +1,5 @@
 import DiskContents
+import FileModel
 import Foundation
 import TestKit
 import Testing

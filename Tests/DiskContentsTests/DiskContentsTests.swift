@@ -1,5 +1,6 @@
 import BlockModel
 import DiskContents
+import FileModel
 import Foundation
 import Synchronization
 import TestKit

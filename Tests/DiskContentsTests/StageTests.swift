@@ -1,4 +1,5 @@
 import DiskContents
+import FileModel
 import Glibc
 import LinuxIO
 import TestKit

@@ -6,6 +6,7 @@ import Glibc
 import LinuxIO
 import Repository
 import RepositoryFormat
+import RepositoryModel
 import SimulationSupport
 import Synchronization
 import TestKit

@@ -5,6 +5,7 @@ import LinuxIO
 import ObjectStore
 import Repository
 import RepositoryFormat
+import RepositoryModel
 import SimulationSupport
 import TestKit
 import Testing
@@ -39,7 +40,7 @@ import Testing
     /// Stores a delta that changes nothing of the snapshot that it begins at.
     private func forge(
         _ number: UInt64,
-        on parent: Timeline.Snapshot,
+        on parent: Snapshot,
         as generation: Generation,
         _ change: (inout DeltaHead) -> Void
     ) throws {

@@ -1,4 +1,5 @@
 import RepositoryFormat
+import RepositoryModel
 import Testing
 
 /// The page of documentation is what other programs are written from, so it has to name every value

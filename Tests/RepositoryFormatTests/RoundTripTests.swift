@@ -1,5 +1,6 @@
 import BlockModel
 import RepositoryFormat
+import RepositoryModel
 import TestKit
 import Testing
 

@@ -1,5 +1,6 @@
 import BlockModel
 import RepositoryFormat
+import RepositoryModel
 import TestKit
 
 /// Fixed values, the same in every test and in the golden files.

@@ -1,5 +1,6 @@
 import BlockModel
 import RepositoryFormat
+import RepositoryModel
 
 @testable import Repository
 
@@ -48,8 +49,8 @@ struct Chain {
             delta: ObjectID(high: 9, low: generation))
     }
 
-    static func snapshot(_ letter: String, _ generation: Generation) -> Timeline.Snapshot {
-        Timeline.Snapshot(id: id(letter), generation: generation, facts: facts(letter))
+    static func snapshot(_ letter: String, _ generation: Generation) -> Snapshot {
+        Snapshot(id: id(letter), generation: generation, facts: facts(letter))
     }
 
     static func timeline(

@@ -1,6 +1,7 @@
 import BlockModel
 import Repository
 import RepositoryFormat
+import RepositoryModel
 import TestKit
 
 /// A volume of random contents that is captured again and again: what an index must agree with.

@@ -2,6 +2,7 @@ import BlockModel
 import LMDB
 import ObjectStore
 import RepositoryFormat
+import RepositoryModel
 import TestKit
 import Testing
 

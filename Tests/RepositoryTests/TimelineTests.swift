@@ -1,6 +1,7 @@
 import BlockModel
 import Glibc
 import RepositoryFormat
+import RepositoryModel
 import TestKit
 import Testing
 
@@ -159,13 +160,13 @@ struct TimelineTests {
         #expect(timeline.snapshots == [Chain.snapshot("a", 1)])
         #expect(
             timeline.damaged == [
-                Timeline.DamagedSnapshot(
+                DamagedSnapshot(
                     generation: 2, id: Chain.id("b"), facts: nil,
                     reason: "its delta is missing or damaged"),
-                Timeline.DamagedSnapshot(
+                DamagedSnapshot(
                     generation: 3, id: Chain.id("c"), facts: Chain.facts("c"),
                     reason: "no path of deltas leads to generation 2"),
-                Timeline.DamagedSnapshot(
+                DamagedSnapshot(
                     generation: 4, id: Chain.id("d"), facts: Chain.facts("d"),
                     reason: "no path of deltas leads to generation 3"),
             ])
@@ -192,7 +193,7 @@ struct TimelineTests {
         #expect(timeline.snapshots.map(\.generation) == [1, 2])
         #expect(
             timeline.damaged == [
-                Timeline.DamagedSnapshot(
+                DamagedSnapshot(
                     generation: 3, id: Chain.id("c"), facts: nil, reason: "its delta is missing")
             ])
         #expect(timeline.highestGeneration == 3)
@@ -219,7 +220,7 @@ struct TimelineTests {
             Array(chain[..<2]), Chain.marker("b", 2), unreadable: [(chain[2].name, "checksum")])
         #expect(
             timeline.damaged == [
-                Timeline.DamagedSnapshot(generation: 3, id: nil, facts: nil, reason: reason)
+                DamagedSnapshot(generation: 3, id: nil, facts: nil, reason: reason)
             ])
         #expect(timeline.problems == [])
         #expect(timeline.highestGeneration == 3)

@@ -3,6 +3,7 @@ import LinuxIO
 import ObjectStore
 import Repository
 import RepositoryFormat
+import RepositoryModel
 import Serving
 import SimulationSupport
 import Synchronization
@@ -13,7 +14,7 @@ import Testing
 @Suite struct SnapshotReaderTests {
     private static func reader(
         _ lab: Lab,
-        _ snapshot: Timeline.Snapshot,
+        _ snapshot: Snapshot,
         _ change: (inout SnapshotReader.Options) -> Void = { _ in }
     ) throws -> SnapshotReader {
         let index = try lab.index()

@@ -8,7 +8,8 @@ import Logging
 package import ObjectStore
 package import Repository
 package import RepositoryFormat
-package import RestoreEngine
+package import RepositoryModel
+internal import RestoreEngine
 package import SnapshotService
 import Synchronization
 import TestKit
@@ -64,7 +65,7 @@ package final class Lab {
     package var seed: UInt64 = 0
     private var stepCount: UInt64 = 0
     /// What the last prune intended.
-    package private(set) var lastPlan: PrunePlan?
+    package private(set) var lastPlan: PruneForecast?
     package private(set) var lastAccountReport = AccountReport()
 
     /// Creates a repository in `store`, or opens the one that is there.
@@ -231,7 +232,7 @@ extension Lab {
     }
 
     /// The bytes of a snapshot, restored to a fresh file and proved.
-    package func restore(_ snapshot: Timeline.Snapshot) throws -> [UInt8] {
+    package func restore(_ snapshot: Snapshot) throws -> [UInt8] {
         let path = scratch.path + "/target.img"
         unlink(path)
         try restore(snapshot, to: path, RestoreOptions())
@@ -239,7 +240,7 @@ extension Lab {
     }
 
     /// The bytes of a snapshot, restored over `image` in place.
-    package func restore(_ snapshot: Timeline.Snapshot, over image: [UInt8]) throws -> [UInt8] {
+    package func restore(_ snapshot: Snapshot, over image: [UInt8]) throws -> [UInt8] {
         let path = scratch.path + "/target.img"
         unlink(path)
         do {
@@ -255,7 +256,7 @@ extension Lab {
 
     @discardableResult
     package func restore(
-        _ snapshot: Timeline.Snapshot,
+        _ snapshot: Snapshot,
         to path: String,
         _ options: RestoreOptions
     ) throws -> RestoreResult {
@@ -331,7 +332,7 @@ extension Lab {
 
     /// Copies snapshots of the volume to another repository.
     @discardableResult
-    package func copy(_ snapshots: [Timeline.Snapshot], to other: Lab) throws -> CopySummary {
+    package func copy(_ snapshots: [Snapshot], to other: Lab) throws -> CopySummary {
         // Its own steps count, so that a copy that is made once more makes other ids.
         begin(.copy)
         other.identifiers.begin(seed: seed << 32 | Step.copy.rawValue | stepCount)
@@ -371,7 +372,7 @@ extension Lab {
     package func repairPaths(
         from other: Lab? = nil,
         givesUp: Bool = false
-    ) throws -> (mended: [PathRepair.Mended], left: Timeline) {
+    ) throws -> (mended: [MendedSnapshot], left: Timeline) {
         begin(.repairPaths)
         var options = RepairOptions()
         options.givesUp = givesUp

@@ -3,6 +3,7 @@ import Crypto
 import ObjectStore
 import Repository
 import RepositoryFormat
+import RepositoryModel
 import SimulationSupport
 import TestKit
 import Workflows
@@ -141,7 +142,7 @@ struct Adversary {
             lab.volume, from: head.fromGeneration, to: head.toGeneration, head: head, map: map)
     }
 
-    private func start(_ head: inout DeltaHead, at snapshot: Timeline.Snapshot?) {
+    private func start(_ head: inout DeltaHead, at snapshot: Snapshot?) {
         head.from = snapshot?.id ?? .nothing
         head.fromGeneration = snapshot?.generation ?? 0
         head.fromByteCount = snapshot?.facts.byteCount ?? 0

@@ -4,6 +4,7 @@ import Foundation
 import ObjectStore
 import Repository
 import RepositoryFormat
+import RepositoryModel
 import Retention
 import SimulationSupport
 import SnapshotService
@@ -138,7 +139,7 @@ private struct Owner {
         images[result.facts.snapshotID] = image
     }
 
-    private mutating func shown() throws -> [Timeline.Snapshot] {
+    private mutating func shown() throws -> [Snapshot] {
         try lab.timeline().snapshots.filter { images[$0.id] != nil }
     }
 
@@ -167,7 +168,7 @@ private struct Owner {
         let order = SnapshotOrder(
             timeline, memory: try lab.index().branchMemory(of: timeline), now: lab.time)
         let candidates = timeline.snapshots.map { snapshot in
-            let standing = standings[snapshot.id] ?? Repository.Standing()
+            let standing = standings[snapshot.id] ?? Standing()
             let isKept =
                 standing.isProtected || standing.hasUnreadableNote
                 || order.witnesses.contains(snapshot.id)

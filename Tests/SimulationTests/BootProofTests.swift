@@ -1,6 +1,7 @@
 import BlockModel
 import Repository
 import RepositoryFormat
+import RepositoryModel
 import SimulationSupport
 import TestKit
 import Testing
@@ -9,7 +10,7 @@ import Testing
 @Suite struct BootProofTests {
     private let lab: Lab
     private let store = MemoryStore()
-    private let tip: Timeline.Snapshot
+    private let tip: Snapshot
 
     init() throws {
         lab = try Lab(store)

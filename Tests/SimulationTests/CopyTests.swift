@@ -2,6 +2,7 @@ import BlockModel
 import ObjectStore
 import Repository
 import RepositoryFormat
+import RepositoryModel
 import SimulationSupport
 import TestKit
 import Testing

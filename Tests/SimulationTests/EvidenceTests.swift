@@ -3,6 +3,7 @@ import CaptureEngine
 import ChangeTracking
 import Repository
 import RepositoryFormat
+import RepositoryModel
 import SimulationSupport
 import TestKit
 import Testing
@@ -14,7 +15,7 @@ import Workflows
 
     private static func evidence(
         _ blocks: [Range<UInt64>],
-        since tip: Timeline.Snapshot?
+        since tip: Snapshot?
     ) throws -> ChangeEvidence {
         let tip = try #require(tip)
         return ChangeEvidence(

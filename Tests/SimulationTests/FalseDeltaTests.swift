@@ -3,6 +3,7 @@ import Glibc
 import ObjectStore
 import Repository
 import RepositoryFormat
+import RepositoryModel
 import SimulationSupport
 import TestKit
 import Testing

@@ -1,6 +1,7 @@
 import BlockModel
 import Repository
 import RepositoryFormat
+import RepositoryModel
 import SimulationSupport
 import TestKit
 import Testing
@@ -21,8 +22,8 @@ import Testing
 
     /// A delta between two snapshots that names nothing, whatever lies between them.
     private static func writeWrongDelta(
-        from: Timeline.Snapshot,
-        to: Timeline.Snapshot,
+        from: Snapshot,
+        to: Snapshot,
         fromGeneration: Generation? = nil,
         toGeneration: Generation? = nil,
         time: Timestamp? = nil,

@@ -2,6 +2,7 @@ import BlockModel
 import LMDB
 import ObjectStore
 import Repository
+import RepositoryModel
 import SimulationSupport
 import TestKit
 import Testing

@@ -1,5 +1,6 @@
 import BlockModel
 import RepositoryFormat
+import RepositoryModel
 import SimulationSupport
 import TestKit
 import Testing
@@ -30,9 +31,9 @@ import Testing
         facts.imageDigest = Digest(words: 1, 2, 3, 4)
         let other = try #require(timeline.snapshots.first)
         for wrong in [
-            Timeline.Snapshot(id: tip.id, generation: tip.generation, facts: facts),
+            Snapshot(id: tip.id, generation: tip.generation, facts: facts),
             // Its leaves would be another's.
-            Timeline.Snapshot(id: other.id, generation: other.generation, facts: tip.facts),
+            Snapshot(id: other.id, generation: other.generation, facts: tip.facts),
         ] {
             let error = #expect(throws: RepositoryError.self) {
                 try index.provedLeaves(of: line, at: wrong, tree)

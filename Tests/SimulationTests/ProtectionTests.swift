@@ -1,17 +1,19 @@
 import BlockModel
 import Repository
 import RepositoryFormat
+import RepositoryModel
 import SimulationSupport
 import SnapshotService
 import TestKit
 import Testing
+import Workflows
 
 /// A protection that comes while another process forgets: it holds, or is said not to.
 @Suite struct ProtectionTests {
     private let store = MemoryStore()
     private let lab: Lab
     private let other: Lab
-    private let snapshot: Timeline.Snapshot
+    private let snapshot: Snapshot
 
     init() throws {
         lab = try Lab(store)

@@ -2,6 +2,7 @@ import BlockModel
 import ObjectStore
 import Repository
 import RepositoryFormat
+import RepositoryModel
 import SimulationSupport
 import TestKit
 import Testing
@@ -117,7 +118,7 @@ import Testing
         let before = Self.packByteCount(store)
         let summary = try lab.prune()
         #expect(lab.lastPlan?.deadByteCount == UInt64(byteCount))
-        #expect(lab.lastPlan?.repacked.isEmpty == true)
+        #expect(lab.lastPlan?.repackedPackCount == 0)
         #expect(lab.lastAccountReport.reason == nil)
         #expect(summary.freedByteCount == Int64(byteCount))
         #expect(before - Self.packByteCount(store) == byteCount)
@@ -317,7 +318,7 @@ import Testing
         #expect(left > 0)
         // Nothing of the volume was committed yet.
         #expect(try lab.prune().deletedPackCount == 0)
-        #expect(lab.lastPlan?.unfinished.isEmpty == false)
+        #expect(lab.lastPlan?.unfinishedPackCount ?? 0 > 0)
         lab.seed = 5
         try lab.capture(image)
         #expect(Self.packByteCount(store) < image.count * 11 / 10)
@@ -332,7 +333,7 @@ import Testing
         store.restart()
         lab.closeIndex()
         #expect(try lab.prune().deletedPackCount == 0)
-        #expect(lab.lastPlan?.unfinished.isEmpty == false)
+        #expect(lab.lastPlan?.unfinishedPackCount ?? 0 > 0)
         var options = PruneOptions()
         options.minimumAgeSeconds = 0
         lab.time = Timestamp(seconds: lab.time.seconds + 20)

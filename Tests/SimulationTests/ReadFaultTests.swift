@@ -2,9 +2,10 @@ import BlockModel
 import Glibc
 import LinuxIO
 import Repository
+import RepositoryModel
 import SimulationSupport
-import TestKit
 import Testing
+import TestKit
 import VolumeAccess
 
 /// A capture of a disk that cannot be read commits nothing, and says where; one that stumbles goes on.

@@ -1,6 +1,7 @@
 import BlockModel
 import Repository
 import RepositoryFormat
+import RepositoryModel
 import SimulationSupport
 import TestKit
 import Testing

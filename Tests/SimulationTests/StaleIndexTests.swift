@@ -3,6 +3,7 @@ import LMDB
 import LinuxIO
 import ObjectStore
 import Repository
+import RepositoryModel
 import SimulationSupport
 import TestKit
 import Testing

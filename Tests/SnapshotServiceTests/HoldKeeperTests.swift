@@ -5,6 +5,7 @@ import Logging
 import ObjectStore
 import Repository
 import RepositoryFormat
+import RepositoryModel
 import SnapshotService
 import Synchronization
 import TestKit

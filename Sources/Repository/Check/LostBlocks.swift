@@ -1,5 +1,6 @@
 internal import BlockModel
 internal import RepositoryFormat
+internal import RepositoryModel
 
 /// Digests whose bytes nothing gives any more, and the snapshots that need them.
 struct LostBlocks {

@@ -1,83 +1,13 @@
-package import BlockModel
+internal import BlockModel
 internal import LinuxIO
 internal import ObjectStore
 internal import RepositoryFormat
+package import RepositoryModel
 internal import Synchronization
-
-/// One thing that `check` found wrong.
-package struct Finding: Hashable, Sendable {
-    /// Snapshots of a volume that lack the same number of blocks each.
-    package struct Lack: Hashable, Sendable {
-        package let volume: VolumeName
-        package let generations: ClosedRange<Generation>
-        package let blockCount: UInt64
-    }
-
-    /// The object, or the snapshot, that is not as it should be.
-    package let subject: String
-    package let reason: String
-    package let lack: Lack?
-    /// Whether no snapshot needs what is damaged: all of it is held elsewhere too.
-    package let isHarmless: Bool
-
-    package init(
-        subject: String,
-        reason: String,
-        lack: Lack? = nil,
-        isHarmless: Bool = false
-    ) {
-        self.subject = subject
-        self.reason = reason
-        self.lack = lack
-        self.isHarmless = isHarmless
-    }
-}
-
-/// How much of the packs' data is read.
-package enum DataCoverage: Hashable, Sendable {
-    case none
-    case all
-    /// A random selection of so many percent of the packs.
-    case percent(Double)
-}
 
 extension Interrupted {
     /// Nothing is known of what was not read.
     static let ofCheck = Interrupted(consequence: "the check is incomplete; run it again")
-}
-
-/// What a check looked at, and what it found.
-package struct CheckReport: Sendable {
-    package var volumeCount = 0
-    package var snapshotCount = 0
-    package var packCount = 0
-    package var packsRead = 0
-    package var bytesRead: UInt64 = 0
-    package var findings: [Finding] = []
-    /// For the index, so that the next backups store again what is lost.
-    package var evidence = PackEvidence()
-    /// Blocks that snapshots need and nothing gives.
-    package var lostBlocks: Set<Digest> = []
-    /// Whether there are more of them.
-    package var lostBlocksAreTruncated = false
-
-    private static let findingLimit = 10_000
-
-    /// Findings that cost, or may cost, a snapshot something.
-    package var harmCount: Int { findings.count { !$0.isHarmless } }
-    /// Snapshots that lack blocks.
-    package var lackingSnapshotCount: UInt64 {
-        findings.reduce(0) { $0 + ($1.lack.map { UInt64($0.generations.count) } ?? 0) }
-    }
-
-    package mutating func add(_ finding: Finding) {
-        guard findings.count < Self.findingLimit, !findings.contains(finding) else { return }
-        findings.append(finding)
-    }
-
-    mutating func add(_ subject: String, _ reason: String) {
-        add(Finding(subject: subject, reason: reason))
-    }
 }
 
 /// Proves the repository whole: its structure from the objects alone, and its data when asked.

@@ -1,5 +1,6 @@
 internal import BlockModel
 internal import RepositoryFormat
+internal import RepositoryModel
 
 /// Which deltas that skip snapshots keep the way to the newest one short, worked out without I/O.
 ///

@@ -2,27 +2,7 @@ package import BlockModel
 internal import LinuxIO
 internal import ObjectStore
 internal import RepositoryFormat
-
-/// What a copy did.
-package struct CopySummary: Hashable, Sendable {
-    package var copiedCount = 0
-    package var knownCount = 0
-    /// Blocks that the other repository lacked.
-    package var blockCount: UInt64 = 0
-    package var storedByteCount: UInt64 = 0
-
-    package init() {}
-
-    /// What a copy did that went on from another, whose snapshots it found.
-    package func adding(_ earlier: CopySummary) -> CopySummary {
-        var sum = self
-        sum.copiedCount += earlier.copiedCount
-        sum.knownCount -= min(knownCount, earlier.copiedCount)
-        sum.blockCount += earlier.blockCount
-        sum.storedByteCount += earlier.storedByteCount
-        return sum
-    }
-}
+package import RepositoryModel
 
 extension Interrupted {
     static let ofCopy = Interrupted(consequence: "the next copy resumes it")
@@ -110,10 +90,10 @@ package final class SnapshotCopy {
     ///   - done: gets each snapshot that was copied.
     /// - Throws: ``RepositoryError``, of kind `damaged` where either side is.
     package func run(
-        _ snapshots: [Timeline.Snapshot],
+        _ snapshots: [Snapshot],
         of timeline: Timeline,
         progress: (UInt64) -> Void,
-        done: (Timeline.Snapshot) -> Void
+        done: (Snapshot) -> Void
     ) throws {
         try target.requireWritable()
         deadLists = try target.dropPruneLists()
@@ -156,14 +136,14 @@ package final class SnapshotCopy {
         try target.dropSupersededMarkers(target.timeline(of: timeline.volume))
     }
 
-    private func count(_ snapshot: Timeline.Snapshot, _ done: (Timeline.Snapshot) -> Void) {
+    private func count(_ snapshot: Snapshot, _ done: (Snapshot) -> Void) {
         copied.insert(snapshot.id)
         summary.copiedCount = copied.count
         done(snapshot)
     }
 
     private func copy(
-        _ snapshot: Timeline.Snapshot,
+        _ snapshot: Snapshot,
         of timeline: Timeline,
         to there: Timeline,
         _ progress: (UInt64) -> Void
@@ -189,7 +169,7 @@ package final class SnapshotCopy {
 
     /// Lets a marker tell of a snapshot below the newest at which nothing begins: nothing else would tell
     /// that its delta was lost.
-    private func mark(_ snapshot: Timeline.Snapshot, _ there: Timeline) throws {
+    private func mark(_ snapshot: Snapshot, _ there: Timeline) throws {
         guard snapshot.generation < there.newest?.generation ?? 0,
             there.ends()[snapshot.id] != nil,
             !there.markerNames.contains(where: {
@@ -205,7 +185,7 @@ package final class SnapshotCopy {
     /// Writes a delta to a snapshot from the newest one before it that the other repository can restore, and
     /// what that lacks of its blocks; the delta is durable, and not proved.
     func writeDelta(
-        to snapshot: Timeline.Snapshot,
+        to snapshot: Snapshot,
         of timeline: Timeline,
         from there: Timeline,
         progress: (UInt64) -> Void
@@ -223,7 +203,7 @@ package final class SnapshotCopy {
     }
 
     private func writeDeltaAlongOnePath(
-        to snapshot: Timeline.Snapshot,
+        to snapshot: Snapshot,
         of timeline: Timeline,
         from there: Timeline,
         progress: (UInt64) -> Void
@@ -276,7 +256,7 @@ package final class SnapshotCopy {
 
     /// The deltas from the newest earlier snapshot that both have, or from nothing.
     private func path(
-        to snapshot: Timeline.Snapshot,
+        to snapshot: Snapshot,
         of timeline: Timeline,
         _ there: Timeline
     ) throws -> [KnownDelta] {

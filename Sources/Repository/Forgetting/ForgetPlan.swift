@@ -1,5 +1,6 @@
 internal import BlockModel
 internal import RepositoryFormat
+internal import RepositoryModel
 
 /// Which deltas are merged and deleted to do away with forgotten snapshots, worked out without I/O.
 ///

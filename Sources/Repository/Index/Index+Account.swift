@@ -1,6 +1,7 @@
 package import BlockModel
 internal import LMDB
 package import RepositoryFormat
+package import RepositoryModel
 internal import XXHash
 
 /// Which blocks are live: counted by the deltas and the patches that need them.

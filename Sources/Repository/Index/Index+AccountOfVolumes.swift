@@ -1,5 +1,6 @@
 package import BlockModel
 internal import RepositoryFormat
+package import RepositoryModel
 
 extension Index {
     /// Makes the account what the repository has: all packs that the index knows, and all deltas of its

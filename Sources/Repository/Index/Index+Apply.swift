@@ -1,6 +1,7 @@
 package import BlockModel
 internal import LMDB
 internal import RepositoryFormat
+package import RepositoryModel
 
 /// Bringing a line forward, delta by delta.
 extension Index {
@@ -115,7 +116,7 @@ extension Index {
     /// The map of a snapshot of `timeline`; one that is not in the volume's own history gets a history
     /// for itself.
     package func map(
-        of snapshot: Timeline.Snapshot,
+        of snapshot: Snapshot,
         in timeline: Timeline,
         with repository: Repository
     ) throws -> SnapshotMap {
@@ -142,7 +143,7 @@ extension Index {
     ///
     /// An index that is new need not read all deltas of a long history to open one snapshot.
     private func shortWay(
-        to snapshot: Timeline.Snapshot,
+        to snapshot: Snapshot,
         in timeline: Timeline
     ) throws -> [KnownDelta]? {
         guard timeline.deltas.count > Self.farDeltaCount, let tip = timeline.tip,
@@ -175,7 +176,7 @@ extension Index {
 
     /// The same as ``map(of:in:with:)``, of a timeline that was brought forward.
     package func mapWhenCurrent(
-        of snapshot: Timeline.Snapshot,
+        of snapshot: Snapshot,
         in timeline: Timeline,
         with repository: Repository
     ) throws -> SnapshotMap {
@@ -194,7 +195,7 @@ extension Index {
 
     /// The volume's own line at a snapshot; nil where that is not on it.
     private func ownLine(
-        with snapshot: Timeline.Snapshot,
+        with snapshot: Snapshot,
         of volume: VolumeName
     ) throws -> Line? {
         try environment.read { transaction in

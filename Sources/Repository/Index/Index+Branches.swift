@@ -1,6 +1,7 @@
 internal import BlockModel
 internal import LMDB
 internal import RepositoryFormat
+internal import RepositoryModel
 
 /// What an index remembers of the branches of a volume.
 extension Index {

@@ -1,6 +1,7 @@
 internal import BlockModel
 internal import LMDB
 internal import RepositoryFormat
+internal import RepositoryModel
 
 /// What the index still knows of snapshots whose deltas are lost.
 extension Index {

@@ -1,16 +1,7 @@
 internal import BlockModel
 internal import LMDB
 internal import RepositoryFormat
-
-/// What a snapshot takes of the packs.
-package struct SnapshotCost: Hashable, Sendable {
-    /// Bytes that it would take if it were the only one.
-    package var aloneByteCount: UInt64 = 0
-    /// Bytes that only it needs: what a prune gives back when it is gone.
-    package var ownByteCount: UInt64 = 0
-
-    package init() {}
-}
+package import RepositoryModel
 
 /// Costs of snapshots, by the shares that their blocks have in the frames of packs; what blocks are
 /// patches of counts with them.

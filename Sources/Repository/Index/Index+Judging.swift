@@ -1,6 +1,7 @@
 package import BlockModel
 internal import LMDB
 internal import RepositoryFormat
+internal import RepositoryModel
 
 /// Which deltas of a volume say what is so.
 ///
@@ -207,7 +208,7 @@ extension Index {
     }
 
     static func noPath(
-        to snapshot: Timeline.Snapshot,
+        to snapshot: Snapshot,
         of volume: VolumeName
     ) -> RepositoryError {
         RepositoryError(

@@ -1,6 +1,7 @@
 package import BlockModel
 internal import LMDB
 package import RepositoryFormat
+package import RepositoryModel
 
 /// The leaf of a page in the image digest.
 package struct PageLeaf: Hashable, Sendable {
@@ -28,7 +29,7 @@ extension Index {
     /// - Throws: ``RepositoryError`` of kind `index` when they are not its leaves.
     package func provedLeaves(
         of line: Line,
-        at snapshot: Timeline.Snapshot,
+        at snapshot: Snapshot,
         _ tree: ImageDigestTree
     ) throws -> [PageLeaf] {
         let facts = snapshot.facts

@@ -1,24 +1,8 @@
-package import BlockModel
+internal import BlockModel
 internal import LMDB
 internal import RepositoryFormat
+package import RepositoryModel
 internal import Synchronization
-
-/// A frame that did not give its bytes when it was read.
-package struct RottenFrame: Hashable, Sendable {
-    package let pack: ObjectID
-    /// Where it begins in the pack.
-    package let byteOffset: UInt32
-}
-
-/// What a check learnt of the packs.
-package struct PackEvidence: Sendable {
-    /// Packs of which not even the table can be read.
-    package var unreadable: [ObjectID] = []
-    /// Packs that were read whole.
-    package var proved: [ObjectID] = []
-    /// Frames of those that did not give their bytes.
-    package var rotten: [RottenFrame] = []
-}
 
 /// What an open index has in memory of losses.
 struct RotState {

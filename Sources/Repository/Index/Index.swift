@@ -3,6 +3,7 @@ internal import Glibc
 internal import LMDB
 internal import LinuxIO
 package import RepositoryFormat
+internal import RepositoryModel
 internal import Synchronization
 package import XXHash
 

@@ -1,6 +1,7 @@
 internal import BlockModel
 internal import LMDB
 internal import RepositoryFormat
+internal import RepositoryModel
 
 /// A delta whose map, applied to the snapshot that it begins at, does not give the image digest of the
 /// snapshot that it leads to: it is forged, or was written wrongly.

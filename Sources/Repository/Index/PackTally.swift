@@ -42,17 +42,3 @@ package struct PackTally: Hashable, Sendable {
         liveByteCount = bytes.littleEndian(at: 16, as: UInt64.self)
     }
 }
-
-/// How the account was brought forward.
-package struct AccountReport: Hashable, Sendable {
-    /// Why it was made anew; nil when it was not.
-    package var reason: String?
-    /// Packs of which the old account had something else; nil when there was none to compare with.
-    package var differenceCount: Int?
-    package var addedDeltaCount = 0
-    package var addedPackCount = 0
-
-    package init() {}
-
-    init(reason: String) { self.reason = reason }
-}

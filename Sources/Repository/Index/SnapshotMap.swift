@@ -1,5 +1,6 @@
 package import BlockModel
 internal import RepositoryFormat
+package import RepositoryModel
 
 /// Which blocks one snapshot has, page by page: what everything that reads a snapshot works from.
 ///
@@ -77,18 +78,10 @@ package struct SnapshotMap: Sendable {
         return min(found * UInt64(blockSize.byteCount), byteCount)
     }
 
-    /// Consecutive bytes that are not what they were in another snapshot.
-    package struct Change: Hashable, Sendable {
-        package let byteOffset: UInt64
-        package let byteCount: UInt64
-        /// Whether they read as zeros now.
-        package let isZero: Bool
-    }
-
     /// Calls `body` with everything that changed since another snapshot of the repository, in order.
     ///
     /// What only the longer of the two has counts as changed from zeros, or to zeros.
-    package func changes(since older: SnapshotMap, _ body: (Change) throws -> Void) throws {
+    package func changes(since older: SnapshotMap, _ body: (ChangedExtent) throws -> Void) throws {
         let end = max(byteCount, older.byteCount)
         let size = UInt64(blockSize.byteCount)
         var run: (first: UInt64, end: UInt64, isZero: Bool)?
@@ -96,7 +89,7 @@ package struct SnapshotMap: Sendable {
             guard let run else { return }
             let offset = run.first * size
             try body(
-                Change(
+                ChangedExtent(
                     byteOffset: offset, byteCount: min(run.end * size, end) - offset,
                     isZero: run.isZero))
         }

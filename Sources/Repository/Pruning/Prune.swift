@@ -2,28 +2,7 @@ package import BlockModel
 internal import LinuxIO
 internal import ObjectStore
 internal import RepositoryFormat
-
-/// What a prune did.
-package struct PruneSummary: Hashable, Sendable {
-    package var deletedPackCount = 0
-    package var deletedByteCount: UInt64 = 0
-    package var repackedPackCount = 0
-    /// Bytes of packs that were written.
-    package var writtenByteCount: UInt64 = 0
-    /// Packs that stay as they are, because live blocks in them cannot be read.
-    package var damagedPacks: [ObjectID] = []
-    /// Whether what was to be written again did not fit.
-    package var isOutOfSpace = false
-    /// Parts of maps that no delta had.
-    package var deletedPartCount = 0
-
-    package init() {}
-
-    /// Bytes that are free now and were not before; negative where more was written than deleted.
-    package var freedByteCount: Int64 {
-        Int64(clamping: deletedByteCount) - Int64(clamping: writtenByteCount)
-    }
-}
+package import RepositoryModel
 
 extension Interrupted {
     /// What was done until then is done.

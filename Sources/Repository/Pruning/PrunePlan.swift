@@ -1,28 +1,5 @@
 package import BlockModel
-
-/// What a prune may leave, and must.
-package struct PruneOptions: Hashable, Sendable {
-    /// How much of a repository nothing may need.
-    package enum UnusedLimit: Hashable, Sendable {
-        /// So many percent of what is left.
-        case percent(Double)
-        case bytes(UInt64)
-        /// Nothing is written again.
-        case unlimited
-    }
-
-    package var maxUnused = UnusedLimit.percent(5)
-    /// At most so many bytes of packs are written again; nil for no limit.
-    package var maxRepackByteCount: UInt64?
-    /// Whether small packs are written together, where there are many.
-    package var repacksSmallPacks = false
-    /// What an interrupted backup stored is left alone while it is younger.
-    package var minimumAgeSeconds: Int64 = 7 * 86_400
-    /// Whether the account of live blocks is made anew.
-    package var isRecount = false
-
-    package init() {}
-}
+package import RepositoryModel
 
 /// Which packs are deleted and which are written again, worked out from their tallies alone.
 package struct PrunePlan: Hashable, Sendable {
@@ -163,5 +140,25 @@ package struct PrunePlan: Hashable, Sendable {
         case .bytes(let count): count
         case .unlimited: .max
         }
+    }
+}
+
+extension PrunePlan {
+    /// What it comes to.
+    package var forecast: PruneForecast {
+        var forecast = PruneForecast()
+        forecast.byteCount = byteCount
+        forecast.unusedByteCount = unusedByteCount
+        forecast.remainingUnusedByteCount = remainingUnusedByteCount
+        forecast.deadPackCount = dead.count
+        forecast.deadByteCount = deadByteCount
+        forecast.repackedPackCount = repacked.count
+        forecast.repackedByteCount = repackByteCount
+        forecast.repackFreedByteCount = repackFreedByteCount
+        forecast.unfinishedPackCount = unfinished.count
+        forecast.unfinishedByteCount = unfinished.map(\.byteCount).saturatingSum
+        forecast.unreadablePackCount = unreadable.count
+        forecast.unreadableByteCount = unreadableByteCount
+        return forecast
     }
 }

@@ -3,6 +3,7 @@ internal import Crypto
 internal import LinuxIO
 internal import ObjectStore
 internal import RepositoryFormat
+package import RepositoryModel
 internal import Zstandard
 
 /// Stores again, in full, blocks that no place gives any more; each is proved by its digest first.

@@ -2,32 +2,19 @@ package import BlockModel
 internal import LMDB
 internal import ObjectStore
 internal import RepositoryFormat
+package import RepositoryModel
 
 /// Brings back snapshots of a volume to which no path of deltas leads any more.
 ///
 /// Belongs to one thread. The page of documentation `Repair` says where the deltas come from and why they
 /// are believed.
 package final class PathRepair {
-    /// What became of one snapshot.
-    package struct Mended: Hashable, Sendable {
-        package enum Origin: String, Sendable {
-            case index
-            case otherRepository = "other-repository"
-            case otherPath = "other-path"
-        }
-
-        package let snapshot: SnapshotID
-        package let generation: Generation
-        /// Where the delta that leads to it came from.
-        package let origin: Origin
-    }
-
     private let repository: Repository
     private let index: Index
     private let holds: [Hold]
     private let identifiers: any IdentifierSource
     private let now: () -> Timestamp
-    package private(set) var mended: [Mended] = []
+    package private(set) var mended: [MendedSnapshot] = []
     /// Objects that could not be read and that nothing needs any more.
     package private(set) var deleted: [String] = []
     package var partByteLimit = Format.partByteLimit
@@ -86,7 +73,7 @@ package final class PathRepair {
         for lost in timeline.damaged + timeline.possibleLosses {
             for hold in holds { try hold.renew(now: now()) }
             guard let id = lost.id, !timeline.isReached(id) else { continue }
-            var origin: Mended.Origin?
+            var origin: MendedSnapshot.Origin?
             if let facts = lost.facts ?? facts[id],
                 try mend(lost.generation, facts, of: timeline, broken: broken)
             {
@@ -95,7 +82,7 @@ package final class PathRepair {
                 origin = .otherRepository
             }
             guard let origin else { continue }
-            mended.append(Mended(snapshot: id, generation: lost.generation, origin: origin))
+            mended.append(MendedSnapshot(snapshot: id, generation: lost.generation, origin: origin))
             timeline = try listing(of: volume).without(broken)
         }
         return try putInOrder(timeline, ends, broken)
@@ -240,7 +227,8 @@ package final class PathRepair {
             guard try repository.foreign(name.objectName) == nil else { continue }
             let isMended = mended.contains { $0.generation == name.to }
             if let end = ends[name], !isMended {
-                mended.append(Mended(snapshot: end, generation: name.to, origin: .otherPath))
+                mended.append(
+                    MendedSnapshot(snapshot: end, generation: name.to, origin: .otherPath))
             }
             try delete(name.objectName)
         }

@@ -1,6 +1,7 @@
 package import BlockModel
 internal import ObjectStore
 package import RepositoryFormat
+internal import RepositoryModel
 
 /// What is lost for good, and what is said of it.
 extension Repository {

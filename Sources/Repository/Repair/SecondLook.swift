@@ -2,6 +2,7 @@ package import BlockModel
 internal import LinuxIO
 internal import ObjectStore
 internal import RepositoryFormat
+package import RepositoryModel
 
 /// What one reading called lost is read again before anything is said of it for good: a bit that flips in
 /// memory, or in the cache of the system, is no damage of the repository.

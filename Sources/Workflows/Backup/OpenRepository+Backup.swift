@@ -5,7 +5,8 @@ internal import LinuxIO
 internal import LiveVolumes
 internal import Logging
 internal import Repository
-package import RepositoryFormat
+internal import RepositoryFormat
+package import RepositoryModel
 package import SnapshotService
 package import VolumeAccess
 
@@ -85,6 +86,7 @@ package struct BackupSummary: Sendable {
         return reason
     }
     package let isDryRun: Bool
+    package var snapshotID: SnapshotID { facts.snapshotID }
     /// For how long the source stood still; nil where none of it did.
     package let windowNanoseconds: UInt64?
     /// Why everything was compared although the source is tracked; nil where it was not.

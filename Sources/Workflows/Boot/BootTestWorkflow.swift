@@ -2,7 +2,8 @@ package import BlockModel
 internal import BootService
 internal import LinuxIO
 internal import Repository
-package import RepositoryFormat
+internal import RepositoryFormat
+package import RepositoryModel
 package import SnapshotService
 
 /// Proves that snapshots boot, and records the proofs.
@@ -19,6 +20,8 @@ package struct BootTestWorkflow {
         package var timeoutSeconds = 300
         /// Whether what is found is recorded in the repository.
         package var records = true
+        /// A directory that gets a picture of each screen, VOLUME@GENERATION.png; nil for none.
+        package var pictureDirectory: String?
 
         package init() {}
     }
@@ -26,10 +29,10 @@ package struct BootTestWorkflow {
     /// What became of one snapshot.
     package struct Outcome {
         package let volume: VolumeName
-        let snapshot: Timeline.Snapshot
+        let snapshot: Snapshot
         package let proof: BootProof
-        /// The screen, as PNG; empty where there is none.
-        package let picture: [UInt8]
+        /// Where the picture of the screen is; nil where there is none.
+        package let picturePath: String?
         /// The last lines of the console; none of what was recorded earlier.
         package let console: [String]
 
@@ -80,7 +83,21 @@ package struct BootTestWorkflow {
     private let location: String
     private let options: Options
 
-    package init(_ repository: OpenRepository, location: String, _ options: Options = Options()) {
+    /// - Parameters:
+    ///   - repository: where the snapshots are.
+    ///   - location: where the disks' server finds it.
+    ///   - options: how they are run.
+    /// - Throws: ``ServiceError`` where there is no directory for pictures.
+    package init(
+        _ repository: OpenRepository,
+        location: String,
+        _ options: Options = Options()
+    ) throws {
+        if let directory = options.pictureDirectory,
+            try FileStatus(path: directory)?.kind != .directory
+        {
+            throw ServiceError(.usage, "\(directory) is no directory; make it first")
+        }
         self.repository = repository
         self.location = location
         self.options = options
@@ -108,7 +125,7 @@ package struct BootTestWorkflow {
     }
 
     private func test(
-        _ snapshot: Timeline.Snapshot,
+        _ snapshot: Snapshot,
         of volume: VolumeName,
         _ hold: Hold?,
         _ events: Events
@@ -138,13 +155,25 @@ package struct BootTestWorkflow {
                 time: repository.clock.now(), identifiers: repository.identifiers)
         }
         return Outcome(
-            volume: volume, snapshot: snapshot, proof: proof, picture: result.picture,
-            console: result.console)
+            volume: volume, snapshot: snapshot, proof: proof,
+            picturePath: try save(result.picture, of: snapshot, volume), console: result.console)
+    }
+
+    /// Writes a picture where it is wanted; gives where that is.
+    private func save(
+        _ picture: [UInt8],
+        of snapshot: Snapshot,
+        _ volume: VolumeName
+    ) throws -> String? {
+        guard let directory = options.pictureDirectory, !picture.isEmpty else { return nil }
+        let path = "\(directory)/\(volume)@\(snapshot.generation).png"
+        try FileOperation.replace(path, with: picture.rawSpan)
+        return path
     }
 
     /// Runs it to a verdict.
     private func start(
-        _ snapshot: Timeline.Snapshot,
+        _ snapshot: Snapshot,
         titled title: String,
         on machine: MachineDescription,
         _ emulator: Emulator,
@@ -172,13 +201,11 @@ package struct BootTestWorkflow {
     ///
     /// - Parameters:
     ///   - selectors: the snapshots.
-    ///   - withPictures: whether the pictures of screens are wanted.
     ///   - missing: gets the title of each of which nothing is recorded.
     ///   - ended: gets the others.
     /// - Throws: what reading the repository throws.
     package func recorded(
         _ selectors: [SnapshotSelector],
-        withPictures: Bool,
         missing: (String) -> Void,
         ended: (Outcome) throws -> Void
     ) throws {
@@ -192,7 +219,11 @@ package struct BootTestWorkflow {
                 try ended(
                     Outcome(
                         volume: timeline.volume, snapshot: snapshot, proof: boot.proof,
-                        picture: withPictures ? repository.repository.picture(of: boot) : [],
+                        picturePath: options.pictureDirectory == nil
+                            ? nil
+                            : save(
+                                repository.repository.picture(of: boot), of: snapshot,
+                                timeline.volume),
                         console: []))
             }
         }

@@ -1,7 +1,8 @@
 internal import BlockModel
 internal import LinuxIO
-package import Repository
+internal import Repository
 internal import RepositoryFormat
+package import RepositoryModel
 internal import Serving
 
 /// The disk of a snapshot, served to a machine for as long as this is kept.
@@ -18,7 +19,7 @@ package final class MachineDisk {
     ///   - overlay: a file of format qcow2.
     /// - Throws: ``ServingError`` when the server does not start.
     package init(
-        _ snapshot: Timeline.Snapshot,
+        _ snapshot: Snapshot,
         at location: String,
         overlay: String? = nil
     ) throws {

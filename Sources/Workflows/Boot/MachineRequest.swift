@@ -1,11 +1,16 @@
 internal import BlockModel
 package import BootService
-package import RepositoryFormat
+internal import RepositoryFormat
+package import RepositoryModel
 internal import Serving
 package import SnapshotService
 
 /// What a snapshot's machine is to be made of.
 package struct MachineRequest: Sendable {
+    package typealias Bus = MachineDescription.Bus
+    package typealias Accelerator = MachineDescription.Accelerator
+    package typealias Network = MachineDescription.Network
+
     /// Nil for what the disk tells.
     package var firmware: BootProof.Firmware?
     package var memoryByteCount: UInt64 = 2 << 30

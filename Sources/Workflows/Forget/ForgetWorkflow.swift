@@ -1,6 +1,7 @@
 package import BlockModel
 internal import LinuxIO
-package import Repository
+internal import Repository
+package import RepositoryModel
 package import Retention
 package import SnapshotService
 
@@ -48,12 +49,52 @@ package struct ForgetWorkflow {
         policy: RetentionPolicy?,
         show: (RetentionVerdict) -> Void = { _ in }
     ) throws -> Summary? {
-        try withHolds(volume) {
+        try withHolds(volume) { () throws -> Summary? in
             guard let timeline = try repository.timelines(volume).first else { return nil }
             let verdicts = try policy.map { try repository.retention($0, of: timeline) } ?? []
             verdicts.forEach(show)
             return try finish(
                 verdicts.filter { !$0.isKept }.map(\.snapshot.id), of: timeline, isByName: false)
+        }
+    }
+
+    /// Forgets what a policy does not keep of several volumes; damage of one stops no other.
+    ///
+    /// - Parameters:
+    ///   - volumes: names of volumes; all of them if there is none.
+    ///   - policy: what is kept; nil to do away only with what was forgotten before.
+    ///   - show: gets the verdict on each snapshot, oldest first, before anything is done with its volume.
+    ///   - done: gets what was done of each volume.
+    /// - Returns: why nothing was done of some.
+    /// - Throws: ``ServiceError`` where there is no such volume; ``Interrupted``.
+    package func run(
+        volumes: [String],
+        policy: RetentionPolicy?,
+        show: (VolumeName, RetentionVerdict) -> Void,
+        done: (Summary) -> Void
+    ) throws -> [String] {
+        var problems: [String] = []
+        for volume in try chosen(volumes) {
+            if Interruption.isRequested { throw Interrupted() }
+            do {
+                if let summary = try run(volume, policy: policy, show: { show(volume, $0) }) {
+                    done(summary)
+                }
+            } catch let error as RepositoryError where error.kind == .damaged {
+                problems.append("\(error)")
+            }
+        }
+        return problems
+    }
+
+    private func chosen(_ names: [String]) throws -> [VolumeName] {
+        let known = try repository.volumeNames()
+        guard !names.isEmpty else { return known }
+        return try names.map { text in
+            guard let name = VolumeName(text), known.contains(name) else {
+                throw ServiceError(.failed, "the repository has no volume '\(text)'")
+            }
+            return name
         }
     }
 
@@ -66,7 +107,7 @@ package struct ForgetWorkflow {
     /// - Throws: ``RepositoryError``, of kind `notFound` where there is no such snapshot.
     package func run(
         _ selectors: [SnapshotSelector],
-        show: (VolumeName, Timeline.Snapshot) -> Void,
+        show: (VolumeName, Snapshot) -> Void,
         done: (Summary) -> Void
     ) throws {
         var chosen: [VolumeName: [SnapshotID]] = [:]

@@ -1,7 +1,7 @@
 import ArgumentParser
 import BlockModel
 import ProcessStart
-import RepositoryFormat
+import RepositoryModel
 import SnapshotService
 import Workflows
 
@@ -98,10 +98,10 @@ struct Backup: ParsableCommand {
             options.changedExtents = ChangedExtentsOption(path: changedExtents, since: changedSince)
         }
         let sources = try sources.map {
-            try BackupWorkflow.Source($0, volume: named, options: options, states: .standard)
+            try BackupWorkflow.Source($0, volume: named, options: options, states: Local.states)
         }
         let service = try repository.open(output)
-        let failures = try BackupWorkflow(service, states: .standard)
+        let failures = try BackupWorkflow(service, states: Local.states)
             .run(sources, events: Self.events(output, isOneOfSeveral: sources.count > 1))
         guard let last = failures.last else { return }
         if sources.count == 1 { throw last }
@@ -152,7 +152,7 @@ struct Backup: ParsableCommand {
         let name =
             summary.isDryRun
             ? "\(summary.volume) (dry run)"
-            : "\(summary.volume)@\(summary.generation) \(summary.facts.snapshotID.short)"
+            : "\(summary.volume)@\(summary.generation) \(summary.snapshotID.short)"
         var text =
             "\(name): \(facts.method.name), \(Human.bytes(facts.byteCount)), changed "
             + "\(Human.bytes(facts.bytesChanged)), \(verb) \(Human.bytes(facts.bytesStored)); "
@@ -197,7 +197,7 @@ struct BackupMessage: Encodable {
         let facts = summary.facts
         volume = summary.volume.rawValue
         generation = summary.generation
-        snapshotId = summary.isDryRun ? nil : facts.snapshotID.hexadecimal
+        snapshotId = summary.isDryRun ? nil : summary.snapshotID.hexadecimal
         parentGeneration = summary.parentGeneration == 0 ? nil : summary.parentGeneration
         method = facts.method.name
         proof = facts.proof.name

@@ -1,11 +1,7 @@
 import ArgumentParser
 import BlockModel
-import BootService
-import Glibc
-import LinuxIO
 import ProcessStart
-import Repository
-import RepositoryFormat
+import RepositoryModel
 import SnapshotService
 import Workflows
 
@@ -24,13 +20,13 @@ struct MachineOptions: ParsableArguments {
     var cpus = 2
 
     @Option(help: "What the disk is attached to: virtio, sata, nvme or scsi.")
-    var bus = MachineDescription.Bus.virtio
+    var bus = MachineRequest().bus
 
     @Option(help: "What runs it: kvm, tcg (software, slow), or auto for kvm where it works.")
-    var accelerator = MachineDescription.Accelerator.auto
+    var accelerator = MachineRequest().accelerator
 
     @Option(help: "none, or user: what this machine reaches, by addresses of its own.")
-    var network = MachineDescription.Network.none
+    var network = MachineRequest().network
 
     func validate() throws {
         guard !uefi || !bios else { throw ValidationError("--uefi and --bios exclude each other") }
@@ -52,9 +48,9 @@ struct MachineOptions: ParsableArguments {
     }
 }
 
-extension MachineDescription.Bus: ExpressibleByArgument {}
-extension MachineDescription.Network: ExpressibleByArgument {}
-extension MachineDescription.Accelerator: ExpressibleByArgument {}
+extension MachineRequest.Bus: ExpressibleByArgument {}
+extension MachineRequest.Network: ExpressibleByArgument {}
+extension MachineRequest.Accelerator: ExpressibleByArgument {}
 
 struct BootCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -102,48 +98,31 @@ struct BootCommand: ParsableCommand {
         guard headless || hasDisplay else {
             throw ServiceError(.usage, "there is no display for a window; use --headless")
         }
-        let emulator = try Emulator()
-        let service = try repository.open(output)
-        let (timeline, found) = try service.find(SnapshotSelector(snapshot))
-        try service.withReadingHold(purpose: "boot") { hold in
-            let selector = try SnapshotSelector(found.id.hexadecimal)
-            let machine = try options.request.machine(
-                for: selector, of: found.facts.source, service, emulator)
-            let disk = try MachineDisk(found, at: repository.location(), overlay: overlay)
-            defer { disk.end() }
-            if output.json {
-                // On standard error: standard output is the machine's.
-                JSONLine.writeError(
-                    Message(
-                        volume: timeline.volume.rawValue, generation: found.generation,
-                        snapshotId: found.id.hexadecimal, time: found.facts.time.rfc3339,
-                        firmware: machine.firmware.rawValue,
-                        accelerator: machine.accelerator.rawValue))
-            }
-            output.note(
-                "\(timeline.volume)@\(found.generation) of \(Moment.local(found.facts.time)) starts by "
-                    + "\(machine.firmware == .uefi ? "UEFI" : "BIOS"), on \(emulator.text(machine)); "
-                    + (overlay.map { "what it writes is kept in \($0)" }
-                        ?? "what it writes is thrown away")
-            )
-            var words = try emulator.arguments(
-                machine, diskURI: disk.uri, isWritable: overlay != nil)
-            let isTerminal = StandardStream.input.isTerminal
-            words +=
-                headless
-                ? ["-display", "none", "-serial", isTerminal ? "mon:stdio" : "stdio"]
-                : ["-device", "qemu-xhci", "-device", "usb-tablet", "-serial", "none"]
-            let process = try ChildProcess(
-                words + arguments, input: headless ? STDIN_FILENO : nil, output: STDOUT_FILENO)
-            let status = process.wait {
-                try? hold?.renew(now: Moment.steady())
-                if Interruption.isRequested { process.end() }
-            }
-            if Interruption.isRequested { throw ExitCode(130) }
-            guard status == 0 else {
-                throw ServiceError(
-                    .failed, "QEMU ended with status \(status); what it said is above")
-            }
+        try BootWorkflow.requireEmulator()
+        var options = BootWorkflow.Options()
+        options.machine = self.options.request
+        options.isHeadless = headless
+        options.overlay = overlay
+        options.arguments = arguments
+        try BootWorkflow(repository.open(output), location: repository.location(), options).run(
+            SnapshotSelector(snapshot), isTerminal: StandardStream.input.isTerminal, starts: say)
+    }
+
+    private func say(_ start: BootWorkflow.Start) {
+        let found = start.snapshot
+        if output.json {
+            // On standard error: standard output is the machine's.
+            JSONLine.writeError(
+                Message(
+                    volume: start.volume.rawValue, generation: found.generation,
+                    snapshotId: found.id.hexadecimal, time: found.facts.time.rfc3339,
+                    firmware: start.firmware.rawValue, accelerator: start.accelerator))
         }
+        output.note(
+            "\(start.volume)@\(found.generation) of \(Moment.local(found.facts.time)) starts by "
+                + "\(start.firmware == .uefi ? "UEFI" : "BIOS"), on \(start.machine); "
+                + (overlay.map { "what it writes is kept in \($0)" }
+                    ?? "what it writes is thrown away")
+        )
     }
 }

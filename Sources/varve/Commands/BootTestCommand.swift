@@ -1,8 +1,6 @@
 import ArgumentParser
 import BlockModel
-import BootService
-import LinuxIO
-import RepositoryFormat
+import RepositoryModel
 import SnapshotService
 import Workflows
 
@@ -71,9 +69,6 @@ struct BootTestCommand: ParsableCommand {
     }
 
     func run() throws {
-        if let screenshots, try FileStatus(path: screenshots)?.kind != .directory {
-            throw ServiceError(.usage, "\(screenshots) is no directory; make it first")
-        }
         let service = try repository.open(output)
         let selectors = try snapshots.map { try SnapshotSelector($0) }
         var options = BootTestWorkflow.Options()
@@ -82,10 +77,11 @@ struct BootTestCommand: ParsableCommand {
         options.acceptsStableScreen = acceptScreen
         options.timeoutSeconds = timeout
         options.records = record
-        let workflow = BootTestWorkflow(service, location: try repository.location(), options)
+        options.pictureDirectory = screenshots
+        let workflow = try BootTestWorkflow(service, location: try repository.location(), options)
         guard !recorded else {
             return try workflow.recorded(
-                selectors, withPictures: screenshots != nil,
+                selectors,
                 missing: { output.note("\($0) was never tried; run 'varve boot-test'") },
                 ended: tell)
         }
@@ -106,14 +102,8 @@ struct BootTestCommand: ParsableCommand {
         }
     }
 
-    private func tell(_ outcome: BootTestWorkflow.Outcome) throws {
+    private func tell(_ outcome: BootTestWorkflow.Outcome) {
         let proof = outcome.proof
-        var path: String?
-        if let screenshots, !outcome.picture.isEmpty {
-            let target = "\(screenshots)/\(outcome.title).png"
-            try FileOperation.replace(target, with: outcome.picture.rawSpan)
-            path = target
-        }
         let seconds = Double(proof.milliseconds) / 1000
         if output.json {
             JSONLine.write(
@@ -123,7 +113,8 @@ struct BootTestCommand: ParsableCommand {
                     result: proof.result.rawValue, means: proof.means.rawValue,
                     evidence: proof.evidence, seconds: seconds,
                     firmware: proof.firmware.rawValue, machine: proof.machine,
-                    version: proof.program, screenshot: path, console: outcome.console))
+                    version: proof.program, screenshot: outcome.picturePath,
+                    console: outcome.console))
         }
         if Terminal.isInteractive, !output.json, !output.quiet { Terminal.clearProgress() }
         if proof.result == .refused, !output.json, !output.quiet {

@@ -1,7 +1,8 @@
 import ArgumentParser
 import BlockModel
-import Repository
+import RepositoryModel
 import SnapshotService
+import Workflows
 
 struct Check: ParsableCommand {
     static let configuration = CommandConfiguration(

@@ -1,7 +1,7 @@
 import ArgumentParser
 import BlockModel
 import Configuration
-import LinuxIO
+import JobService
 import ProcessStart
 import SnapshotService
 
@@ -10,11 +10,11 @@ struct ConfigurationOptions: ParsableArguments {
     @Option(help: "The configuration (or VARVE_CONFIG).")
     var config: String?
 
-    static let standardPath = "/etc/varve/varve.toml"
-
     var path: String {
-        config ?? ProcessStart.environment["VARVE_CONFIG"] ?? Self.standardPath
+        config ?? ProcessStart.environment["VARVE_CONFIG"] ?? ConfigurationFile.standardPath
     }
+
+    var file: ConfigurationFile { ConfigurationFile(path, states: Local.states) }
 
     /// Reads and validates it; what is wrong goes to standard error, a line each.
     ///
@@ -29,21 +29,9 @@ struct ConfigurationOptions: ParsableArguments {
         asksSystemd: Bool = false,
         isFollowed: Bool = false
     ) throws -> Configuration {
-        try Trust.require(path, as: "the configuration")
-        let text: String
         do {
-            text = try Directory.wholeText(of: path)
-        } catch {
-            throw ServiceError(
-                .usage,
-                "\(error); write it (see 'varve config example'), or name another with --config")
-        }
-        let found: Configuration
-        do throws(ConfigurationError) {
-            found = try Configuration(
-                parsing: text, knowsTimeZone: SystemClock.knowsZone,
-                knowsCalendar: { asksSystemd ? Self.isTime($0) : true })
-        } catch {
+            return try file.read(asksSystemd: asksSystemd, isFollowed: isFollowed)
+        } catch let error as ConfigurationError {
             for problem in error.problems {
                 if output.json {
                     JSONLine.write(
@@ -56,37 +44,6 @@ struct ConfigurationOptions: ParsableArguments {
             throw ServiceError(
                 .usage,
                 "\(path) has \(Human.count(error.problems.count, "error")); nothing was done")
-        }
-        for job in found.jobs {
-            for program in job.programs {
-                try Trust.require(program: program, as: "the program of job '\(job.name)'")
-            }
-        }
-        if isFollowed { LastConfiguration.keep(text) }
-        return found
-    }
-
-    /// Whether systemd takes a text for a time; where it is not installed, anything is.
-    private static func isTime(_ text: String) -> Bool {
-        guard let program = Program.path(of: "systemd-analyze") else { return true }
-        return (try? Program.run([program, "calendar", "--", text])) == 0
-    }
-
-    func jobs(_ names: [String], _ configuration: Configuration) throws -> [Job] {
-        guard !names.isEmpty else {
-            guard !configuration.jobs.isEmpty else {
-                throw ServiceError(.usage, "\(path) has no job")
-            }
-            return configuration.jobs
-        }
-        return try names.map { name in
-            guard let job = configuration.job(name) else {
-                let known = configuration.jobs.map(\.name).joined(separator: ", ")
-                throw ServiceError(
-                    .usage, "\(path) has no job '\(name)'; it has \(known.isEmpty ? "none" : known)"
-                )
-            }
-            return job
         }
     }
 

@@ -1,11 +1,9 @@
 import ArgumentParser
 import BlockModel
-import LinuxIO
-import ObjectStore
 import ProcessStart
-import Repository
-import RepositoryFormat
+import RepositoryModel
 import SnapshotService
+import Workflows
 
 struct CopyCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -59,22 +57,15 @@ struct CopyCommand: ParsableCommand {
         let target = try repository.open(output)
         let source = try OpenRepository(
             location: from, environment: environment, logger: output.logger)
-        var total = CopySummary()
-        for (name, chosen) in try choose(source) {
-            let line = ProgressLine("copied", output)
-            let summary = try source.copy(
-                name, chosen, to: target,
-                progress: { line.update(done: $0, total: nil) },
-                done: { snapshot in
-                    line.clear()
-                    show(snapshot, name)
-                })
+        let line = ProgressLine("copied", output)
+        var events = CopyWorkflow.Events()
+        events.progress = { line.update(done: $0, total: nil) }
+        events.copied = { volume, snapshot in
             line.clear()
-            total.copiedCount += summary.copiedCount
-            total.knownCount += summary.knownCount
-            total.blockCount += summary.blockCount
-            total.storedByteCount += summary.storedByteCount
+            show(snapshot, volume)
         }
+        let total = try CopyWorkflow(from: source, to: target).run(choice(), events: events)
+        line.clear()
         if output.json {
             JSONLine.write(
                 Summary(
@@ -86,26 +77,12 @@ struct CopyCommand: ParsableCommand {
                 + "stored \(Human.bytes(total.storedByteCount))")
     }
 
-    /// The snapshots to copy of each volume; nil for all of them.
-    private func choose(_ source: OpenRepository) throws -> [(VolumeName, Set<SnapshotID>?)] {
-        var chosen: [VolumeName: Set<SnapshotID>] = [:]
-        for text in snapshots {
-            let (timeline, snapshot) = try source.find(SnapshotSelector(text))
-            chosen[timeline.volume, default: []].insert(snapshot.id)
-        }
-        if !chosen.isEmpty { return chosen.sorted { $0.key < $1.key }.map { ($0.key, $0.value) } }
-        let known = try source.timelines().map(\.volume)
-        guard !volume.isEmpty else { return known.map { ($0, nil) } }
-        return try volume.map { text in
-            guard let name = VolumeName(text), known.contains(name) else {
-                throw ServiceError(
-                    .failed, "\(source.repository.store.location) has no volume '\(text)'")
-            }
-            return (name, nil)
-        }
+    private func choice() throws -> CopyWorkflow.Choice {
+        if !snapshots.isEmpty { return .snapshots(try snapshots.map { try SnapshotSelector($0) }) }
+        return volume.isEmpty ? .everything : .volumes(volume)
     }
 
-    private func show(_ snapshot: Timeline.Snapshot, _ volume: VolumeName) {
+    private func show(_ snapshot: Snapshot, _ volume: VolumeName) {
         if output.json {
             JSONLine.write(
                 Copied(

@@ -1,7 +1,7 @@
 import ArgumentParser
 import BlockModel
-import DiskContents
-import Repository
+import FileModel
+import RepositoryModel
 import SnapshotService
 
 struct Diff: ParsableCommand {
@@ -103,8 +103,8 @@ struct Diff: ParsableCommand {
     ]
 
     private func showFiles(_ service: OpenRepository) throws {
-        let (a, b, found) = try service.fileDifference(
-            SnapshotSelector(older), SnapshotSelector(newer), partition: partition)
+        let (older, newer, found) = try service.fileDifference(
+            SnapshotSelector(self.older), SnapshotSelector(self.newer), partition: partition)
         for change in found.changes {
             let path = ByteString(bytes: change.path)
             let oldPath = change.oldPath.map { ByteString(bytes: $0) }
@@ -126,8 +126,8 @@ struct Diff: ParsableCommand {
         if output.json {
             JSONLine.write(
                 FileSummary(
-                    olderSnapshotId: a.snapshot.id.hexadecimal,
-                    newerSnapshotId: b.snapshot.id.hexadecimal, files: found.changes.count,
+                    olderSnapshotId: older.id.hexadecimal,
+                    newerSnapshotId: newer.id.hexadecimal, files: found.changes.count,
                     nameless: found.namelessCount))
         }
         if found.namelessCount > 0 {

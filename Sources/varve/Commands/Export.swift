@@ -1,11 +1,8 @@
 import ArgumentParser
 import BlockModel
-import Glibc
-import LinuxIO
-import Repository
-import RepositoryFormat
-import Serving
+import RepositoryModel
 import SnapshotService
+import Workflows
 
 struct Export: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -68,7 +65,7 @@ struct Export: ParsableCommand {
         guard !writable || overlay == nil else {
             throw ValidationError("--writable and --overlay exclude each other")
         }
-        if let address, Self.endpoint(address) == nil {
+        if let address, ExportWorkflow.Endpoint(address: address) == nil {
             throw ValidationError("--address is HOST:PORT, such as 127.0.0.1:10809")
         }
     }
@@ -88,75 +85,33 @@ struct Export: ParsableCommand {
     func run() throws {
         // Only there it says where the socket is.
         if program == nil, socket == nil, address == nil { try Terminal.needOutput() }
-        let service = try repository.open(output)
-        let (timeline, found) = try service.find(SnapshotSelector(snapshot))
-        // The server takes its own hold; this one is for the moment until then.
-        try service.withReadingHold(purpose: "export") { hold in
-            try PrivateDirectory.withNew { directory in
-                let endpoint =
-                    address.flatMap(Self.endpoint)
-                    ?? .socket(socket ?? "\(directory.path)/nbd.sock")
-                var request = NBDServer.Request(
-                    repository: try repository.location(), snapshotID: found.id.hexadecimal,
-                    byteCount: found.facts.byteCount, endpoint: endpoint)
-                request.writes = overlay.map { .kept($0) } ?? (writable ? .thrownAway : .refused)
-                request.isVerifying = verify
-                request.cacheByteCount = cache.map { Int(clamping: $0.value) }
-                request.arguments = arguments
-                let server = try NBDServer(request)
-                defer { server.end() }
-                try announce(timeline, found, request)
-                guard let program else { return try wait(server, hold) }
-                var variables = ["uri": endpoint.uri]
-                if case .socket(let path) = endpoint { variables["unixsocket"] = path }
-                let command = try ChildProcess(
-                    ["/bin/sh", "-c", program], environment: variables, input: STDIN_FILENO,
-                    output: STDOUT_FILENO)
-                let status = command.wait { try? hold?.renew(now: Moment.steady()) }
-                guard status == 0 else { throw ExitCode(status) }
-            }
-        }
+        var options = ExportWorkflow.Options()
+        options.endpoint = address.flatMap { .init(address: $0) } ?? .socket(socket)
+        options.isWritable = writable
+        options.overlay = overlay
+        options.isVerifying = verify
+        options.cacheByteCount = cache.map { Int(clamping: $0.value) }
+        options.arguments = arguments
+        options.command = program
+        let status = try ExportWorkflow(
+            repository.open(output), location: repository.location(), options
+        ).run(SnapshotSelector(snapshot), began: announce)
+        if let status, status != 0 { throw ExitCode(status) }
     }
 
-    private func announce(
-        _ timeline: Timeline,
-        _ found: Timeline.Snapshot,
-        _ request: NBDServer.Request
-    ) throws {
-        var path: String?
-        if case .socket(let socket) = request.endpoint { path = socket }
+    private func announce(_ served: ExportWorkflow.Served) {
+        let (volume, found) = (served.volume, served.snapshot)
         if output.json {
             JSONLine.write(
                 Message(
-                    volume: timeline.volume.rawValue, generation: found.generation,
+                    volume: volume.rawValue, generation: found.generation,
                     snapshotId: found.id.hexadecimal, time: found.facts.time.rfc3339,
-                    volumeBytes: found.facts.byteCount, uri: request.endpoint.uri, socket: path,
-                    writable: request.writes != .refused))
+                    volumeBytes: found.facts.byteCount, uri: served.uri, socket: served.socket,
+                    writable: served.isWritable))
         }
         guard program == nil else { return }
         output.say(
-            "serving \(timeline.volume)@\(found.generation) of \(Moment.local(found.facts.time)) at "
-                + request.endpoint.uri)
-    }
-
-    /// Serves until somebody asks to stop.
-    private func wait(_ server: NBDServer, _ hold: Hold?) throws {
-        while !Interruption.isRequested {
-            if let status = server.poll() {
-                throw ServiceError(.failed, "the server ended with status \(status)")
-            }
-            try? hold?.renew(now: Moment.steady())
-            usleep(100_000)
-        }
-    }
-
-    private static func endpoint(_ address: String) -> NBDServer.Endpoint? {
-        guard let colon = address.lastIndex(of: ":"),
-            let port = UInt16(address[address.index(after: colon)...]), port > 0
-        else { return nil }
-        var host = address[..<colon]
-        if host.hasPrefix("["), host.hasSuffix("]") { host = host.dropFirst().dropLast() }
-        guard !host.isEmpty else { return nil }
-        return .address(host: String(host), port: port)
+            "serving \(volume)@\(found.generation) of \(Moment.local(found.facts.time)) at "
+                + served.uri)
     }
 }

@@ -1,8 +1,7 @@
 import ArgumentParser
 import BlockModel
-import DiskContents
-import Repository
-import RepositoryFormat
+import FileModel
+import RepositoryModel
 import SnapshotService
 
 struct History: ParsableCommand {
@@ -37,7 +36,7 @@ struct History: ParsableCommand {
         for problem in found.problems { Exit.report(ServiceError(.partial, problem), about: nil) }
         for version in found.versions {
             guard case .unreadable(let reason) = version.state else { continue }
-            throw ContentsError(.damaged, reason)
+            throw ServiceError(.damaged, reason)
         }
         guard found.problems.isEmpty else {
             throw ServiceError(
@@ -47,7 +46,7 @@ struct History: ParsableCommand {
                     : "not all could be searched")
         }
         guard !found.versions.isEmpty else {
-            throw ContentsError(.missing, "\(path.carrier) is in no snapshot of \(volume)")
+            throw ServiceError(.failed, "\(path.carrier) is in no snapshot of \(volume)")
         }
     }
 }
@@ -83,22 +82,12 @@ struct Find: ParsableCommand {
 
     func run() throws {
         let service = try repository.open(output)
-        var chosen: [VolumeName: (timeline: Timeline, generations: Set<SnapshotID>)] = [:]
-        for word in words.dropLast() {
-            if let volume = VolumeName(word), let timeline = try service.timelines(volume).first {
-                chosen[volume] = (timeline, Set(timeline.snapshots.map(\.id)))
-            } else {
-                let (timeline, snapshot) = try service.find(SnapshotSelector(word))
-                chosen[timeline.volume, default: (timeline, [])].generations.insert(snapshot.id)
-            }
-        }
         var problems: [String] = []
         var count = 0
-        for (volume, choice) in chosen.sorted(by: { $0.key.rawValue < $1.key.rawValue }) {
-            let found = try service.find(
-                ByteString(carrying: words[words.count - 1]), in: choice.timeline,
-                choice.timeline.snapshots.filter { choice.generations.contains($0.id) },
-                partition: partition, ignoresCase: ignoreCase)
+        let all = try service.find(
+            ByteString(carrying: words[words.count - 1]), in: words.dropLast(),
+            partition: partition, ignoresCase: ignoreCase)
+        for (volume, found) in all {
             count += found.versions.count
             problems += found.problems
             for version in found.versions {
@@ -106,7 +95,7 @@ struct Find: ParsableCommand {
                     .show(output, showsPath: true)
             }
         }
-        for problem in problems { Exit.report(ContentsError(.damaged, problem), about: nil) }
+        for problem in problems { Exit.report(ServiceError(.damaged, problem), about: nil) }
         guard problems.isEmpty else {
             throw ServiceError(.partial, "not all could be searched")
         }

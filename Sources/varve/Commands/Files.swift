@@ -1,10 +1,7 @@
 import ArgumentParser
 import BlockModel
-import DiskContents
-import Glibc
-import LinuxIO
+import FileModel
 import Logging
-import Serving
 import SnapshotService
 
 /// Which file of which snapshot, for the commands that read files without mounting.
@@ -23,44 +20,13 @@ struct FileOptions: ParsableArguments {
     /// Runs `body` with the file, of a snapshot that is open until then.
     func withFile<Result>(
         _ text: String,
-        followsLast: Bool,
-        _ body: (FoundFile) throws -> Result
+        link: OpenRepository.LastLink,
+        _ body: (SnapshotFile) throws -> Result
     ) throws -> Result {
         let selector = try FileSelector(text)
-        let service = try repository.open(output)
-        let snapshot = try service.open(
-            selector.snapshot, purpose: "read files", options: SnapshotReader.Options())
-        let (tree, _) = try snapshot.files(partition: partition)
-        if tree.system.needsRecovery { service.warnOfJournal(snapshot.title) }
-        let file = FoundFile(
-            inode: try tree.find(selector.path, followsLast: followsLast), path: selector.path,
-            tree: tree, title: snapshot.title)
-        return try withExtendedLifetime(snapshot) { try body(file) }
+        return try repository.open(output)
+            .withFile(selector, partition: partition, link: link, body)
     }
-
-    /// The same, of the link itself where it leads to nothing.
-    func withWhatIsThere<Result>(
-        _ text: String,
-        _ body: (FoundFile) throws -> Result
-    ) throws -> Result {
-        try withFile(text, followsLast: false) { found in
-            guard found.inode.kind == .symbolicLink else { return try body(found) }
-            var target = found
-            do {
-                target.inode = try found.tree.find(found.path, followsLast: true)
-            } catch let error as ContentsError where error.kind == .missing {}
-            return try body(target)
-        }
-    }
-}
-
-/// A file of a snapshot that is open.
-struct FoundFile {
-    var inode: Inode
-    let path: ByteString
-    let tree: FileTree
-    /// Which snapshot it is of, for people.
-    let title: String
 }
 
 struct List: ParsableCommand {
@@ -100,27 +66,19 @@ struct List: ParsableCommand {
     }
 
     func run() throws {
-        try options.withWhatIsThere(file) { found in
-            let (inode, tree) = (found.inode, found.tree)
-            guard inode.kind == .directory else { return try show(inode, found.path.bytes, tree) }
-            if recursive {
-                try tree.walk(inode) { path, inode in try show(inode, path, tree) }
-            } else {
-                for entry in try tree.system.entries(of: inode.number) {
-                    try show(try tree.system.inode(entry.inode), entry.name, tree)
-                }
-            }
+        try options.withFile(file, link: .targetIfThere) { found in
+            try found.list(isRecursive: recursive, show)
         }
     }
 
-    private func show(_ inode: Inode, _ path: [UInt8], _ tree: FileTree) throws {
-        if Interruption.isRequested { throw Interrupted.ofExtraction }
+    private func show(_ entry: SnapshotFile.Entry) throws {
+        let (inode, path) = (entry.inode, entry.path)
         let name = ByteString(bytes: path)
         let time = Timestamp(
             seconds: inode.modified.seconds, nanoseconds: inode.modified.nanoseconds)
         let target =
             inode.kind == .symbolicLink && (long || options.output.json)
-            ? ByteString(bytes: try tree.linkTarget(of: inode)) : nil
+            ? try entry.linkTarget() : nil
         guard !options.output.json else {
             return JSONLine.write(
                 Message(
@@ -167,31 +125,7 @@ struct Cat: ParsableCommand {
     var file: String
 
     func run() throws {
-        try options.withFile(file, followsLast: true, Self.write)
-    }
-
-    private static func write(_ found: FoundFile) throws {
-        let inode = found.inode
-        guard inode.kind == .file else {
-            throw ContentsError(
-                .unsuitable, "\(found.path.carrier) is no file, but a \(inode.kind.rawValue)")
-        }
-        var done: UInt64 = 0
-        let zeros = [UInt8](repeating: 0, count: 1 << 20)
-        func skip(to end: UInt64) throws {
-            while done < end {
-                let count = Int(min(UInt64(zeros.count), end - done))
-                try PositionedIO.writeStream(
-                    STDOUT_FILENO, zeros.rawSpan.extracting(0..<count), subject: "standard output")
-                done += UInt64(count)
-            }
-        }
-        try found.tree.system.forEachPiece(of: inode) { offset, bytes in
-            try skip(to: offset)
-            try PositionedIO.writeStream(STDOUT_FILENO, bytes, subject: "standard output")
-            done += UInt64(bytes.byteCount)
-        }
-        try skip(to: inode.byteCount)
+        try options.withFile(file, link: .target) { try $0.writeToStandardOutput() }
     }
 }
 
@@ -226,20 +160,14 @@ struct Extract: ParsableCommand {
 
     func run() throws {
         let start = Moment.monotonicNanoseconds()
-        try options.withFile(file, followsLast: false) { try extract($0, start: start) }
+        try options.withFile(file, link: .itself) { try extract($0, start: start) }
     }
 
-    private func extract(_ found: FoundFile, start: UInt64) throws {
-        let (directory, name) = try place(
-            Directory.baseName(of: Self.trimmed(found.path.carrier)))
+    private func extract(_ found: SnapshotFile, start: UInt64) throws {
         let line = ProgressLine("extracted", options.output)
-        let extraction = Extraction(
-            found.tree, isInterrupted: { Interruption.isRequested },
-            progress: { line.update(done: $0.byteCount, total: nil) })
-        let summary: Extraction.Summary
+        let summary: ExtractionSummary
         do {
-            summary = try extraction.run(
-                found.inode, as: ByteString(carrying: name).bytes, in: directory)
+            summary = try found.extract(to: target) { line.update(done: $0, total: nil) }
         } catch {
             line.clear()
             throw error
@@ -263,7 +191,7 @@ struct Extract: ParsableCommand {
                 + "\(Human.bytes(summary.byteCount)) of \(found.title) in "
                 + Human.duration(seconds))
         for failure in summary.failures {
-            Exit.report(ContentsError(.damaged, failure), about: nil)
+            Exit.report(ServiceError(.damaged, failure), about: nil)
         }
         let damagedCount = summary.failureCount - summary.refusedCount
         func missing(_ count: Int, _ what: String) -> String {
@@ -271,31 +199,10 @@ struct Extract: ParsableCommand {
                 + "\(count == 1 ? "is" : "are") missing from \(target)"
         }
         guard damagedCount == 0 else {
-            throw ContentsError(.damaged, missing(damagedCount, "read"))
+            throw ServiceError(.damaged, missing(damagedCount, "read"))
         }
         guard summary.refusedCount == 0 else {
             throw ServiceError(.partial, missing(summary.refusedCount, "made"))
         }
-    }
-
-    /// Without slashes at its end.
-    private static func trimmed(_ path: String) -> String {
-        var path = ByteString(carrying: path)
-        while path.bytes.count > 1, path.bytes.last == UInt8(ascii: "/") { path.bytes.removeLast() }
-        return path.carrier
-    }
-
-    /// The directory that is written to, and the name in it.
-    private func place(_ name: String) throws -> (DirectoryHandle, String) {
-        let target = Self.trimmed(target)
-        if try FileStatus(path: target)?.kind == .directory {
-            guard !["/", "", ".", ".."].contains(name) else {
-                throw ServiceError(
-                    .usage, "\(target) exists; name a directory for the files that does not")
-            }
-            return (try DirectoryHandle(path: target), name)
-        }
-        let parent = Directory.parent(of: target)
-        return (try DirectoryHandle(path: parent), Directory.baseName(of: target))
     }
 }

@@ -1,9 +1,6 @@
 import ArgumentParser
 import BlockModel
-import Glibc
-import LinuxIO
-import Repository
-import RepositoryFormat
+import RepositoryModel
 import Retention
 import SnapshotService
 import Workflows
@@ -135,10 +132,7 @@ struct Forget: ParsableCommand {
     }
 
     func run() throws {
-        if let timeZone, !SystemClock.useZone(timeZone) {
-            throw ServiceError(
-                .usage, "this system has no time zone '\(timeZone)'; use one such as Europe/Berlin")
-        }
+        if let timeZone { try Moment.useZone(timeZone) }
         let service = try repository.open(output)
         if !snapshots.isEmpty {
             try forgetNamed(service)
@@ -159,37 +153,16 @@ struct Forget: ParsableCommand {
     }
 
     private func forgetByPolicy(_ service: OpenRepository) throws {
-        let workflow = workflow(service)
         // With --now alone, what was forgotten before is done away with.
-        let policy = policy.isEmpty ? nil : policy
-        var problems: [String] = []
-        for name in try volumes(service) {
-            if Interruption.isRequested { throw Interrupted() }
-            do {
-                let summary = try workflow.run(name, policy: policy) { show($0, name) }
-                if let summary { finish(summary) }
-            } catch let error as RepositoryError where error.kind == .damaged {
-                problems.append("\(error)")
-            }
-        }
+        let problems = try workflow(service).run(
+            volumes: volume, policy: policy.isEmpty ? nil : policy, show: show, done: finish)
         for problem in problems { Terminal.errorLine("varve: \(problem)") }
         guard problems.isEmpty else {
             throw ServiceError(.damaged, "not all volumes could be gone through")
         }
     }
 
-    private func volumes(_ service: OpenRepository) throws -> [VolumeName] {
-        let known = try service.timelines().map(\.volume)
-        guard !volume.isEmpty else { return known }
-        return try volume.map { text in
-            guard let name = VolumeName(text), known.contains(name) else {
-                throw ServiceError(.failed, "the repository has no volume '\(text)'")
-            }
-            return name
-        }
-    }
-
-    private func show(_ verdict: RetentionVerdict, _ volume: VolumeName) {
+    private func show(_ volume: VolumeName, _ verdict: RetentionVerdict) {
         let snapshot = verdict.snapshot
         guard !output.json else {
             return JSONLine.write(

@@ -1,7 +1,5 @@
 import ArgumentParser
 import BlockModel
-import Repository
-import RepositoryFormat
 import SnapshotService
 
 struct Init: ParsableCommand {
@@ -27,8 +25,7 @@ struct Init: ParsableCommand {
                 .usage, "'\(blockSize)' is no block size; use a power of two from 4K to 4M")
         }
         let location = try repository.location()
-        let created = try OpenRepository.create(location: location, blockSize: size)
-        let id = created.identity.id.hexadecimal
+        let id = try OpenRepository.create(location: location, blockSize: size).hexadecimal
         if output.json {
             JSONLine.write(
                 Summary(repository: location, repositoryId: id, blockSize: size.byteCount))

@@ -1,7 +1,4 @@
 import ArgumentParser
-import Glibc
-import LiveVolumes
-import Logging
 import SnapshotService
 import Workflows
 
@@ -28,11 +25,12 @@ struct Layer: ParsableCommand {
         var store: String?
 
         func run() throws {
-            let new = try BootLayer.install(store: store, output: STDERR_FILENO)
-            if output.json { JSONLine.write(LayerMessage(new)) }
+            let workflow = LayerWorkflow(output)
+            let new = try workflow.install(store: store)
+            if output.json { JSONLine.write(LayerMessage(workflow)) }
             output.say(
                 "installed for \(new.partition): restart the machine, and the root is "
-                    + "/dev/mapper/\(BootLayer.deviceName)")
+                    + LayerWorkflow.devicePath)
         }
     }
 
@@ -43,8 +41,9 @@ struct Layer: ParsableCommand {
         @OptionGroup var output: OutputOptions
 
         func run() throws {
-            try BootLayer.remove(states: .standard, output: STDERR_FILENO)
-            if output.json { JSONLine.write(LayerMessage(nil)) }
+            let workflow = LayerWorkflow(output)
+            try workflow.remove()
+            if output.json { JSONLine.write(LayerMessage(workflow)) }
             output.say("removed; the layer is gone when the machine starts again")
         }
     }
@@ -56,19 +55,19 @@ struct Layer: ParsableCommand {
         @OptionGroup var output: OutputOptions
 
         func run() throws {
-            TrialWarnings.say(output)
-            let configuration = BootLayer.configuration()
-            if output.json { JSONLine.write(LayerMessage(configuration)) }
-            guard let configuration else {
+            output.warnOfTrials()
+            let workflow = LayerWorkflow(output)
+            if output.json { JSONLine.write(LayerMessage(workflow)) }
+            guard let layer = workflow.installed() else {
                 output.answer("no layer is installed")
                 return
             }
-            output.answer("installed for \(configuration.partition)")
-            output.answer("store of trials: \(configuration.store ?? "none")")
+            output.answer("installed for \(layer.partition)")
+            output.answer("store of trials: \(layer.store ?? "none")")
             output.answer(
-                BootLayer.startOutcome() == nil
-                    ? "the machine was started without it"
-                    : "the root is /dev/mapper/\(BootLayer.deviceName)")
+                workflow.isActive
+                    ? "the root is \(LayerWorkflow.devicePath)"
+                    : "the machine was started without it")
         }
     }
 
@@ -79,21 +78,7 @@ struct Layer: ParsableCommand {
 
         @OptionGroup var output: OutputOptions
 
-        func run() throws {
-            do {
-                if let text = try BootLayer.note(states: .standard) {
-                    output.logger.warning("\(text)")
-                }
-            } catch {
-                // Trials of other volumes are taken up all the same.
-                output.logger.warning("\(error)")
-            }
-            for (name, outcome) in try Trial(states: .standard).resume() {
-                if case .active = outcome { continue }
-                output.logger.warning("/dev/mapper/\(name): \(outcome)")
-            }
-            if try !Trial(states: .standard).status().isEmpty { StoreWatch(output).start() }
-        }
+        func run() throws { try LayerWorkflow(output).takeUpTrials() }
     }
 }
 
@@ -108,11 +93,7 @@ extension Layer {
 
         @OptionGroup var output: OutputOptions
 
-        func run() throws {
-            for warning in Trial(states: .standard).stop(isLast: last) {
-                output.logger.warning("\(warning)")
-            }
-        }
+        func run() throws { LayerWorkflow(output).putTrialsToRest(isLast: last) }
     }
 }
 
@@ -123,10 +104,16 @@ struct LayerMessage: Encodable {
     let store: String?
     let active: Bool
 
-    init(_ configuration: BootLayer.Configuration?) {
-        installed = configuration != nil
-        partition = configuration?.partition
-        store = configuration?.store
-        active = BootLayer.startOutcome() != nil
+    init(_ workflow: LayerWorkflow) {
+        let layer = workflow.installed()
+        installed = layer != nil
+        partition = layer?.partition
+        store = layer?.store
+        active = workflow.isActive
     }
+}
+
+extension LayerWorkflow {
+    /// That of this machine, which says on standard error what is of note.
+    init(_ output: OutputOptions) { self.init(states: Local.states, logger: output.logger) }
 }

@@ -1,12 +1,7 @@
 import ArgumentParser
 import BlockModel
-import Fuse
-import Glibc
-import LinuxIO
-import Logging
-import Repository
-import Serving
 import SnapshotService
+import Workflows
 
 struct MountCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -54,74 +49,30 @@ struct MountCommand: ParsableCommand {
     }
 
     func run() throws {
-        guard try FileStatus(path: directory)?.kind == .directory else {
-            throw ServiceError(.usage, "\(directory) is no directory; make it first")
-        }
+        let workflow = try MountWorkflow(at: directory, logger: output.logger)
         let service = try repository.open(output)
-        if let files { return try mountFiles(of: SnapshotSelector(files), service) }
-        // What is not whole shows before it is mounted.
-        _ = try service.timelines()
-        let tree = try SnapshotTree(
-            service, cacheByteCount: cache.map { Int(clamping: $0.value) },
-            logger: output.logger)
-        try Workers.startRepeating(everySeconds: 60) { [weak tree] in
-            tree?.renew()
-            return tree != nil
+        let cache = cache.map { Int(clamping: $0.value) }
+        guard let files else {
+            return try workflow.showImages(
+                of: service, cacheByteCount: cache, allowsOthers: allowOther, mounted: say)
         }
-        var options = "ro,nodev,nosuid,default_permissions,fsname=varve,subtype=varve"
-        if allowOther { options += ",allow_other" }
-        let output = output
-        let directory = directory
-        let wasMounted = Mount.run(tree, at: directory, options: options) {
-            if output.json {
-                JSONLine.write(
-                    Message(directory: directory, snapshotId: nil, partition: nil, type: nil))
-            }
-            output.say("mounted at \(directory); interrupt this, or unmount it, to end")
-        }
-        guard wasMounted else {
-            throw ServiceError(
-                .failed,
-                "nothing could be mounted at \(directory); what libfuse said is above: install fuse3, "
-                    + "and see that /dev/fuse is there")
-        }
+        try workflow.mountFiles(
+            of: SnapshotSelector(files), in: service, partition: partition, cacheByteCount: cache,
+            mounted: say,
+            isStillOpen: {
+                output.note(
+                    "something in \(directory) is still open; it is there for those who have it")
+            })
     }
 
-    private func mountFiles(of selector: SnapshotSelector, _ service: OpenRepository) throws {
-        guard geteuid() == 0 else {
-            throw ServiceError(
-                .usage, "mounting files takes root; 'varve ls', 'cat' and 'extract' do not")
-        }
-        guard (try Directory.names(in: directory))?.isEmpty == true else {
-            throw ServiceError(.usage, "\(directory) is not empty; name an empty directory")
-        }
-        var readerOptions = SnapshotReader.Options()
-        if let cache { readerOptions.cacheByteCount = Int(clamping: cache.value) }
-        let snapshot = try service.open(selector, purpose: "mount", options: readerOptions)
-        let place = Directory.resolve(directory) ?? directory
-        let logger = output.logger
-        let mount = try FileMount(snapshot, partition: partition, at: place) {
-            logger.error("\($0)")
-        }
+    private func say(_ mounted: MountWorkflow.Mounted) {
         if output.json {
             JSONLine.write(
                 Message(
-                    directory: directory, snapshotId: snapshot.snapshot.id.hexadecimal,
-                    partition: mount.partition, type: mount.type))
+                    directory: directory, snapshotId: mounted.snapshotID?.hexadecimal,
+                    partition: mounted.partition, type: mounted.type))
         }
-        let part = mount.partition.map { "partition \($0) (\(mount.type))" } ?? mount.type
-        output.say(
-            "\(part) of \(snapshot.title) is mounted at \(directory); interrupt this, or unmount it, to end"
-        )
-        while !Interruption.isRequested, mount.stands {
-            snapshot.renew()
-            SystemClock.sleep(milliseconds: 100)
-        }
-        guard try mount.end() else { return }
-        output.note("something in \(directory) is still open; it is there for those who have it")
-        while !mount.hasEnded {
-            snapshot.renew()
-            SystemClock.sleep(milliseconds: 100)
-        }
+        let what = mounted.title.isEmpty ? "" : "\(mounted.title) is "
+        output.say("\(what)mounted at \(directory); interrupt this, or unmount it, to end")
     }
 }

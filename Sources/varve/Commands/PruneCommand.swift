@@ -1,9 +1,10 @@
 import ArgumentParser
 import BlockModel
 import Configuration
-import Repository
+import RepositoryModel
 import Retention
 import SnapshotService
+import Workflows
 
 struct PruneCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -133,17 +134,17 @@ struct PruningOptions: ParsableArguments {
         }
     }
 
-    private func show(_ plan: PrunePlan, _ account: AccountReport, _ output: OutputOptions) {
+    private func show(_ plan: PruneForecast, _ account: AccountReport, _ output: OutputOptions) {
         guard !output.json else {
             return JSONLine.write(
                 Plan(
                     totalBytes: plan.byteCount, unusedBytes: plan.unusedByteCount,
-                    packsToDelete: plan.dead.count, bytesToDelete: plan.deadByteCount,
-                    packsToRepack: plan.repacked.count, bytesToRepack: plan.repackByteCount,
+                    packsToDelete: plan.deadPackCount, bytesToDelete: plan.deadByteCount,
+                    packsToRepack: plan.repackedPackCount, bytesToRepack: plan.repackedByteCount,
                     bytesFreedByRepack: plan.repackFreedByteCount,
                     unusedBytesLeft: plan.remainingUnusedByteCount,
-                    packsUnfinished: plan.unfinished.count,
-                    packsUnreadable: plan.unreadable.count,
+                    packsUnfinished: plan.unfinishedPackCount,
+                    packsUnreadable: plan.unreadablePackCount,
                     bytesUnreadable: plan.unreadableByteCount,
                     recounted: account.reason != nil, recountReason: account.reason,
                     packsCountedWrong: account.differenceCount))
@@ -161,21 +162,20 @@ struct PruningOptions: ParsableArguments {
             "\(Human.bytes(plan.byteCount)) in packs, of which nothing needs "
                 + "\(Human.bytes(plan.unusedByteCount))")
         output.say(
-            "delete        \(Human.count(plan.dead.count, "pack")), \(plan.deadByteCount) bytes")
+            "delete        \(Human.count(plan.deadPackCount, "pack")), \(plan.deadByteCount) bytes")
         output.say(
-            "write again   \(Human.count(plan.repacked.count, "pack")), \(plan.repackByteCount) "
+            "write again   \(Human.count(plan.repackedPackCount, "pack")), \(plan.repackedByteCount) "
                 + "bytes, of which \(plan.repackFreedByteCount) go")
-        if !plan.unreadable.isEmpty {
+        if plan.unreadablePackCount > 0 {
             output.say(
-                "delete        \(Human.count(plan.unreadable.count, "pack")), "
+                "delete        \(Human.count(plan.unreadablePackCount, "pack")), "
                     + "\(plan.unreadableByteCount) bytes: damaged, and nothing needs them")
         }
         let allowance = plan.remainingUnusedByteCount > 0 ? ", which --max-unused allows" : ""
         output.say("unused then   \(plan.remainingUnusedByteCount) bytes\(allowance)")
-        if !plan.unfinished.isEmpty {
-            let count = plan.unfinished.reduce(0) { $0 + $1.byteCount }
+        if plan.unfinishedPackCount > 0 {
             output.say(
-                "left alone    \(Human.count(plan.unfinished.count, "pack")), \(count) bytes: of a "
+                "left alone    \(Human.count(plan.unfinishedPackCount, "pack")), \(plan.unfinishedByteCount) bytes: of a "
                     + "backup that did not end (--min-age)")
         }
     }

@@ -1,8 +1,9 @@
 import ArgumentParser
 import BlockModel
 import ProcessStart
-import Repository
+import RepositoryModel
 import SnapshotService
+import Workflows
 
 struct RepairCommand: ParsableCommand {
     static let configuration = CommandConfiguration(

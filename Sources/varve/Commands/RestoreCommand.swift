@@ -1,12 +1,10 @@
 import ArgumentParser
 import BlockModel
-import LinuxIO
-import LiveVolumes
+import JobService
 import ProcessStart
-import Repository
-import RepositoryFormat
-import RestoreEngine
+import RepositoryModel
 import SnapshotService
+import Workflows
 
 extension RestoreVerification: ExpressibleByArgument {}
 
@@ -66,10 +64,8 @@ struct RestoreCommand: ParsableCommand {
         options.verification = verify
         options.workerCount = threads
         if target == "-" { try Terminal.needOutput() }
-        options.ownPaths = Self.ownPaths
         let selector = try SnapshotSelector(snapshot)
         let service = try repository.open(output)
-        let progress = RestoreProgress()
         // On standard output there is the image, and nothing else.
         var output = output
         let isStream = target == "-"
@@ -77,11 +73,9 @@ struct RestoreCommand: ParsableCommand {
         let line = ProgressLine("restored", output)
         let summary: RestoreSummary
         do {
-            summary = try service.restore(
-                selector, to: target, options: options, progress: progress
-            ) { snapshot in
-                line.update(done: progress.doneByteCount, total: snapshot.facts.byteCount)
-            }
+            summary = try RestoreWorkflow(
+                service, states: Local.states, configurationPaths: Self.configurationPaths
+            ).run(selector, to: target, options) { line.update(done: $0, total: $1) }
         } catch {
             line.clear()
             throw error
@@ -95,15 +89,11 @@ struct RestoreCommand: ParsableCommand {
         output.say(text(summary))
     }
 
-    /// What the program runs by beside the repository and the index.
-    private static var ownPaths: [String] {
+    /// Files and directories of the configuration.
+    private static var configurationPaths: [String] {
         let environment = ProcessStart.environment
-        let named = ["VARVE_CONFIG", "VARVE_REPOSITORY_FILE"].compactMap { environment[$0] }
-        return named + [
-            ConfigurationOptions.standardPath,
-            Directory.parent(of: ConfigurationOptions.standardPath),
-            StateDirectory.standard.path, (try? Program.own()) ?? "/proc/self/exe",
-        ]
+        return ["VARVE_CONFIG", "VARVE_REPOSITORY_FILE"].compactMap { environment[$0] }
+            + [ConfigurationFile.standardPath, ConfigurationFile.standardDirectory]
     }
 
     private func message(_ summary: RestoreSummary) -> Summary {

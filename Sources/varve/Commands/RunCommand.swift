@@ -2,10 +2,9 @@ import ArgumentParser
 import BlockModel
 import Configuration
 import JobService
-import LinuxIO
-import LiveVolumes
 import ProcessStart
 import SnapshotService
+import Workflows
 
 struct RunCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -32,12 +31,12 @@ struct RunCommand: ParsableCommand {
         let found = try configuration.read(output, isFollowed: true)
         var failure: (any Error)?
         var failureCount = 0
-        let chosen = try configuration.jobs(jobs, found)
+        let chosen = try configuration.file.jobs(jobs, of: found)
+        let watch = JobWatch(states: Local.states, logger: output.logger)
         for job in chosen {
             let run = JobRun(
-                job, records: .standard, states: .standard,
-                environment: ProcessStart.environment, patienceSeconds: wait.seconds,
-                logger: output.logger
+                job, states: Local.states, environment: ProcessStart.environment,
+                patienceSeconds: wait.seconds, logger: output.logger
             ) { step in
                 if output.json { return JSONLine.write(step) }
                 let name = [job.name, step.step, step.volume].compactMap { $0 }
@@ -53,14 +52,27 @@ struct RunCommand: ParsableCommand {
                 failureCount += 1
                 Exit.report(error, about: "job '\(job.name)'")
             }
-            JobWatch(configuration: found, output: output).look(at: job)
-            if Interruption.isRequested { break }
+            watch.look(at: job)
+            if StopRequest.isMade { break }
         }
-        let isMeasured = JobWatch(configuration: found, output: output).writeMetrics()
+        let isMeasured = watch.writesMetrics(of: found)
         guard let failure else {
             if !isMeasured { throw ExitCode(Exit.partial) }
             return
         }
         throw ExitCode(failureCount < chosen.count ? Exit.partial : Exit.status(of: failure))
+    }
+}
+
+extension JobWatch {
+    /// Writes metrics, if they are wanted; false when that failed, which was said then.
+    func writesMetrics(of configuration: Configuration) -> Bool {
+        do {
+            try writeMetrics(of: configuration)
+            return true
+        } catch {
+            Exit.report(error, about: "metrics could not be written")
+            return false
+        }
     }
 }

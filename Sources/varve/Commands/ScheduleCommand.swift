@@ -1,8 +1,6 @@
 import ArgumentParser
 import Configuration
 import JobService
-import LinuxIO
-import LiveVolumes
 import ProcessStart
 import SnapshotService
 
@@ -23,15 +21,9 @@ struct ScheduleCommand: ParsableCommand {
         var start = true
 
         func units(_ found: Configuration) throws -> ScheduleUnits {
-            let environment = ProcessStart.environment
-            let path = configuration.path
-            var places = ScheduleUnits.Places(
-                program: try Program.own(),
-                configuration: Directory.resolve(path) ?? path,
-                stateDirectory: StateDirectory.standard.path,
-                cacheDirectory: environment["VARVE_CACHE_DIR"] ?? "/var/cache/varve")
-            if let unitDirectory { places.unitDirectory = unitDirectory }
-            return ScheduleUnits(found, places: places)
+            try ScheduleUnits(
+                found, at: configuration.path, states: Local.states,
+                environment: ProcessStart.environment, unitDirectory: unitDirectory)
         }
     }
 
@@ -108,15 +100,8 @@ struct ScheduleCommand: ParsableCommand {
                 options.output.say("\(name) is of no job any more; run 'varve schedule install'")
             }
             let timers = installed.filter { $0.hasSuffix(".timer") }
-            if options.start, !options.output.json, !timers.isEmpty,
-                let program = Program.path(of: "systemctl")
-            {
-                let status = try Program.run(
-                    [program, "--no-pager", "list-timers", "--all"] + timers, output: 1, errors: 2)
-                guard status == 0 else {
-                    throw ServiceError(
-                        .failed, "systemd did not say when the timers are due; does it run here?")
-                }
+            if options.start, !options.output.json, !timers.isEmpty {
+                try ScheduleUnits.showTimers(timers)
             }
             guard Set(installed) == Set(wanted), outdated.isEmpty else { throw ExitCode(1) }
         }

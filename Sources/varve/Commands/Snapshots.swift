@@ -1,7 +1,6 @@
 import ArgumentParser
 import BlockModel
-import Repository
-import RepositoryFormat
+import RepositoryModel
 import SnapshotService
 
 struct Snapshots: ParsableCommand {
@@ -25,28 +24,23 @@ struct Snapshots: ParsableCommand {
             return name
         }
         let service = try repository.open(output)
-        let timelines = try service.timelines(only)
-        if let only, timelines.isEmpty {
+        let listings = try service.listings(of: only)
+        if let only, listings.isEmpty {
             throw ServiceError(.failed, "the repository has no volume '\(only)'")
         }
         var rows = [
             ["volume", "gen", "time", "id", "size", "changed", "stored", "method", "state"]
         ]
         var isDamaged = false
-        for timeline in timelines {
-            let standings = try service.repository.standings(of: timeline.volume)
-            let order = service.order(of: timeline)
-            for entry in Self.entries(of: timeline, standings, order) {
+        for listing in listings {
+            for snapshot in listing.snapshots {
+                let entry = SnapshotEntry(listing.volume, snapshot)
                 if let tag, entry.tags?.contains(tag) != true { continue }
                 if output.json { JSONLine.write(entry) } else { rows.append(entry.row) }
                 isDamaged = isDamaged || entry.blocksLacking != nil
             }
-            isDamaged = isDamaged || !timeline.isSound
-            for problem in timeline.problems { Terminal.errorLine("varve: \(problem)") }
-            for item in timeline.unproved {
-                Terminal.errorLine(
-                    "varve: \(item.delta.name.objectName) is not relied on: \(item.reason)")
-            }
+            isDamaged = isDamaged || !listing.isSound
+            for notice in listing.notices { Terminal.errorLine("varve: \(notice)") }
         }
         if !output.json {
             if rows.count > 1 {
@@ -61,23 +55,6 @@ struct Snapshots: ParsableCommand {
                 "the repository has damage; 'varve check --read-data' tells more, and 'varve repair' "
                     + "brings back what it can")
         }
-    }
-
-    private static func entries(
-        of timeline: Timeline,
-        _ standings: [SnapshotID: Repository.Standing],
-        _ order: SnapshotOrder
-    ) -> [SnapshotEntry] {
-        let sound = timeline.snapshots.map {
-            SnapshotEntry(
-                timeline.volume, $0, standings[$0.id] ?? Repository.Standing(),
-                outOfTime: order.outOfTime[$0.id])
-        }
-        let damaged = timeline.damaged.map { SnapshotEntry(timeline.volume, $0) }
-        let far = timeline.possibleLosses.map {
-            SnapshotEntry(timeline.volume, $0, isPossible: true)
-        }
-        return (sound + damaged + far).sorted { $0.generation < $1.generation }
     }
 }
 
@@ -118,42 +95,11 @@ struct SnapshotEntry: Encodable {
     /// What a repair did not find; a restore fails where it needs them.
     let blocksLacking: UInt64?
 
-    init(
-        _ volume: VolumeName,
-        _ snapshot: Timeline.Snapshot,
-        _ standing: Repository.Standing,
-        outOfTime: String? = nil
-    ) {
-        self.init(
-            volume, snapshot.generation, snapshot.id, snapshot.facts, standing,
-            damage: standing.lackingBlockCount.map {
-                "lacks \(Human.count(Int(clamping: $0), "block"))"
-            }, outOfTime: outOfTime)
-    }
-
-    init(
-        _ volume: VolumeName,
-        _ snapshot: Timeline.DamagedSnapshot,
-        isPossible: Bool = false
-    ) {
-        self.init(
-            volume, snapshot.generation, snapshot.id, snapshot.facts, Repository.Standing(),
-            damage: snapshot.reason, isPossible: isPossible)
-    }
-
-    private init(
-        _ volume: VolumeName,
-        _ generation: Generation,
-        _ id: SnapshotID?,
-        _ facts: SnapshotFacts?,
-        _ standing: Repository.Standing,
-        damage: String?,
-        isPossible: Bool = false,
-        outOfTime: String? = nil
-    ) {
+    init(_ volume: VolumeName, _ snapshot: ListedSnapshot) {
+        let (facts, standing) = (snapshot.facts, snapshot.standing)
         self.volume = volume.rawValue
-        self.generation = generation
-        snapshotId = id?.hexadecimal
+        generation = snapshot.generation
+        snapshotId = snapshot.id?.hexadecimal
         time = facts?.time.rfc3339
         localTime = facts.map { Moment.local($0.time) }
         parentGeneration = facts.flatMap { $0.parentGeneration == 0 ? nil : $0.parentGeneration }
@@ -176,10 +122,10 @@ struct SnapshotEntry: Encodable {
         bootMeans = boot?.proof.means.rawValue
         bootSeconds = boot.map { Double($0.proof.milliseconds) / 1000 }
         bootTime = boot?.time.rfc3339
-        damaged = damage != nil && !isPossible
-        possibleLoss = isPossible
-        self.outOfTime = outOfTime
-        reason = damage
+        damaged = snapshot.damage != nil && !snapshot.isPossibleLoss
+        possibleLoss = snapshot.isPossibleLoss
+        outOfTime = snapshot.outOfTime
+        reason = snapshot.damage
         blocksLacking = standing.lackingBlockCount
     }
 

@@ -1,7 +1,6 @@
 import ArgumentParser
 import BlockModel
-import Repository
-import RepositoryFormat
+import RepositoryModel
 import SnapshotService
 
 struct Stats: ParsableCommand {

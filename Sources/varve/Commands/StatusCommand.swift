@@ -2,7 +2,6 @@ import ArgumentParser
 import BlockModel
 import Configuration
 import JobService
-import LinuxIO
 import SnapshotService
 
 struct StatusCommand: ParsableCommand {
@@ -52,21 +51,20 @@ struct StatusCommand: ParsableCommand {
         do {
             found = try configuration.read(output, isFollowed: notify)
         } catch {
-            if notify { LastConfiguration.tell(error, output) }
+            if notify { configuration.file.tell(error, logger: output.logger) }
             throw error
         }
-        let now = SystemClock.now().seconds
+        let now = Moment.now().seconds
+        let watch = JobWatch(states: Local.states, logger: output.logger)
         var unwell = 0
-        for job in try configuration.jobs(jobs, found) {
-            let known = JobWatch.known(of: job, now: now)
+        for job in try configuration.file.jobs(jobs, of: found) {
+            let known = watch.known(of: job, now: now)
             let troubles =
-                notify
-                ? JobWatch(configuration: found, output: output).look(at: job) : known.troubles
+                notify ? watch.look(at: job) : known.troubles
             if !troubles.isEmpty { unwell += 1 }
             show(known, troubles, now: now)
         }
-        let isMeasured =
-            !notify || JobWatch(configuration: found, output: output).writeMetrics()
+        let isMeasured = !notify || watch.writesMetrics(of: found)
         guard unwell == 0, isMeasured else { throw ExitCode(1) }
     }
 

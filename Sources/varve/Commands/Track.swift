@@ -1,6 +1,5 @@
 import ArgumentParser
 import BlockModel
-import LiveVolumes
 import SnapshotService
 import Workflows
 
@@ -57,29 +56,29 @@ struct Track: ParsableCommand {
         }
 
         func run() throws {
-            TrialWarnings.say(output)
-            let (state, window) = try Tracking(states: .standard).begin(
-                device, store: store, storeByteCount: storeSize?.value, now: Moment.now().seconds)
+            output.warnOfTrials()
+            let (tracked, window) = try TrackWorkflow(states: Local.states).begin(
+                device, store: store, storeByteCount: storeSize?.value)
             if output.json {
                 JSONLine.write(
                     Message(
-                        device: "/dev/mapper/\(state.device)", mechanism: state.mechanism.name,
-                        store: state.mechanism.place?.path,
+                        device: tracked.path, mechanism: tracked.mechanismName,
+                        store: tracked.store,
                         windowMilliseconds: window.map { Double($0 / 1000) / 1000 }))
             }
             let stood = window.map { "; it stood still for \(Human.milliseconds($0))" } ?? ""
-            output.say("tracking /dev/mapper/\(state.device), \(Self.how(state.mechanism))\(stood)")
-            if case .stores = state.mechanism {
+            output.say("tracking \(tracked.path), \(Self.how(tracked.mechanism))\(stood)")
+            if tracked.store != nil {
                 output.say("discards (fstrim) are held back from now on; see 'varve track trim'")
             }
-            if let plain = state.plainDevice {
-                output.say("mount /dev/mapper/\(state.device) from now on, not \(plain)")
+            if let plain = tracked.plainDevice {
+                output.say("mount \(tracked.path) from now on, not \(plain)")
             }
         }
 
-        private static func how(_ mechanism: TrackingState.Mechanism) -> String {
+        private static func how(_ mechanism: TrackWorkflow.Tracked.Mechanism) -> String {
             switch mechanism {
-            case .stores(let place, _): "stores in \(place.path)"
+            case .stores(let place): "stores in \(place)"
             case .thinPool: "by snapshots in its thin pool"
             case .era: "by its dm-era target; it is backed up while nothing uses it"
             }
@@ -96,8 +95,8 @@ struct Track: ParsableCommand {
         var device: String
 
         func run() throws {
-            TrialWarnings.say(output)
-            let (name, keepsLayer) = try Tracking(states: .standard).end(device)
+            output.warnOfTrials()
+            let (name, keepsLayer) = try TrackWorkflow(states: Local.states).end(device)
             if output.json {
                 JSONLine.write(DeviceMessage(device: "/dev/mapper/\(name)"))
             }
@@ -128,8 +127,8 @@ struct Track: ParsableCommand {
         }
 
         func run() throws {
-            TrialWarnings.say(output)
-            let (bytes, _) = try Tracking(states: .standard).trim(device, now: Moment.now().seconds)
+            output.warnOfTrials()
+            let bytes = try TrackWorkflow(states: Local.states).trim(device)
             if output.json { JSONLine.write(Message(trimmedBytes: bytes)) }
             output.say(
                 "trimmed \(Human.bytes(bytes)); the next backup of it compares everything")
@@ -147,7 +146,7 @@ struct Track: ParsableCommand {
         @Argument(help: "The name of the device below /dev/mapper.")
         var device: String
 
-        func run() throws { try Tracking(states: .standard).release(device) }
+        func run() throws { try TrackWorkflow(states: Local.states).release(device) }
     }
 
     struct Watch: ParsableCommand {

@@ -1,7 +1,7 @@
 import ArgumentParser
 import BlockModel
-import LiveVolumes
 import SnapshotService
+import Workflows
 
 extension Track {
     struct Status: ParsableCommand {
@@ -15,7 +15,7 @@ extension Track {
         var device: String?
 
         func run() throws {
-            let all = try Tracking(states: .standard).status(device)
+            let all = try TrackWorkflow(states: Local.states).status(device)
             for status in all {
                 if output.json {
                     JSONLine.write(Message(status))
@@ -26,9 +26,8 @@ extension Track {
             if all.isEmpty { output.note("nothing is tracked; see 'varve track begin'") }
         }
 
-        private static func lines(_ status: TrackingStatus) -> [String] {
-            let state = status.state
-            var lines = ["/dev/mapper/\(state.device): "]
+        private static func lines(_ status: TrackWorkflow.Status) -> [String] {
+            var lines = ["\(status.tracked.path): "]
             let mounts =
                 status.mounts.isEmpty
                 ? "not mounted" : "mounted at \(status.mounts.joined(separator: ", "))"
@@ -39,9 +38,6 @@ extension Track {
             case .overflowed:
                 lines[0] += "tracked, \(mounts); its store overflowed"
                 lines.append("               the next backup compares everything and begins anew")
-            case .restarted:
-                lines[0] += "not tracked now, \(mounts): the machine was restarted"
-                lines.append(Self.next(status))
             case .inactive(let reason):
                 lines[0] += "not tracked now, \(mounts): \(reason)"
                 lines.append(Self.next(status))
@@ -49,29 +45,28 @@ extension Track {
             return lines.prefix(1) + lines.dropFirst().map { "  " + $0 }
         }
 
-        private static func next(_ status: TrackingStatus) -> String {
+        private static func next(_ status: TrackWorkflow.Status) -> String {
             guard !status.isThere else {
                 return "               the next backup compares everything and begins anew"
             }
-            let path = "/dev/mapper/\(status.state.device)"
-            guard let plain = status.state.plainDevice else {
+            let path = status.tracked.path
+            guard let plain = status.tracked.plainDevice else {
                 return "               'varve track stop \(path)' takes away what is left of it"
             }
             return "               'varve track begin \(plain)' makes its layer again"
         }
 
-        private static func details(_ status: TrackingStatus) -> [String] {
-            let state = status.state
+        private static func details(_ status: TrackWorkflow.Status) -> [String] {
             let view =
-                "frozen view    /dev/mapper/\(LayerNames(state.device).view(state.view)), of "
-                + Moment.local(Timestamp(seconds: state.viewBegan))
+                "frozen view    \(status.viewPath), of \(Moment.local(status.viewBegan))"
+            let copied = Human.bytes(TrackWorkflow.copiedByteCount)
             let used = Human.bytes(status.usedByteCount)
             let total = Human.bytes(status.storeByteCount)
-            switch state.mechanism {
-            case .stores(let place, _):
+            switch status.tracked.mechanism {
+            case .stores(let place):
                 return [
-                    view, "store          \(place.path), \(used) of \(total) used",
-                    "cost           each \(Human.bytes(CopyStore.chunkByteCount)) is copied when it is "
+                    view, "store          \(place), \(used) of \(total) used",
+                    "cost           each \(copied) is copied when it is "
                         + "first written after a backup; discards are held back ('varve track trim')",
                 ]
             case .thinPool:
@@ -80,7 +75,7 @@ extension Track {
                     "cost           the pool keeps what is overwritten until the next backup",
                 ]
             case .era:
-                return ["era            \(state.view)", "cost           none but that of dm-era"]
+                return ["era            \(status.view)", "cost           none but that of dm-era"]
             }
         }
 
@@ -100,29 +95,26 @@ extension Track {
             let began: String
             let holdsDiscards: Bool
 
-            init(_ status: TrackingStatus) {
-                device = "/dev/mapper/\(status.state.device)"
+            init(_ status: TrackWorkflow.Status) {
+                device = status.tracked.path
                 var reason: String?
                 switch status.condition {
                 case .active: state = "active"
                 case .overflowed: state = "overflowed"
-                case .restarted:
-                    state = "inactive"
-                    reason = "the machine was restarted"
                 case .inactive(let why):
                     state = "inactive"
                     reason = why
                 }
                 self.reason = reason
                 mounts = status.mounts
-                mechanism = status.state.mechanism.name
-                store = status.state.mechanism.place?.path
+                mechanism = status.tracked.mechanismName
+                store = status.tracked.store
                 storeUsedBytes = status.usedByteCount
                 storeBytes = status.storeByteCount
                 storeLimitBytes = store == nil ? nil : status.storeByteCount
-                view = status.state.view
-                viewTime = Timestamp(seconds: status.state.viewBegan).rfc3339
-                began = Timestamp(seconds: status.state.began).rfc3339
+                view = status.view
+                viewTime = status.viewBegan.rfc3339
+                began = status.began.rfc3339
                 holdsDiscards = reason == nil && store != nil
             }
         }

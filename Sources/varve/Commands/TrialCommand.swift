@@ -1,6 +1,5 @@
 import ArgumentParser
 import BlockModel
-import LiveVolumes
 import Logging
 import SnapshotService
 import Workflows
@@ -76,7 +75,7 @@ struct TrialCommand: ParsableCommand {
         }
 
         func run() throws {
-            TrialWarnings.say(output)
+            output.warnOfTrials()
             let capture = try capture.capture(output)
             try TrialWorkflow(output).begin(
                 device, store: store, storeByteCount: storeSize?.value, capture: capture, began: say
@@ -84,23 +83,23 @@ struct TrialCommand: ParsableCommand {
         }
 
         private func say(_ begun: TrialWorkflow.Begun) {
-            let state = begun.state
-            let path = "/dev/mapper/\(state.device)"
+            let subject = begun.subject
+            let path = subject.path
             if output.json {
                 JSONLine.write(
                     Message(
-                        device: path, store: state.place.path,
+                        device: path, store: subject.store,
                         windowMilliseconds: Double(begun.windowNanoseconds / 1000) / 1000))
             }
             output.say(
-                "\(path) is on trial, store in \(state.place.path); it stood still for "
+                "\(path) is on trial, store in \(subject.store); it stood still for "
                     + Human.milliseconds(begun.windowNanoseconds))
-            if let plain = state.plainDevice {
+            if let plain = subject.plainDevice {
                 output.say("mount \(path) from now on, not \(plain)")
             }
             for caution in begun.cautions { output.logger.warning("\(caution)") }
             output.say(
-                state.isRoot
+                subject.isRoot
                     ? "to throw away what follows: 'varve trial discard /', then restart the machine"
                     : "to throw away what follows, it has to be unmounted: 'varve trial discard \(path)'"
             )
@@ -147,19 +146,16 @@ struct TrialCommand: ParsableCommand {
 
         func run() throws {
             let line = ProgressLine("written back", output)
-            let outcome = try Trial(states: .standard).discard(device) { done, total in
+            let isDone = try TrialWorkflow(output).discard(device) { done, total in
                 line.update(done: done, total: total)
             }
             line.clear()
-            if output.json { JSONLine.write(Message(device: device, done: outcome == .done)) }
-            switch outcome {
-            case .done:
-                output.say("\(device) is as it was when the trial began")
-            case .atNextStart:
-                output.say(
-                    "restart the machine now: before the root is mounted it is thrown back to what it "
+            if output.json { JSONLine.write(Message(device: device, done: isDone)) }
+            output.say(
+                isDone
+                    ? "\(device) is as it was when the trial began"
+                    : "restart the machine now: before the root is mounted it is thrown back to what it "
                         + "was when the trial began, and what is written until then is lost too")
-            }
         }
     }
 
@@ -211,10 +207,17 @@ struct TrialCommand: ParsableCommand {
 extension TrialWorkflow {
     /// That of this machine, which says on standard error what is of note.
     init(_ output: OutputOptions) {
-        self.init(states: .standard, watch: StoreWatch(output))
+        self.init(states: Local.states, watch: StoreWatch(output))
     }
 }
 
 extension StoreWatch {
-    init(_ output: OutputOptions) { self.init(states: .standard, logger: output.logger) }
+    init(_ output: OutputOptions) { self.init(states: Local.states, logger: output.logger) }
+}
+
+extension OutputOptions {
+    /// Says what every command says that has to do with disks in use, when a trial was lost meanwhile.
+    func warnOfTrials() {
+        for warning in TrialWorkflow(self).warnings() { logger.warning("\(warning)") }
+    }
 }

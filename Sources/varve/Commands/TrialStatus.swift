@@ -1,7 +1,7 @@
 import ArgumentParser
 import BlockModel
-import LiveVolumes
 import SnapshotService
+import Workflows
 
 extension TrialCommand {
     struct Status: ParsableCommand {
@@ -14,7 +14,7 @@ extension TrialCommand {
         var device: String?
 
         func run() throws {
-            let all = try Trial(states: .standard).status(device)
+            let all = try TrialWorkflow(output).status(device)
             for status in all {
                 if output.json {
                     JSONLine.write(Message(status))
@@ -25,19 +25,19 @@ extension TrialCommand {
             if all.isEmpty { output.note("nothing is on trial; see 'varve trial begin'") }
         }
 
-        private static func lines(_ status: TrialStatus) -> [String] {
-            let path = "/dev/mapper/\(status.state.device)"
+        private static func lines(_ status: TrialWorkflow.Status) -> [String] {
+            let path = status.subject.path
             let mounts =
                 status.mounts.isEmpty
                 ? "not mounted" : "mounted at \(status.mounts.joined(separator: ", "))"
             var lines = ["\(path): \(word(status.condition)), \(mounts)"]
             lines.append(
-                "began          \(Moment.local(Timestamp(seconds: status.state.began)))")
+                "began          \(Moment.local(status.subject.began))")
             switch status.condition {
             case .active:
                 let fill =
                     "\(Human.bytes(status.usedByteCount)) of \(Human.bytes(status.storeByteCount)) used"
-                lines.append("store          \(status.state.place.path), \(fill)")
+                lines.append("store          \(status.subject.store), \(fill)")
             case .interrupted:
                 lines.append("next           run 'varve trial resume' before it is mounted")
             case .merging:
@@ -51,7 +51,7 @@ extension TrialCommand {
             return lines.prefix(1) + lines.dropFirst().map { "  " + $0 }
         }
 
-        private static func word(_ condition: TrialStatus.Condition) -> String {
+        private static func word(_ condition: TrialWorkflow.Status.Condition) -> String {
             switch condition {
             case .active: "on trial"
             case .merging: "being thrown back"
@@ -73,8 +73,8 @@ extension TrialCommand {
             let storeBytes: UInt64
             let storeLimitBytes: UInt64?
 
-            init(_ status: TrialStatus) {
-                device = "/dev/mapper/\(status.state.device)"
+            init(_ status: TrialWorkflow.Status) {
+                device = status.subject.path
                 var reason: String?
                 switch status.condition {
                 case .active: state = "active"
@@ -86,9 +86,9 @@ extension TrialCommand {
                 case .over: state = "over"
                 }
                 self.reason = reason
-                began = Timestamp(seconds: status.state.began).rfc3339
+                began = status.subject.began.rfc3339
                 mounts = status.mounts
-                store = status.state.place.path
+                store = status.subject.store
                 storeUsedBytes = status.usedByteCount
                 storeBytes = status.storeByteCount
                 storeLimitBytes = status.storeByteCount

@@ -1,7 +1,6 @@
 import ArgumentParser
 import BlockModel
-import Repository
-import RepositoryFormat
+import RepositoryModel
 import SnapshotService
 
 struct Unlock: ParsableCommand {
@@ -41,18 +40,18 @@ struct Unlock: ParsableCommand {
         if let hold = unseen.first {
             output.note(
                 "\(Human.count(unseen.count, "hold")) may belong to commands that are gone, such as "
-                    + "'\(hold.record?.purpose ?? "?")' on \(hold.record?.host ?? "?"): these end "
+                    + "'\(hold.purpose ?? "?")' on \(hold.host ?? "?"): these end "
                     + "30 minutes after they were last renewed, or now with --all")
         }
     }
 
-    private func report(_ hold: ForeignHold, _ isRemoved: Bool) {
-        let reason = hold.state.reason
+    private func report(_ hold: HoldReport, _ isRemoved: Bool) {
+        let reason = hold.reason
         if output.json {
             JSONLine.write(
                 Message(
-                    name: hold.name, purpose: hold.record?.purpose, host: hold.record?.host,
-                    processId: hold.record?.processID, removed: isRemoved, reason: reason))
+                    name: hold.name, purpose: hold.purpose, host: hold.host,
+                    processId: hold.processID, removed: isRemoved, reason: reason))
         } else if output.verbose {
             output.say("\(isRemoved ? "removed" : "kept") \(hold.name): \(reason ?? "in use")")
         }

@@ -1,5 +1,4 @@
 import ArgumentParser
-import RepositoryFormat
 import Workflows
 
 struct Version: ParsableCommand {
@@ -14,7 +13,7 @@ struct Version: ParsableCommand {
     }
 
     func run() throws {
-        let format = Format.version
+        let format = ProgramVersion.repositoryFormat
         if output.json {
             JSONLine.write(Message(version: ProgramVersion.text, formatVersion: format))
         } else {

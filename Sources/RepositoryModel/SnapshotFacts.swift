@@ -1,5 +1,4 @@
 package import BlockModel
-internal import Crypto
 
 /// How the changes of a snapshot were found.
 package enum DetectionMethod: UInt8, Hashable, Sendable {
@@ -154,100 +153,5 @@ package struct SnapshotFacts: Hashable, Sendable {
         blocksChanged = 0
         bytesChanged = 0
         bytesStored = 0
-    }
-
-    /// The id: a digest over what was captured; never over counts, duration or tags.
-    package var snapshotID: SnapshotID {
-        var writer = ByteWriter()
-        writer.append("varve snapshot 1")
-        writer.append(time.seconds)
-        writer.append(time.nanoseconds)
-        writer.append(byteCount)
-        appendSource(to: &writer)
-        writer.append(method.rawValue)
-        writer.append(proof.rawValue)
-        writer.append(consistency.rawValue)
-        writer.append(imageDigest)
-        writer.append(parent)
-        let hash = SHA256()
-        hash.update(writer.bytes.rawSpan)
-        return SnapshotID(Digest(hash.finish()))
-    }
-
-    private func appendSource(to writer: inout ByteWriter) {
-        writer.append(source.kind.rawValue)
-        writer.append(source.machine)
-        writer.append(source.path)
-        writer.append(source.serial)
-        writer.append(source.sectorByteCount)
-    }
-
-    func append(to writer: inout ByteWriter) {
-        writer.append(time.seconds)
-        writer.append(time.nanoseconds)
-        writer.append(byteCount)
-        writer.append(method.rawValue)
-        writer.append(proof.rawValue)
-        writer.append(consistency.rawValue)
-        writer.append(UInt8(0))
-        writer.append(imageDigest)
-        writer.append(parent)
-        writer.append(parentGeneration)
-        writer.append(setID)
-        writer.append(origin)
-        writer.append(durationNanoseconds)
-        writer.append(bytesRead)
-        writer.append(blocksChanged)
-        writer.append(bytesChanged)
-        writer.append(bytesStored)
-        appendSource(to: &writer)
-        writer.append(UInt16(clamping: tags.count))
-        for tag in tags.prefix(Int(UInt16.max)) { writer.append(tag) }
-    }
-
-    init(decoding reader: inout ByteReader) throws(FormatError) {
-        let seconds = try reader.signedInteger()
-        time = Timestamp(seconds: seconds, nanoseconds: try reader.integer(UInt32.self))
-        byteCount = try reader.integer(UInt64.self)
-        guard let method = DetectionMethod(rawValue: try reader.integer(UInt8.self)) else {
-            throw .badValue("method")
-        }
-        guard let proof = ChangeProof(rawValue: try reader.integer(UInt8.self)) else {
-            throw .badValue("proof")
-        }
-        guard let consistency = Consistency(rawValue: try reader.integer(UInt8.self)) else {
-            throw .badValue("consistency")
-        }
-        self.method = method
-        self.proof = proof
-        self.consistency = consistency
-        try reader.zeros(1)
-        imageDigest = try reader.digest()
-        parent = SnapshotID(try reader.digest())
-        parentGeneration = try reader.integer(UInt64.self)
-        setID = try reader.objectID()
-        origin = SnapshotID(try reader.digest())
-        durationNanoseconds = try reader.integer(UInt64.self)
-        bytesRead = try reader.integer(UInt64.self)
-        blocksChanged = try reader.integer(UInt64.self)
-        bytesChanged = try reader.integer(UInt64.self)
-        bytesStored = try reader.integer(UInt64.self)
-        guard let kind = SourceIdentity.Kind(rawValue: try reader.integer(UInt8.self)) else {
-            throw .badValue("source kind")
-        }
-        let machine = try reader.text()
-        let path = try reader.text()
-        source = SourceIdentity(
-            kind: kind, machine: machine, path: path, serial: try reader.text(),
-            sectorByteCount: try reader.integer(UInt32.self))
-        tags = []
-        for _ in 0..<(try reader.integer(UInt16.self)) { tags.append(try reader.text()) }
-    }
-}
-
-extension Digest {
-    /// The digest that libcrypto gave as four big-endian words.
-    package init(_ words: (UInt64, UInt64, UInt64, UInt64)) {
-        self.init(words: words.0, words.1, words.2, words.3)
     }
 }

@@ -2,18 +2,20 @@ package import BlockModel
 internal import LinuxIO
 internal import Logging
 internal import ObjectStore
-package import Repository
+internal import Repository
 internal import RepositoryFormat
+package import RepositoryModel
+package import SnapshotService
 internal import VolumeAccess
 
 /// What a repair found, and what it mended.
 package struct RepairSummary: Sendable {
     /// Snapshots that can be restored again, with their volumes.
-    package var mended: [(volume: VolumeName, snapshot: PathRepair.Mended)] = []
+    package var mended: [(volume: VolumeName, snapshot: MendedSnapshot)] = []
     /// Snapshots that still cannot.
-    package var lost: [(volume: VolumeName, snapshot: Timeline.DamagedSnapshot)] = []
+    package var lost: [(volume: VolumeName, snapshot: DamagedSnapshot)] = []
     /// Snapshots that lack blocks.
-    package var lacking: [(volume: VolumeName, snapshot: Timeline.Snapshot, blockCount: UInt64)] =
+    package var lacking: [(volume: VolumeName, snapshot: Snapshot, blockCount: UInt64)] =
         []
     /// Objects that could not be read, and were deleted.
     package var deleted: [String] = []

@@ -1,8 +1,10 @@
 internal import BlockModel
 internal import Logging
 internal import ObjectStore
-package import Repository
+internal import Repository
 internal import RepositoryFormat
+package import RepositoryModel
+package import SnapshotService
 
 extension OpenRepository {
     /// Gives back the space of blocks that no snapshot needs.
@@ -18,7 +20,7 @@ extension OpenRepository {
     package func prune(
         _ options: PruneOptions,
         isDryRun: Bool,
-        planned: (PrunePlan, AccountReport) -> Void,
+        planned: (PruneForecast, AccountReport) -> Void,
         progress: (UInt64, UInt64) -> Void
     ) throws -> PruneSummary? {
         try mendingIndex {
@@ -29,7 +31,7 @@ extension OpenRepository {
     private func pruneOnce(
         _ options: PruneOptions,
         isDryRun: Bool,
-        planned: (PrunePlan, AccountReport) -> Void,
+        planned: (PruneForecast, AccountReport) -> Void,
         progress: (UInt64, UInt64) -> Void
     ) throws -> PruneSummary? {
         if !isDryRun {
@@ -49,7 +51,7 @@ extension OpenRepository {
     private func prune(
         _ options: PruneOptions,
         _ hold: Hold?,
-        _ planned: (PrunePlan, AccountReport) -> Void,
+        _ planned: (PruneForecast, AccountReport) -> Void,
         _ progress: (UInt64, UInt64) -> Void
     ) throws -> PruneSummary? {
         if hold != nil {
@@ -80,7 +82,7 @@ extension OpenRepository {
         for object in prune.foreign {
             logger.warning("\(object.name) is kept: \(object.reason)")
         }
-        planned(plan, prune.accountReport)
+        planned(plan.forecast, prune.accountReport)
         guard let hold else { return nil }
         let total = plan.deadByteCount + plan.repackByteCount
         return try prune.run(plan, hold: hold) { progress($0, total) }

@@ -1,7 +1,9 @@
 package import BlockModel
 internal import LinuxIO
-package import Repository
+internal import Repository
 internal import RepositoryFormat
+package import RepositoryModel
+package import SnapshotService
 
 extension OpenRepository {
     /// Copies snapshots of a volume to another repository.
@@ -19,7 +21,7 @@ extension OpenRepository {
         _ chosen: Set<SnapshotID>?,
         to other: OpenRepository,
         progress: (UInt64) -> Void,
-        done: (Timeline.Snapshot) -> Void
+        done: (Snapshot) -> Void
     ) throws -> CopySummary {
         try withReadingHold(purpose: "copy") { reading in
             try other.withVolumeHolds(volume, purpose: "copy") { holds in
@@ -48,8 +50,8 @@ extension OpenRepository {
         _ volume: VolumeName,
         _ chosen: Set<SnapshotID>?,
         progress: (UInt64) -> Void,
-        done: (Timeline.Snapshot) -> Void
-    ) throws -> [Timeline.Snapshot] {
+        done: (Snapshot) -> Void
+    ) throws -> [Snapshot] {
         try whileListed {
             guard let timeline = try timelines(volume).first else { return [] }
             let snapshots = timeline.snapshots.filter { chosen?.contains($0.id) ?? true }
@@ -70,14 +72,14 @@ extension OpenRepository {
 
     /// Tags that were given later, and protection, go with their snapshots.
     private func copyWords(
-        on snapshots: [Timeline.Snapshot],
+        on snapshots: [Snapshot],
         of volume: VolumeName,
         to other: OpenRepository
     ) throws {
         let here = try repository.standings(of: volume)
         let there = try other.repository.standings(of: volume)
         for snapshot in snapshots {
-            let old = there[snapshot.id] ?? Repository.Standing()
+            let old = there[snapshot.id] ?? Standing()
             guard let new = here[snapshot.id], !old.isForgotten else { continue }
             if let tags = new.tags, old.tags != tags {
                 try other.repository.setTags(

@@ -3,11 +3,13 @@ internal import LinuxIO
 internal import Logging
 package import Repository
 internal import RepositoryFormat
+package import RepositoryModel
 package import Retention
+package import SnapshotService
 
 /// What is to become of one snapshot, and why.
 package struct RetentionVerdict: Sendable {
-    package let snapshot: Timeline.Snapshot
+    package let snapshot: Snapshot
     /// Why it is kept; none for one that is to be forgotten.
     package let reasons: [String]
 
@@ -25,7 +27,7 @@ extension OpenRepository {
         let standings = try repository.standings(of: timeline.volume)
         let order = order(of: timeline)
         let candidates = timeline.snapshots.map { snapshot in
-            let standing = standings[snapshot.id] ?? Repository.Standing()
+            let standing = standings[snapshot.id] ?? Standing()
             var misfit = order.outOfTime[snapshot.id]
             if order.beside.contains(snapshot.id) { misfit = "it is on another branch" }
             var protection = standing.isProtected ? "protected" : nil
@@ -45,13 +47,6 @@ extension OpenRepository {
         return timeline.snapshots.map {
             RetentionVerdict(snapshot: $0, reasons: decision.reasons[$0.id] ?? [])
         }
-    }
-
-    /// How the snapshots of a volume stand to each other and to the clock.
-    package func order(of timeline: Timeline) -> SnapshotOrder {
-        // An index that cannot be read remembers nothing; what it would have known is kept then.
-        let memory = try? index().branchMemory(of: timeline)
-        return SnapshotOrder(timeline, memory: memory ?? BranchMemory(), now: clock.now())
     }
 
     /// Hides snapshots of a volume, and does away with what that leaves, where it pays.
@@ -138,65 +133,6 @@ extension OpenRepository {
                 .failed,
                 "\(delta.name.objectName), merged of others, is not what the index has; nothing "
                     + "was deleted: run 'varve index rebuild' and 'varve check'")
-        }
-    }
-
-    /// Protects a snapshot from being forgotten, or not any more.
-    package func protect(_ selector: SnapshotSelector, _ isProtected: Bool) throws -> String {
-        try withHold(.repository, .shared, purpose: "protect") { hold in
-            let (timeline, snapshot) = try find(selector)
-            let title = "\(timeline.volume)@\(snapshot.generation)"
-            try repository.setProtected(
-                isProtected, on: snapshot.id, of: timeline.volume, time: clock.now(),
-                identifiers: identifiers)
-            guard isProtected else { return title }
-            // Who forgets has taken its hold before it looked for notes: either it sees this note, or its
-            // hold is seen here.
-            try waitForForgetting(timeline.volume, beside: hold)
-            guard try timelines(timeline.volume).first?.snapshot(snapshot.id) != nil else {
-                throw ServiceError(.failed, "\(title) was forgotten while it was being protected")
-            }
-            return title
-        }
-    }
-
-    private func waitForForgetting(_ volume: VolumeName, beside hold: Hold) throws {
-        for _ in 0..<Self.forgettingPatience {
-            // All are listed, so that `hold` shows the store's clock.
-            let isUnderWay = try repository.allHolds(now: clock.steady(), beside: hold).contains {
-                $0.state == .live && $0.scopeDirectory == HoldScope.volume(volume).directory
-                    && $0.record?.purpose.hasPrefix(Self.forgettingPurpose) == true
-            }
-            guard isUnderWay else { return }
-            if Interruption.isRequested { throw Interrupted() }
-            clock.sleep(100)
-        }
-        throw ServiceError(
-            .locked,
-            "snapshots of '\(volume)' are being forgotten, and it is not known whether the "
-                + "protection came in time; run the command again when that has ended")
-    }
-
-    /// Tenths of a second that a protection waits for who forgets.
-    private static let forgettingPatience = 600
-    package static let forgettingPurpose = "forget"
-
-    /// Changes the tags of a snapshot; gives them, and what it is called.
-    package func changeTags(
-        of selector: SnapshotSelector,
-        _ change: ([String]) throws -> [String]
-    ) throws -> (title: String, tags: [String]) {
-        try withHold(.repository, .shared, purpose: "tag") { _ in
-            let (timeline, snapshot) = try find(selector)
-            let standing = try repository.standings(of: timeline.volume)[snapshot.id]
-            let old = standing?.tags ?? snapshot.facts.tags
-            let new = try change(old)
-            if new != old {
-                try repository.setTags(
-                    new, on: snapshot.id, of: timeline.volume, time: clock.now(),
-                    identifiers: identifiers)
-            }
-            return ("\(timeline.volume)@\(snapshot.generation)", new)
         }
     }
 }

@@ -25,9 +25,82 @@ package struct TrialWorkflow {
         }
     }
 
+    /// A volume on trial.
+    package struct Subject: Sendable {
+        /// The device that is mounted.
+        package let path: String
+        /// The plain device under a layer of ours; nil where the device was one of device-mapper before.
+        package let plainDevice: String?
+        /// Where the store is.
+        package let store: String
+        /// Whether it is the root of the system.
+        package let isRoot: Bool
+        package let began: Timestamp
+
+        init(_ state: TrialState) {
+            path = "/dev/mapper/\(state.device)"
+            plainDevice = state.plainDevice
+            store = state.place.path
+            isRoot = state.isRoot
+            began = Timestamp(seconds: state.began)
+        }
+    }
+
+    /// How a trial stands.
+    package struct Status: Sendable {
+        package enum Condition: Hashable, Sendable {
+            case active
+            /// What it held when the trial began is written back.
+            case merging
+            /// The machine was restarted, and the trial not taken up again.
+            case interrupted
+            /// What is kept does not count any more.
+            case lost(String)
+            case over
+        }
+
+        package let subject: Subject
+        package let condition: Condition
+        package let usedByteCount: UInt64
+        package let storeByteCount: UInt64
+        package let mounts: [String]
+
+        init(_ status: TrialStatus) {
+            subject = Subject(status.state)
+            condition =
+                switch status.condition {
+                case .active: .active
+                case .merging: .merging
+                case .interrupted: .interrupted
+                case .lost(let reason): .lost(reason)
+                case .over: .over
+                }
+            usedByteCount = status.usedByteCount
+            storeByteCount = status.storeByteCount
+            mounts = status.mounts
+        }
+    }
+
+    /// What became of a trial after a restart.
+    package enum Outcome: Hashable, Sendable {
+        case active, discarded
+        case lost(String)
+        case failed(String)
+
+        init(_ outcome: Trial.Outcome) {
+            self =
+                switch outcome {
+                case .active: .active
+                case .discarded: .discarded
+                case .lost(let reason): .lost(reason)
+                case .failed(let reason): .failed(reason)
+                }
+        }
+    }
+
     /// A trial that began.
     package struct Begun {
-        package let state: TrialState
+        package let subject: Subject
         /// For how long the device stood still.
         package let windowNanoseconds: UInt64
         /// What lies on the volume beside the system, and is thrown away with it.
@@ -64,7 +137,8 @@ package struct TrialWorkflow {
         watch.start()
         began(
             Begun(
-                state: state, windowNanoseconds: window, cautions: try trial.cautions(state)))
+                subject: Subject(state), windowNanoseconds: window,
+                cautions: try trial.cautions(state)))
         guard let capture else { return }
         let path = "/dev/mapper/\(state.device)"
         try run(capture, path, try trial.freeze(state, path))
@@ -111,9 +185,32 @@ package struct TrialWorkflow {
     ///
     /// - Returns: the devices, and what became of the trial of each.
     /// - Throws: ``VolumeError`` when it is not known what is on trial.
-    package func resume() throws -> [(path: String, outcome: Trial.Outcome)] {
+    package func resume() throws -> [(path: String, outcome: Outcome)] {
         let outcomes = try Trial(states: states).resume()
         watch.start()
-        return outcomes.map { ("/dev/mapper/\($0.device)", $0.outcome) }
+        return outcomes.map { ("/dev/mapper/\($0.device)", Outcome($0.outcome)) }
     }
+
+    /// Ends a trial, and throws away what was written since it began.
+    ///
+    /// - Parameters:
+    ///   - device: the device, or where it is mounted.
+    ///   - progress: gets bytes that are written back, and all that are to be.
+    /// - Returns: whether it is done; of a root it is when the machine starts again.
+    /// - Throws: ``VolumeError``; nothing is changed then.
+    package func discard(
+        _ device: String,
+        progress: (UInt64, UInt64) -> Void
+    ) throws -> Bool {
+        try Trial(states: states).discard(device, progress: progress) == .done
+    }
+
+    /// How each trial stands, or that of the device that is named.
+    package func status(_ device: String?) throws -> [Status] {
+        try Trial(states: states).status(device).map(Status.init)
+    }
+
+    /// What every command has to say that has to do with disks in use: of trials that cannot be discarded
+    /// any more.
+    package func warnings() -> [String] { Trial(states: states).warnings() }
 }

@@ -3,24 +3,10 @@ internal import Glibc
 internal import LinuxIO
 internal import Logging
 internal import ObjectStore
-package import Repository
+internal import Repository
 internal import RepositoryFormat
-
-/// What a repository holds, in numbers.
-package struct RepositoryStatistics: Sendable {
-    package let volumeCount: Int
-    package let snapshotCount: Int
-    package let damagedSnapshotCount: Int
-    /// Sum of the sizes of all snapshots.
-    package let restorableByteCount: UInt64
-    /// Bytes stored, by kind of object.
-    package let storedByteCounts: [String: UInt64]
-    package let packCount: Int
-    package let blockCount: Int
-    package let indexByteCount: UInt64
-
-    package var storedByteCount: UInt64 { storedByteCounts.values.saturatingSum }
-}
+package import RepositoryModel
+package import SnapshotService
 
 extension OpenRepository {
     /// Proves the repository; the scratch index lies beside the real one and is removed.
@@ -145,57 +131,5 @@ extension OpenRepository {
             }
         }
         _ = unsafe rmdir(directory.systemBytes)
-    }
-
-    package func statistics() throws -> RepositoryStatistics {
-        let index = try mendingIndex { try currentIndex() }
-        let timelines = try timelines()
-        let snapshots = timelines.flatMap(\.snapshots)
-        return RepositoryStatistics(
-            volumeCount: timelines.count, snapshotCount: snapshots.count,
-            damagedSnapshotCount: timelines.reduce(0) { $0 + $1.damaged.count },
-            restorableByteCount: snapshots.map(\.facts.byteCount).saturatingSum,
-            storedByteCounts: try repository.storedByteCounts(), packCount: index.packCount,
-            blockCount: index.blockCount, indexByteCount: index.usedByteCount)
-    }
-
-    /// What each snapshot costs, of all volumes.
-    ///
-    /// - Returns: snapshots by volume, oldest first, with their costs.
-    /// - Throws: ``RepositoryError`` of kind `damaged` where anything is.
-    package func costs() throws -> [(
-        volume: VolumeName, snapshot: Timeline.Snapshot, cost: SnapshotCost
-    )] {
-        try withReadingHold(purpose: "stats") { _ in
-            try mendingIndex { try whileListed { try costsAsListed() } }
-        }
-    }
-
-    private func costsAsListed() throws -> [(
-        volume: VolumeName, snapshot: Timeline.Snapshot, cost: SnapshotCost
-    )] {
-        let index = try currentIndex()
-        let timelines = try timelines()
-        _ = try index.bringAccountForward(
-            of: timelines, in: repository, now: clock.now(), isRecount: false)
-        var all: [(volume: VolumeName, snapshot: Timeline.Snapshot, isShown: Bool)] = []
-        var maps: [SnapshotMap] = []
-        for timeline in timelines {
-            try index.bringForward(timeline, with: repository)
-            let shown = Set(timeline.snapshots.map(\.id))
-            let snapshots = (timeline.snapshots + timeline.forgotten).sorted {
-                ($0.generation, $0.id) < ($1.generation, $1.id)
-            }
-            for snapshot in snapshots {
-                all.append((timeline.volume, snapshot, shown.contains(snapshot.id)))
-                maps.append(
-                    try index.mapWhenCurrent(of: snapshot, in: timeline, with: repository))
-            }
-        }
-        guard
-            let costs = try index.costs(
-                of: maps, isInterrupted: { Interruption.isRequested })
-        else { throw Interrupted() }
-        return zip(all, costs).filter { $0.0.isShown }.map { ($0.0.volume, $0.0.snapshot, $0.1) }
     }
 }
