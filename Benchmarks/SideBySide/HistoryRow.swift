@@ -81,7 +81,7 @@ extension Workbench {
         let service = try OpenRepository(
             location: repository.path, environment: ["VARVE_CACHE_DIR": repository.cache],
             logger: logger)
-        guard let volume = VolumeName("disk") else { throw BenchmarkError("no volume name") }
+        guard let volume = VolumeName("disk") else { throw BenchmarkError("not a volume name") }
         let workflow = BackupWorkflow(
             service, states: StateDirectory(path: repository.cache + "/states"))
         let source = BackupWorkflow.Source(

@@ -42,11 +42,11 @@ struct VarveBenchmark: ParsableCommand {
     @Option(
         name: .customLong("only"),
         help:
-            "Only this row; may be given more than once: \(RowName.allValueStrings.joined(separator: ", "))."
+            "Only this row; can be repeated: \(RowName.allValueStrings.joined(separator: ", "))."
     )
     var only: [RowName] = []
 
-    @Flag(help: "Print JSON, one object a line.")
+    @Flag(help: "Print JSON, one object per line.")
     var json = false
 
     @Option(help: "An empty or new directory for everything that is written.")

@@ -183,7 +183,7 @@ private struct Year {
         service = try OpenRepository(
             location: repository.path, environment: ["VARVE_CACHE_DIR": repository.cache],
             logger: logger)
-        guard let volume = VolumeName("disk") else { throw BenchmarkError("no volume name") }
+        guard let volume = VolumeName("disk") else { throw BenchmarkError("not a volume name") }
         self.volume = volume
         workflow = BackupWorkflow(
             service, states: StateDirectory(path: repository.cache + "/states"))

@@ -72,7 +72,7 @@ package struct BootTest {
                 // It is the emulator that failed, not the system in it.
                 guard status == 0 || Interruption.isRequested else {
                     throw MachineError(
-                        description: "QEMU ended with status \(status); what it said is above")
+                        description: "QEMU ended with status \(status); see its output above")
                 }
             }
             if found == nil, screen.isDue(at: elapsed()) {

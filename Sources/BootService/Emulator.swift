@@ -54,7 +54,7 @@ package struct Emulator {
         let words = try Self.output(of: [program, "--version"]).split(separator: " ")
         let number = words.firstIndex(of: "version").map { words.index(after: $0) }
         version =
-            number.flatMap { $0 < words.endIndex ? String(words[$0]) : nil } ?? "of some version"
+            number.flatMap { $0 < words.endIndex ? String(words[$0]) : nil } ?? "of unknown version"
     }
 
     private static func output(of arguments: [String]) throws -> String {
@@ -111,8 +111,8 @@ package struct Emulator {
         if kvmWorks() { return .kvm }
         guard wanted == .auto else {
             throw MachineError(
-                description: "KVM runs no machine here: see that /dev/kvm can be opened and the "
-                    + "processor's virtualization is on, or use '--accelerator tcg'")
+                description: "KVM does not work here: check that /dev/kvm can be opened and the "
+                    + "processor's virtualization is enabled, or use '--accelerator tcg'")
         }
         return .tcg
     }
@@ -150,8 +150,8 @@ package struct Emulator {
             for file in [Self.code, Self.variables] {
                 guard try FileStatus(path: file) != nil else {
                     throw MachineError(
-                        description: "the disk starts by UEFI, and \(file) is missing; run 'apt "
-                            + "install ovmf', or say --bios")
+                        description: "the disk boots by UEFI, but \(file) is missing; run 'apt "
+                            + "install ovmf', or use --bios")
                 }
             }
             arguments += [
@@ -190,7 +190,7 @@ package struct Emulator {
         guard machine.bus != .sata else {
             throw MachineError(
                 description:
-                    "the disk has sectors of \(count) bytes, and those of a SATA disk here have "
+                    "the disk has sectors of \(count) bytes, but a SATA disk here has sectors of "
                     + "512; use --bus virtio")
         }
         return ",logical_block_size=\(count),physical_block_size=\(count)"

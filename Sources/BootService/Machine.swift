@@ -26,7 +26,7 @@ final class Machine {
         var monitor: Monitor?
         while monitor == nil {
             guard process.poll() == nil else {
-                throw MachineError(description: "QEMU did not start; what it said is above")
+                throw MachineError(description: "QEMU did not start; see its output above")
             }
             guard !Interruption.isRequested else { throw Interrupted.ofBootTest }
             usleep(5_000)
@@ -71,7 +71,7 @@ final class Machine {
         let file = try FileHandle(path, .read)
         let count = try file.status(path).byteCount
         guard count <= Self.pictureByteLimit else {
-            throw MachineError(description: "the screen is larger than a screen can be")
+            throw MachineError(description: "the screen is too large")
         }
         let buffer = try AlignedBuffer(byteCount: max(1, Int(count)))
         let read = try PositionedIO.read(

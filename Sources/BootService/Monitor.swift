@@ -42,7 +42,7 @@ final class Monitor {
             let reply = try JSONDecoder().decode(Reply<Value>.self, from: Data(try line()))
             if let value = reply.return { return value }
             if let error = reply.error { throw MachineError(description: "QEMU: \(error.desc)") }
-            guard reply.event != nil else { throw MachineError(description: "QEMU gave no reply") }
+            guard reply.event != nil else { throw MachineError(description: "QEMU did not reply") }
         }
     }
 
@@ -63,7 +63,7 @@ final class Monitor {
             guard received.count < Self.replyByteLimit,
                 let bytes = try stream.read(64 << 10, milliseconds: Self.replyMilliseconds),
                 !bytes.isEmpty
-            else { throw MachineError(description: "QEMU's monitor does not answer any more") }
+            else { throw MachineError(description: "QEMU's monitor no longer answers") }
             received += bytes
         }
     }

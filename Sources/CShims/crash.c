@@ -26,14 +26,14 @@ static void on_crash(int signal_number, siginfo_t *information, void *context) {
         if (descriptor < 0) continue;
         close(descriptor);
         static const char text[] =
-            "varve: crashed while this was open, so that the next command builds it anew: ";
+            "varve: crashed while this was open, so the next command rebuilds it: ";
         (void)!write(STDERR_FILENO, text, sizeof text - 1);
         for (const char *next = paths[slot]; *next != 0; next++) {
             /* What a terminal would obey is not shown. */
             unsigned char byte = (unsigned char)*next;
             (void)!write(STDERR_FILENO, byte < 0x20 || byte >= 0x7f ? "?" : next, 1);
         }
-        static const char hint[] = " (bus error: its disk is full or failing, or it was cut short)";
+        static const char hint[] = " (bus error: its disk is full or failing, or the file was truncated)";
         if (signal_number == SIGBUS) (void)!write(STDERR_FILENO, hint, sizeof hint - 1);
         (void)!write(STDERR_FILENO, "\n", 1);
     }

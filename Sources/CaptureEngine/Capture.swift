@@ -149,8 +149,9 @@ package struct Capture {
         guard timeline.highestGeneration < ObjectNames.generationLimit else {
             throw RepositoryError(
                 .damaged,
-                "something says that volume '\(timeline.volume)' has had \(timeline.highestGeneration) "
-                    + "snapshots, and no number is left; use another --volume, and see 'varve check'"
+                "an object claims that volume '\(timeline.volume)' has had "
+                    + "\(timeline.highestGeneration) snapshots, so no number is left; use another "
+                    + "--volume, and run 'varve check'"
             )
         }
         if let byteCount = source.byteCount,
@@ -158,14 +159,14 @@ package struct Capture {
         {
             throw VolumeError(
                 .failed,
-                "\(source.path) says that it has \(Human.bytes(byteCount)), which is more than any "
-                    + "volume can have; see whether it is the right file")
+                "\(source.path) claims to have \(Human.bytes(byteCount)), more than any "
+                    + "volume can have; check that it is the right file")
         }
         if timeline.tip == nil, !timeline.damaged.isEmpty || !timeline.problems.isEmpty {
             throw RepositoryError(
                 .damaged,
-                "no snapshot of volume '\(timeline.volume)' can be restored, and no new base is "
-                    + "begun over the damage; run 'varve check', or choose another --volume")
+                "no snapshot of volume '\(timeline.volume)' can be restored, and a new base would "
+                    + "hide the damage; run 'varve check', or choose another --volume")
         }
         let line = try index.synchronize(timeline, with: repository)
         if request.isDryRun {
@@ -207,7 +208,7 @@ package struct Capture {
             guard count > 0 else {
                 throw VolumeError(
                     .failed,
-                    "standard input gave no bytes and nothing was captured; see whether the program "
+                    "standard input was empty, and nothing was captured; check whether the program "
                         + "before the pipe failed")
             }
             try makeWorker().endStream(
@@ -296,8 +297,8 @@ package struct Capture {
             throw RepositoryError(
                 .locked,
                 "\(timeline.volume)@\(name.to) was stored, but another command may have deleted "
-                    + "blocks of it meanwhile, because \(error.cause): the next backup stores these "
-                    + "again")
+                    + "some of its blocks in the meantime, because \(error.cause): the next backup "
+                    + "stores these again")
         }
         _ = try repository.markNewest(delta, timeline, markers: markers)
         return (delta, findings)

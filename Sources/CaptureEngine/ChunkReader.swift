@@ -124,8 +124,8 @@ final class ChunkReader {
             guard received + more == wanted else {
                 throw VolumeError(
                     .changed,
-                    "\(source.path) became shorter than \(byteCount) bytes while it was read; "
-                        + "nothing was committed: run the backup again when it is at rest")
+                    "\(source.path) shrank below \(byteCount) bytes while it was read; "
+                        + "nothing was committed: run the backup again when it is idle")
             }
         }
         let whole = blocks.count * blockSize.byteCount

@@ -78,25 +78,25 @@ struct EvidenceExaminer {
 
     /// Why the evidence is not even tried; nil when it may be.
     private func refusal(of evidence: ChangeEvidence) throws -> String? {
-        guard let tip = timeline.tip else { return "there is no snapshot before" }
+        guard let tip = timeline.tip else { return "there is no earlier snapshot" }
         guard evidence.since == tip.id else {
             let since = timeline.snapshots.first { $0.id == evidence.since }
-            return "it tells of changes since "
+            return "it lists changes since "
                 + (since.map { "generation \($0.generation)" } ?? "another snapshot")
                 + ", but this backup builds on generation \(tip.generation)"
         }
-        guard let byteCount = source.byteCount else { return "a stream has to be read whole" }
+        guard let byteCount = source.byteCount else { return "a stream must be read completely" }
         guard byteCount == evidence.volumeByteCount, byteCount == tip.facts.byteCount else {
-            return "the volume changed its size"
+            return "the volume size changed"
         }
         if let reason = try repository.distrust(of: timeline.volume) {
-            return "it was found wrong before (\(reason)); --trust-again ends this"
+            return "it was wrong before (\(reason)); use --trust-again to accept it"
         }
         guard request.source.isSameSource(as: tip.facts.source) else {
             return "the volume was captured from another source before"
         }
         guard let last = lastFullComparison(upTo: tip) else {
-            return "no full comparison is known that it could build upon"
+            return "there is no full comparison to start from"
         }
         let (age, overflows) = request.time.seconds.subtractingReportingOverflow(last.seconds)
         guard !overflows, age >= 0 else {
@@ -106,7 +106,7 @@ struct EvidenceExaminer {
             return "the last full comparison is more than 30 days ago (\(last.rfc3339))"
         }
         guard !context.looksForLoss else {
-            return "the repository lost blocks, which are looked for"
+            return "the repository lost blocks, and this backup looks for them"
         }
         return nil
     }
@@ -147,7 +147,7 @@ struct EvidenceExaminer {
         let offset = context.blockSize.byteOffset(ofBlock: lie)
         let reason =
             "the block at offset \(offset) changed since generation "
-            + "\(timeline.tip?.generation ?? 0) without being named"
+            + "\(timeline.tip?.generation ?? 0) but was not listed"
         if !request.isDryRun {
             try repository.setDistrust(
                 reason, of: timeline.volume, on: evidence.since, time: request.time,

@@ -11,9 +11,9 @@ package struct EraBlocks {
 
         package var description: String {
             switch self {
-            case .damaged: "what era_invalidate printed makes no sense"
-            case .cutShort: "what era_invalidate printed ends too early"
-            case .tooManyExtents: "era_invalidate told of too many extents"
+            case .damaged: "the output of era_invalidate is invalid"
+            case .cutShort: "the output of era_invalidate is incomplete"
+            case .tooManyExtents: "era_invalidate reported too many extents"
             }
         }
     }

@@ -28,13 +28,13 @@ package struct ExceptionStore {
 
         package var description: String {
             switch self {
-            case .noStore: "it is no copy-on-write store"
-            case .unknownVersion(let version): "the store has version \(version), which is unknown"
-            case .invalid: "the store overflowed or failed, so that it lacks writes"
+            case .noStore: "it is not a copy-on-write store"
+            case .unknownVersion(let version): "the store has the unknown version \(version)"
+            case .invalid: "the store overflowed or failed, so writes are missing from it"
             case .badChunkSize(let count): "the store has chunks of \(count) sectors"
             case .cutShort: "the store ends in the middle of its list"
             case .badException(let old, let new): "chunk \(old) cannot be kept at \(new)"
-            case .tooManyExtents: "the store names too many extents"
+            case .tooManyExtents: "the store lists too many extents"
             }
         }
     }

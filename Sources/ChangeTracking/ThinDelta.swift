@@ -15,11 +15,11 @@ package struct ThinDelta {
 
         package var description: String {
             switch self {
-            case .damaged(let offset): "what thin_delta printed makes no sense at byte \(offset)"
-            case .cutShort: "what thin_delta printed ends too early"
-            case .otherSnapshots: "thin_delta told of other snapshots"
-            case .badBlockSize(let count): "thin_delta told of data blocks of \(count) sectors"
-            case .tooManyExtents: "thin_delta told of too many extents"
+            case .damaged(let offset): "the output of thin_delta is invalid at byte \(offset)"
+            case .cutShort: "the output of thin_delta is incomplete"
+            case .otherSnapshots: "thin_delta reported on other snapshots"
+            case .badBlockSize(let count): "thin_delta reported data blocks of \(count) sectors"
+            case .tooManyExtents: "thin_delta reported too many extents"
             }
         }
     }

@@ -61,7 +61,7 @@ extension Configuration {
             guard let other else { continue }
             table.refuse(
                 "volumes",
-                "call \(volume.source) '\(volume.name)', which is another disk's name in job "
+                "name \(volume.source) '\(volume.name)', but that is another disk in job "
                     + "'\(other.name)'")
         }
     }
@@ -75,30 +75,30 @@ extension Configuration {
     ) -> Job? {
         // It becomes part of the names of units and files.
         if VolumeName(name) == nil {
-            table.refuse("", "is no name of a job: 1 to 64 of A-Z a-z 0-9 . _ -")
+            table.refuse("", "is not a valid job name: use 1 to 64 of A-Z a-z 0-9 . _ -")
         }
         if Job.reservedNames.contains(name) {
-            table.refuse("", "has a name that another unit of Varve has")
+            table.refuse("", "is the name of another unit of Varve")
         }
         table.require("repository")
         let repositoryName = table.string("repository")
         let repository = repositories.first { $0.name == repositoryName }
         if repositoryName != nil, repository == nil {
-            table.refuse("repository", "'\(repositoryName ?? "")' is none of [repositories]")
+            table.refuse("repository", "'\(repositoryName ?? "")' is not in [repositories]")
         }
         var job = Job(name: name, repository: repository ?? Repository(name: "", path: ""))
         table.require("volumes")
         for (name, entry) in table.tables("volumes") {
             guard let volume = volume(name, entry) else { continue }
             if job.volumes.contains(where: { $0.source == volume.source }) {
-                entry.refuse("source", "is that of another volume of the job too")
+                entry.refuse("source", "is already the source of another volume of this job")
             }
             job.volumes.append(volume)
         }
-        if job.volumes.isEmpty, table.isThere("volumes") { table.refuse("volumes", "are none") }
+        if job.volumes.isEmpty, table.isThere("volumes") { table.refuse("volumes", "are empty") }
         job.tags = table.strings("tags")
         if job.tags.count > 64 || !job.tags.allSatisfy({ (1...256).contains($0.utf8.count) }) {
-            table.refuse("tags", "are not at most 64 texts of 1 to 256 bytes")
+            table.refuse("tags", "must be at most 64 texts of 1 to 256 bytes")
         }
         job.schedule = table.table("schedule").map { schedule($0, knowsCalendar) }
         job.retention = table.table("keep").map { retention($0, knowsTimeZone) }
@@ -123,15 +123,18 @@ extension Configuration {
         let allowsUse = table.boolean("live-inconsistent") ?? false
         let store = table.path("store")
         let storeByteCount = table.byteCount("store-size")
-        if !isTracked, store != nil { table.refuse("store", "is of use with track = true only") }
+        if !isTracked, store != nil { table.refuse("store", "needs track = true") }
         if isTracked, allowsUse {
-            table.refuse("live-inconsistent", "goes without track, which shows one moment")
+            table.refuse(
+                "live-inconsistent",
+                "cannot be used with track, which makes consistent "
+                    + "backups")
         }
         table.end()
         guard let volume = VolumeName(name) else {
             table.refuse(
                 "source",
-                "is of a volume whose name, '\(name)', is none: 1 to 64 of A-Z a-z 0-9 . _ -")
+                "belongs to the invalid volume name '\(name)': use 1 to 64 of A-Z a-z 0-9 . _ -")
             return nil
         }
         return source.map {
@@ -149,13 +152,13 @@ extension Configuration {
         table.require("on-calendar")
         schedule.calendar = table.strings("on-calendar")
         if schedule.calendar.isEmpty, table.isThere("on-calendar") {
-            table.refuse("on-calendar", "names no time")
+            table.refuse("on-calendar", "is empty")
         }
         for text in schedule.calendar
         where text.isEmpty || text.contains(where: { $0.isNewline || "%\\\"".contains($0) })
             || !knowsCalendar(text)
         {
-            table.refuse("on-calendar", "'\(text)' is no time in the words of systemd.time(7)")
+            table.refuse("on-calendar", "'\(text)' is not a calendar event, see systemd.time(7)")
         }
         schedule.randomizedDelaySeconds = table.duration("randomized-delay") ?? 0
         table.end()
@@ -168,7 +171,7 @@ extension Configuration {
     ) -> Job.Retention {
         var retention = Job.Retention()
         let span = { (key: String) in
-            table.parsed(key, "duration such as 1y6m, 30d or 12h") { CalendarSpan($0) }
+            table.parsed(key, "a duration such as 1y6m, 30d or 12h") { CalendarSpan($0) }
         }
         retention.policy.last = table.integer("last", in: 0...1_000_000) ?? 0
         retention.policy.within = span("within")
@@ -188,11 +191,11 @@ extension Configuration {
         }
         if let zone = table.string("time-zone") {
             if !knowsTimeZone(zone) {
-                table.refuse("time-zone", "'\(zone)' is none of this system")
+                table.refuse("time-zone", "'\(zone)' is unknown on this system")
             }
             retention.timeZone = zone
         }
-        if retention.policy.isEmpty { table.refuse("", "keeps nothing; say what it keeps") }
+        if retention.policy.isEmpty { table.refuse("", "keeps nothing; set what to keep") }
         table.end()
         return retention
     }
@@ -200,7 +203,7 @@ extension Configuration {
     private static func prune(_ table: TableReader) -> Job.Prune {
         var prune = Job.Prune()
         prune.everySeconds = table.duration("every") ?? prune.everySeconds
-        let form = "share, size or 'unlimited'"
+        let form = "a share such as 5%, a size such as 10G, or 'unlimited'"
         prune.maxUnused =
             table.parsed("max-unused", form) { UnusedShare($0) == nil ? nil : $0 }
             ?? prune.maxUnused
@@ -214,7 +217,7 @@ extension Configuration {
         var check = Job.Check()
         check.everySeconds = table.duration("every") ?? check.everySeconds
         check.percent =
-            table.parsed("read-data", "share such as 5%") { text in
+            table.parsed("read-data", "a share such as 5%") { text in
                 guard text.hasSuffix("%"), let percent = Double(text.dropLast()),
                     (0...100).contains(percent)
                 else { return nil }
@@ -226,7 +229,7 @@ extension Configuration {
 
     private static func bootTest(_ table: TableReader, _ volumes: [Job.Volume]) -> Job.BootTest? {
         table.require("volume")
-        let name = table.parsed("volume", "volume of the job") { text in
+        let name = table.parsed("volume", "a volume of the job") { text in
             volumes.first { $0.name.rawValue == text }?.name
         }
         var test = name.map { Job.BootTest(volume: $0) }
@@ -253,12 +256,12 @@ extension Configuration {
         var limits = Job.Limits()
         limits.nice = table.integer("nice", in: 0...19) ?? 0
         limits.isIdle =
-            table.parsed("io", "class of input and output: 'normal' or 'idle'") {
+            table.parsed("io", "'normal' or 'idle'") {
                 ["normal": false, "idle": true][$0]
             } ?? false
         limits.threads = table.integer("threads", in: 1...256)
         limits.bandwidth = table.byteCount("bandwidth")
-        limits.cpuPercent = table.parsed("cpu", "share of one processor such as 50% or 150%") {
+        limits.cpuPercent = table.parsed("cpu", "a share of one processor such as 50% or 150%") {
             guard $0.hasSuffix("%"), let percent = Int($0.dropLast()),
                 (1...100_000).contains(percent)
             else { return nil }
@@ -271,13 +274,13 @@ extension Configuration {
     private static func alarm(_ table: TableReader, isScheduled: Bool) -> Job.Alarm {
         var alarm = Job.Alarm()
         alarm.command = table.commands("command").first ?? []
-        alarm.webhook = table.parsed("webhook", "address that begins with https:// or http://") {
+        alarm.webhook = table.parsed("webhook", "an address that begins with https:// or http://") {
             text in
             ["https://", "http://"].contains(where: text.hasPrefix)
                 && !text.utf8.contains(where: { $0 <= 0x20 }) ? text : nil
         }
         let standard = isScheduled ? Job.Alarm.standardAgeSeconds : nil
-        let age = table.parsed("max-age", "duration such as 3h or 2d, or 'unlimited'", Age.init)
+        let age = table.parsed("max-age", "a duration such as 3h or 2d, or 'unlimited'", Age.init)
         alarm.maximumAgeSeconds = age.map(\.seconds) ?? standard
         table.end()
         return alarm

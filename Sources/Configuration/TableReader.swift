@@ -39,7 +39,7 @@ final class TableReader {
         for (key, node) in entries.sorted(by: { $0.key < $1.key }) where !known.contains(key) {
             problems.add(
                 node.line,
-                "\(title.isEmpty ? "" : "\(title).")\(key) is unknown; there are "
+                "\(title.isEmpty ? "" : "\(title).")\(key) is unknown; known here: "
                     + known.sorted().joined(separator: ", "))
         }
     }
@@ -67,7 +67,7 @@ final class TableReader {
     func string(_ key: String) -> String? {
         guard let node = node(key) else { return nil }
         guard case .string(let text) = node.value, !text.isEmpty, !text.utf8.contains(0) else {
-            refuse(key, "is not a text")
+            refuse(key, "must be a text that is not empty")
             return nil
         }
         return text
@@ -77,7 +77,7 @@ final class TableReader {
     func path(_ key: String) -> String? {
         guard let text = string(key) else { return nil }
         guard text.hasPrefix("/") else {
-            refuse(key, "is no absolute path")
+            refuse(key, "must be an absolute path")
             return nil
         }
         return text
@@ -86,7 +86,7 @@ final class TableReader {
     func boolean(_ key: String) -> Bool? {
         guard let node = node(key) else { return nil }
         guard case .boolean(let value) = node.value else {
-            refuse(key, "is neither true nor false")
+            refuse(key, "must be true or false")
             return nil
         }
         return value
@@ -97,7 +97,7 @@ final class TableReader {
         guard case .integer(let value) = node.value, let number = Int(exactly: value),
             range.contains(number)
         else {
-            refuse(key, "is no number from \(range.lowerBound) to \(range.upperBound)")
+            refuse(key, "must be a number from \(range.lowerBound) to \(range.upperBound)")
             return nil
         }
         return number
@@ -107,29 +107,30 @@ final class TableReader {
     func parsed<Value>(_ key: String, _ form: String, _ parse: (String) -> Value?) -> Value? {
         guard let text = string(key) else { return nil }
         guard let value = parse(text) else {
-            refuse(key, "'\(text)' is no \(form)")
+            refuse(key, "must be \(form), not '\(text)'")
             return nil
         }
         return value
     }
 
     func duration(_ key: String, atLeast least: Int64 = 0) -> Int64? {
-        guard let seconds = parsed(key, "duration such as 15m, 12h or 7d", Quantity.seconds) else {
+        guard let seconds = parsed(key, "a duration such as 15m, 12h or 7d", Quantity.seconds)
+        else {
             return nil
         }
         guard seconds >= least else {
-            refuse(key, "is no time at all")
+            refuse(key, "must be longer than 0")
             return nil
         }
         return seconds
     }
 
     func byteCount(_ key: String, atLeast least: UInt64 = 0) -> UInt64? {
-        guard let count = parsed(key, "size such as 512M or 10G", Quantity.byteCount) else {
+        guard let count = parsed(key, "a size such as 512M or 10G", Quantity.byteCount) else {
             return nil
         }
         guard count >= least else {
-            refuse(key, "is less than \(least >> 20)M")
+            refuse(key, "must be at least \(least >> 20)M")
             return nil
         }
         return count
@@ -140,7 +141,7 @@ final class TableReader {
         guard let node = node(key) else { return [] }
         if case .string(let text) = node.value { return [text] }
         guard let texts = Self.texts(node) else {
-            refuse(key, "is no list of texts")
+            refuse(key, "must be a list of texts")
             return []
         }
         return texts
@@ -158,7 +159,8 @@ final class TableReader {
         }
         guard !commands.isEmpty, commands.allSatisfy({ $0.first?.hasPrefix("/") == true }) else {
             refuse(
-                key, "is no list such as [\"/path/of/program\", \"argument\"], nor a list of such")
+                key,
+                "must be a list such as [\"/path/of/program\", \"argument\"], or several")
             return []
         }
         return commands

@@ -43,7 +43,7 @@ package final class SHA256 {
             unsafe EVP_DigestFinal_ex(
                 context, buffer.baseAddress?.assumingMemoryBound(to: UInt8.self), nil)
         }
-        precondition(status == 1, "libcrypto refused to end a hash")
+        precondition(status == 1, "libcrypto refused to finish a hash")
         begin()
         return (
             UInt64(bigEndian: output.0), UInt64(bigEndian: output.1),

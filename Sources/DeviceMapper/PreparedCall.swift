@@ -167,6 +167,6 @@ package final class PreparedCall {
             .joined(separator: ": ")
         return DeviceMapperError(
             operation: operation, device: device, errno: errno,
-            reason: reason.isEmpty ? "the library gives no reason" : reason)
+            reason: reason.isEmpty ? "the library gave no reason" : reason)
     }
 }

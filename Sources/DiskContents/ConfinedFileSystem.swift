@@ -66,7 +66,7 @@ package final class ConfinedFileSystem: FileSystem {
             byteCount = UInt64(target.count)
         }
         guard byteCount <= UInt64(Int64.max) else {
-            throw ContentsError(.damaged, "inode \(number) is larger than a file can be")
+            throw ContentsError(.damaged, "inode \(number) is too large for a file")
         }
         // They have no owners that a Linux system knows: whoever reads them has them.
         return Inode(
@@ -105,7 +105,7 @@ package final class ConfinedFileSystem: FileSystem {
             if DirectoryEntry.isOwnOrParent(name) { return }
             guard DirectoryEntry.isName(name), entries.count < Self.entryLimit else {
                 throw ContentsError(
-                    .damaged, "directory inode \(directory) has a name that is none of a file")
+                    .damaged, "directory inode \(directory) has an invalid file name")
             }
             entries.append(
                 DirectoryEntry(
@@ -143,7 +143,7 @@ package final class ConfinedFileSystem: FileSystem {
     ) throws {
         guard inode.flags & UInt64(VARVE_READER_ENCRYPTED) == 0 else {
             throw ContentsError(
-                .unsuitable, "it is encrypted by the file system, and its key is not here")
+                .unsuitable, "the file system encrypts it, and its key is not available")
         }
         if inode.kind == .symbolicLink {
             let target = try linkTarget(of: reader.inode(inode.number), inode.number) ?? []
@@ -155,7 +155,7 @@ package final class ConfinedFileSystem: FileSystem {
             guard reparse.isOfCloud, !isOffline else {
                 throw ContentsError(
                     .unsuitable,
-                    "its content is where only Windows finds it (reparse point of type 0x"
+                    "only Windows can find its contents (reparse point of type 0x"
                         + String(reparse.tag, radix: 16) + ")")
             }
         }

@@ -100,7 +100,7 @@ package final class ExtFileSystem: FileSystem {
             unsafe varve_ext_read_inode(system, Self.raw(number), &found),
             "inode \(number) cannot be read")
         guard found.byte_count <= UInt64(Int64.max) else {
-            throw ContentsError(.damaged, "inode \(number) is larger than a file can be")
+            throw ContentsError(.damaged, "inode \(number) is too large for a file")
         }
         return Inode(
             number: number, mode: UInt32(found.mode), linkCount: Int(found.link_count),
@@ -152,7 +152,7 @@ package final class ExtFileSystem: FileSystem {
         try require(code, "directory inode \(directory) cannot be read")
         guard !found.hasBadName else {
             throw ContentsError(
-                .damaged, "directory inode \(directory) has a name that is none of a file")
+                .damaged, "directory inode \(directory) has an invalid file name")
         }
         return found.entries.sorted { $0.name.lexicographicallyPrecedes($1.name) }
     }
@@ -179,7 +179,7 @@ package final class ExtFileSystem: FileSystem {
     ) throws {
         guard !isEncrypted(inode) else {
             throw ContentsError(
-                .unsuitable, "it is encrypted by the file system, and its key is not here")
+                .unsuitable, "the file system encrypts it, and its key is not available")
         }
         if let content = try inlineContent(of: inode) { return try body(0, content.rawSpan) }
         let (piece, image) = (piece, bytes.image)
@@ -187,7 +187,7 @@ package final class ExtFileSystem: FileSystem {
         for run in try runs(of: inode).sorted(by: { $0.offset < $1.offset }) {
             guard run.offset >= end else {
                 throw ContentsError(
-                    .damaged, "inode \(inode.number) has two places for the same content")
+                    .damaged, "inode \(inode.number) has two locations for the same contents")
             }
             end = run.offset + run.byteCount
             var done: UInt64 = 0
@@ -208,7 +208,8 @@ package final class ExtFileSystem: FileSystem {
     }
 
     private static func behind(_ inode: UInt64) -> ContentsError {
-        ContentsError(.damaged, "the content of inode \(inode) lies behind the file system")
+        ContentsError(
+            .damaged, "inode \(inode) has contents past the end of the file system")
     }
 
     private func blocks(
@@ -225,7 +226,7 @@ package final class ExtFileSystem: FileSystem {
             found.runs.append((logical, physical, count))
             return 0
         }
-        try require(code, "the content of inode \(inode) cannot be found")
+        try require(code, "the contents of inode \(inode) cannot be found")
         return try found.runs.map { run in
             let (place, a) = run.physical.multipliedReportingOverflow(by: blockByteCount)
             let (count, b) = run.count.multipliedReportingOverflow(by: blockByteCount)
@@ -245,9 +246,9 @@ package final class ExtFileSystem: FileSystem {
             unsafe varve_ext_inline_content(
                 system, Self.raw(inode.number), content.baseAddress, content.count, &count)
         }
-        try require(code, "the content of inode \(inode.number) cannot be read")
+        try require(code, "the contents of inode \(inode.number) cannot be read")
         guard count <= content.count else {
-            throw ContentsError(.damaged, "inode \(inode.number) is larger than an inode can be")
+            throw ContentsError(.damaged, "inode \(inode.number) is too large for an inode")
         }
         content.removeLast(content.count - min(count, Int(clamping: inode.byteCount)))
         return content
@@ -294,7 +295,7 @@ package final class ExtFileSystem: FileSystem {
     func bytes(at imageOffset: UInt64, count: Int) throws -> [UInt8] {
         guard imageOffset >= bytes.range.lowerBound, imageOffset <= bytes.range.upperBound,
             UInt64(count) <= bytes.range.upperBound - imageOffset
-        else { throw ContentsError(.damaged, "something lies behind the end of the file system") }
+        else { throw ContentsError(.damaged, "something is past the end of the file system") }
         var found = [UInt8](repeating: 0, count: count)
         try unsafe found.withUnsafeMutableBytes {
             unsafe try bytes.image.read(into: $0, at: imageOffset)
@@ -305,7 +306,7 @@ package final class ExtFileSystem: FileSystem {
     func block(_ number: UInt64) throws -> [UInt8] {
         let (offset, overflows) = number.multipliedReportingOverflow(by: blockByteCount)
         guard !overflows, offset < UInt64(bytes.range.count) else {
-            throw ContentsError(.damaged, "block \(number) lies behind the end of the file system")
+            throw ContentsError(.damaged, "block \(number) is past the end of the file system")
         }
         return try bytes(at: bytes.range.lowerBound + offset, count: Int(blockByteCount))
     }

@@ -74,7 +74,7 @@ struct ExtLayout {
         }
         guard raw.inode_byte_count >= 128, raw.inode_byte_count <= size, raw.inodes_per_group > 0,
             raw.blocks_per_group > 0, raw.group_count <= 1 << 24
-        else { throw ContentsError(.damaged, "the file system's layout makes no sense") }
+        else { throw ContentsError(.damaged, "the layout of the file system is invalid") }
         inodesPerGroup = raw.inodes_per_group
         inodeByteCount = UInt64(raw.inode_byte_count)
         let inodeByteCount = UInt64(raw.inode_byte_count)

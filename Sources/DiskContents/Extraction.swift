@@ -104,7 +104,7 @@ package final class Extraction {
         if inode.kind != .directory, inode.linkCount > 1, let root {
             if let first = firstNames[inode.number] {
                 if try directory.link(name, to: first, in: root) { return }
-                remark("the second name of a file cannot be made there; it is a copy", path)
+                remark("a hard link cannot be made there; it is a copy", path)
             }
             firstNames[inode.number] = path
         }
@@ -133,7 +133,7 @@ package final class Extraction {
             summary.otherCount += 1
         case .unknown:
             throw ContentsError(
-                .damaged, "inode \(inode.number) (\(Self.text(path))) is of no kind that is known")
+                .damaged, "inode \(inode.number) (\(Self.text(path))) is of an unknown kind")
         }
         progress(summary)
     }
@@ -170,7 +170,7 @@ package final class Extraction {
         }
         guard seenDirectories.insert(inode.number).inserted else {
             throw ContentsError(
-                .damaged, "\(Self.text(path)) is a directory that is in two places")
+                .damaged, "\(Self.text(path)) is a directory with two parents")
         }
         let made = try directory.createDirectory(name)
         for entry in try tree.system.entries(of: inode.number) {
@@ -232,7 +232,9 @@ package final class Extraction {
         ownership.remark.map { remark($0, path) }
         let bits = inode.mode & 0o6000
         guard !ownership.isKept, bits != 0 else { return inode.mode }
-        remark("it does not run as its owner, whom it could not be given to", path)
+        remark(
+            "its set-user-id and set-group-id bits were dropped: its owner could not be "
+                + "set", path)
         return inode.mode & ~bits
     }
 
@@ -246,7 +248,7 @@ package final class Extraction {
 }
 
 extension Interrupted {
-    package static let ofExtraction = Interrupted(consequence: "what was written stays")
+    package static let ofExtraction = Interrupted(consequence: "what was written remains")
 }
 
 extension DirectoryHandle {

@@ -43,7 +43,7 @@ package struct FileDifference {
         else {
             throw ContentsError(
                 .unsuitable,
-                "the file system was made anew between the two, so that all files are others; "
+                "the file system was recreated between the two, so all files are different; "
                     + "'varve ls -R' lists those of each")
         }
     }

@@ -28,12 +28,12 @@ package final class FileTree {
             guard let link else { return ContentsError(.missing, "there is no \(path)\(reason)") }
             return ContentsError(
                 .missing,
-                "\(path) leads to \(Self.text(link.target)), which is not there"
+                "\(path) leads to \(Self.text(link.target)), which does not exist"
                     + " (by the link \(Self.text(link.name)))")
         }
         while let name = rest.popLast() {
             guard let directory = directories.last, directory.kind == .directory else {
-                throw missing(": a part of it is no directory")
+                throw missing(": a part of it is not a directory")
             }
             if name == [0x2e] { continue }
             if name == [0x2e, 0x2e] {
@@ -73,7 +73,7 @@ package final class FileTree {
 
     package func linkTarget(of inode: Inode) throws -> [UInt8] {
         guard inode.kind == .symbolicLink, inode.byteCount <= Self.linkByteLimit else {
-            throw ContentsError(.damaged, "inode \(inode.number) is no symbolic link")
+            throw ContentsError(.damaged, "inode \(inode.number) is not a symbolic link")
         }
         var target: [UInt8] = []
         try system.forEachPiece(of: inode) { _, bytes in target += [UInt8](copying: bytes) }

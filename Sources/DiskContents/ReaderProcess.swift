@@ -46,7 +46,7 @@ final class ReaderProcess {
         guard let path = program ?? Program.companion(Self.name) else {
             throw ContentsError(
                 .unsuitable,
-                "\(type) is read by \(Self.name), which is not beside the program, nor in "
+                "\(type) is read by \(Self.name), which is missing beside the program and in "
                     + "../lib/varve; build it with 'swift build -c release --product \(Self.name)' "
                     + "and put it there")
         }
@@ -257,21 +257,21 @@ final class ReaderProcess {
             guard
                 workNanoseconds.question <= nanoseconds * Self.patienceLimits.question,
                 workNanoseconds.all <= nanoseconds * Self.patienceLimits.all
-            else { throw over("the reader of \(type) worked too long, and was ended") }
+            else { throw over("the reader of \(type) took too long and was stopped") }
         case .endedBefore: throw ended()
         case .silent:
-            throw over("the reader of \(type) worked too long without a word, and was ended")
+            throw over("the reader of \(type) took too long to answer and was stopped")
         }
     }
 
     // MARK: The end
 
     private func nonsense() -> ContentsError {
-        over("the reader of \(type) said what makes no sense, and was ended")
+        over("the reader of \(type) gave an invalid answer and was stopped")
     }
 
     private func endless() -> ContentsError {
-        over("the reader of \(type) came to no end with one question, and was ended")
+        over("the reader of \(type) did not finish one request and was stopped")
     }
 
     private func ended() -> ContentsError {
@@ -279,7 +279,7 @@ final class ReaderProcess {
         let status = process.poll() ?? 0
         return over(
             status == 3
-                ? "the reader of \(type) could not give up its rights, and ended"
+                ? "the reader of \(type) could not drop its privileges and ended"
                 : "the reader of \(type) ended"
                     + (status > 128 ? " by signal \(status - 128)" : " with status \(status)"))
     }

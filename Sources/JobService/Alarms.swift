@@ -60,7 +60,7 @@ package struct Alarms {
             let bytes = [UInt8](try JSONEncoder().encode(told))
             try FileOperation.replace(path(of: job.name), with: bytes.rawSpan)
         } catch {
-            logger.error("what was told of job '\(job.name)' may be told again: \(error)")
+            logger.error("the alert of job '\(job.name)' may be sent again: \(error)")
         }
     }
 
@@ -113,7 +113,7 @@ package struct Alarms {
                 input: String(decoding: try encoder.encode(told), as: UTF8.self))
             return true
         } catch {
-            logger.error("nobody could be told of job '\(job)': \(error)")
+            logger.error("the alert of job '\(job)' could not be sent: \(error)")
             return false
         }
     }

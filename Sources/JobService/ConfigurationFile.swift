@@ -35,7 +35,8 @@ package struct ConfigurationFile {
         } catch {
             throw ServiceError(
                 .usage,
-                "\(error); write it (see 'varve config example'), or name another with --config")
+                "\(error); create it (see 'varve config example'), or name another file with "
+                    + "--config")
         }
         let found = try Configuration(
             parsing: text, knowsTimeZone: SystemClock.knowsZone,
@@ -61,7 +62,7 @@ package struct ConfigurationFile {
     package func jobs(_ names: [String], of configuration: Configuration) throws -> [Job] {
         guard !names.isEmpty else {
             guard !configuration.jobs.isEmpty else {
-                throw ServiceError(.usage, "\(path) has no job")
+                throw ServiceError(.usage, "\(path) has no jobs")
             }
             return configuration.jobs
         }

@@ -43,7 +43,7 @@ package enum JobHealth {
         } else if let error = record.error {
             troubles.append(Trouble(of: "run", "the last run failed: \(error)", error))
         } else if record.lastEnd == nil, !isRunning {
-            troubles.append(Trouble("never", "it was never run"))
+            troubles.append(Trouble("never", "it has never run"))
         }
         for volume in job.volumes {
             let name = volume.name.rawValue
@@ -57,8 +57,8 @@ package enum JobHealth {
             troubles.append(
                 Trouble(
                     "old \(name)",
-                    "the newest snapshot of \(name) is \(duration(now - time)) old, and "
-                        + "\(duration(limit)) are allowed"))
+                    "the newest snapshot of \(name) is \(duration(now - time)) old; the limit is "
+                        + "\(duration(limit))"))
         }
         troubles += job.volumes.flatMap { volume -> [Trouble] in
             let name = volume.name.rawValue
@@ -76,7 +76,7 @@ package enum JobHealth {
             ("boot test", job.bootTest != nil, record.bootTest),
         ] where wanted && !step.isGood {
             troubles.append(
-                Trouble(of: verb, "the last \(verb) was not good: \(step.text)", step.text))
+                Trouble(of: verb, "the last \(verb) failed: \(step.text)", step.text))
         }
         return troubles
     }

@@ -74,8 +74,8 @@ package struct JobRecords: Sendable {
             guard (error as? SystemError)?.errno != SystemError.notFound else { return record }
             record.problem =
                 error is SystemError || error is Trust.Refusal
-                ? "what is known of it cannot be read: \(error)"
-                : "what is known of it, \(path), is damaged; the next run writes it anew"
+                ? "its record cannot be read: \(error)"
+                : "its record \(path) is damaged; the next run rewrites it"
             return record
         }
     }

@@ -84,7 +84,7 @@ extension JobRun {
         return ServiceError(
             .partial,
             failed.isEmpty
-                ? "all volumes were captured, but not all is as it should be: \(reasons)"
+                ? "all volumes were captured, but with problems: \(reasons)"
                 : "\(failed.count) of \(job.volumes.count) volumes were not captured: \(reasons)")
     }
 }

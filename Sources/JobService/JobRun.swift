@@ -77,7 +77,7 @@ package final class JobRun {
     package func run() throws -> JobRecord {
         guard let record = try records.withLock(job.name, runAlone) else {
             throw ServiceError(
-                .locked, "job '\(job.name)' is running already; this run was left out")
+                .locked, "job '\(job.name)' is already running; this run was skipped")
         }
         return record
     }
@@ -258,7 +258,7 @@ package final class JobRun {
                 ? "\(Human.count(damaged, "pack")) with blocks that cannot be read; "
                     + "run 'varve check --read-data'"
                 : freed + (summary.freedByteCount < 0 ? " more are used" : " freed")
-                    + (summary.isOutOfSpace ? "; no space to write the rest again" : "")
+                    + (summary.isOutOfSpace ? "; no space to repack the rest" : "")
         )
     }
 

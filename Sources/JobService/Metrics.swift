@@ -34,7 +34,7 @@ package struct Metrics {
                 "varve_job_healthy", "Whether 'varve status' finds nothing wrong with the job.",
                 labels, troubles.isEmpty ? 1 : 0)
             add(
-                "varve_job_last_start_timestamp_seconds", "When the job was last begun.", labels,
+                "varve_job_last_start_timestamp_seconds", "When the job last started.", labels,
                 record.lastStart)
             add(
                 "varve_job_last_success_timestamp_seconds", "When the job last succeeded.", labels,
@@ -56,7 +56,7 @@ package struct Metrics {
                 ("prune", record.prune), ("check", record.check), ("boot_test", record.bootTest),
             ] where step.time != nil {
                 add(
-                    "varve_\(name)_timestamp_seconds", "When it was last done.", labels, step.time)
+                    "varve_\(name)_timestamp_seconds", "When it last ran.", labels, step.time)
                 add(
                     "varve_\(name)_good", "Whether it found nothing wrong.", labels,
                     step.isGood ? 1 : 0)
@@ -74,16 +74,16 @@ package struct Metrics {
 
     private mutating func add(_ tracked: TrackedVolume, _ labels: [(String, String)]) {
         add(
-            "varve_tracking_active", "Whether what is written to the volume is followed.", labels,
+            "varve_tracking_active", "Whether writes to the volume are tracked.", labels,
             tracked.isActive ? 1 : 0)
         add(
-            "varve_tracking_overflowed", "Whether what follows it overflowed.", labels,
+            "varve_tracking_overflowed", "Whether the tracking store overflowed.", labels,
             tracked.isOverflowed ? 1 : 0)
         guard tracked.byteCount > 0 else { return }
         add(
-            "varve_tracking_store_used_bytes", "Bytes that are used of what follows it.", labels,
+            "varve_tracking_store_used_bytes", "Bytes used in the tracking store.", labels,
             tracked.usedByteCount)
-        add("varve_tracking_store_bytes", "Bytes that there are.", labels, tracked.byteCount)
+        add("varve_tracking_store_bytes", "Bytes of the tracking store.", labels, tracked.byteCount)
     }
 
     private mutating func add(
@@ -100,7 +100,10 @@ package struct Metrics {
         add(
             "varve_snapshot_newest_timestamp_seconds", "Time of the newest snapshot.", labels,
             volume.snapshotTime)
-        add("varve_snapshot_generation", "Its number.", labels, volume.generation)
+        add(
+            "varve_snapshot_generation",
+            "Generation of the newest "
+                + "snapshot.", labels, volume.generation)
         add("varve_backup_read_bytes", "Bytes that the last backup read.", labels, volume.bytesRead)
         add(
             "varve_backup_changed_bytes", "Bytes that had changed.", labels, volume.bytesChanged)

@@ -32,7 +32,7 @@ package struct ScheduleUnits {
     }
 
     /// The first line of every unit that is written, by which it is known again.
-    static let mark = "# Written by 'varve schedule install'; it is replaced and removed with that."
+    static let mark = "# Written by 'varve schedule install', which also replaces and removes it."
 
     private let configuration: Configuration
     private let places: Places
@@ -68,7 +68,7 @@ package struct ScheduleUnits {
             [program, "--no-pager", "list-timers", "--all"] + names, output: 1, errors: 2)
         guard status == 0 else {
             throw ServiceError(
-                .failed, "systemd did not say when the timers are due; does it run here?")
+                .failed, "systemd did not report when the timers are due; is it running?")
         }
     }
 
@@ -127,7 +127,7 @@ package struct ScheduleUnits {
 
     private func timer(of job: Job) -> String {
         var lines = [
-            Self.mark, "[Unit]", "Description=Varve: times of job \(job.name)", "", "[Timer]",
+            Self.mark, "[Unit]", "Description=Varve: timer of job \(job.name)", "", "[Timer]",
         ]
         lines += job.schedule?.calendar.map { "OnCalendar=\($0)" } ?? []
         // What was missed while the machine was off is caught up with once.
@@ -143,7 +143,7 @@ package struct ScheduleUnits {
         // unit reaches nothing but the device that answers such questions.
         let isTracking = configuration.jobs.contains { $0.volumes.contains(where: \.isTracked) }
         var lines = [
-            Self.mark, "[Unit]", "Description=Varve: whether backups are well", "",
+            Self.mark, "[Unit]", "Description=Varve: check that backups are healthy", "",
             "[Service]", "Type=oneshot", "ExecStart=\(execution("status", "--notify --quiet"))",
             // That something is wrong was told; it is no failure of this unit.
             "SuccessExitStatus=1", "TimeoutStartSec=10min", "PrivateTmp=yes",
@@ -165,7 +165,7 @@ package struct ScheduleUnits {
 
     private var watchTimer: String {
         [
-            Self.mark, "[Unit]", "Description=Varve: times at which backups are looked after", "",
+            Self.mark, "[Unit]", "Description=Varve: timer of the backup check", "",
             "[Timer]", "OnCalendar=*:0/10", "AccuracySec=1min", "", "[Install]",
             "WantedBy=timers.target", "",
         ].joined(separator: "\n")
@@ -233,7 +233,7 @@ package struct ScheduleUnits {
         guard !jobs.isEmpty else {
             throw ServiceError(
                 .failed,
-                "no job has a schedule; give one, such as [jobs.NAME.schedule] with "
+                "no job has a schedule; add one, such as [jobs.NAME.schedule] with "
                     + "on-calendar = \"hourly\"")
         }
         try refuseForeign()
@@ -264,7 +264,7 @@ package struct ScheduleUnits {
             guard try FileStatus(path: path) != nil else { continue }
             throw ServiceError(
                 .failed,
-                "\(path) is there and was not written by 'varve schedule install'; rename the job or "
+                "\(path) exists and was not written by 'varve schedule install'; rename the job or "
                     + "the unit")
         }
     }
@@ -285,7 +285,7 @@ package struct ScheduleUnits {
             let said = Directory.text(of: folder.path + "/log") ?? ""
             throw ServiceError(
                 .failed,
-                "systemd would not take the units, and none was written: "
+                "systemd rejected the units, and none were written: "
                     + said.split(separator: "\n").joined(separator: "; "))
         }
     }
@@ -328,7 +328,7 @@ package struct ScheduleUnits {
     private static func systemctl(_ arguments: [String]) throws {
         guard !arguments.isEmpty, let program = Program.path(of: "systemctl") else {
             throw ServiceError(
-                .failed, "there is no systemctl; this system is not run by systemd")
+                .failed, "there is no systemctl; this system does not run systemd")
         }
         let status = try Program.run([program] + arguments, errors: STDERR_FILENO)
         guard status == 0 else {

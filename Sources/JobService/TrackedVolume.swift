@@ -31,7 +31,8 @@ package struct TrackedVolume: Hashable, Sendable {
         case .overflowed:
             isOverflowed = true
             trouble =
-                "the store of \(device) overflowed; the next run compares everything and begins anew"
+                "the store of \(device) overflowed; the next run compares everything and starts "
+                + "over"
         case .restarted:
             // That is so after every restart, until the next run.
             break
@@ -58,7 +59,7 @@ package struct TrackedVolume: Hashable, Sendable {
                 // An ordinary user sees neither the states nor the devices.
                 guard geteuid() == 0 else { continue }
                 var unknown = TrackedVolume()
-                unknown.trouble = "how it is tracked cannot be told: \(error)"
+                unknown.trouble = "its tracking state is unknown: \(error)"
                 found[volume.name] = unknown
             }
         }

@@ -49,7 +49,7 @@ package struct UserCommand {
         guard !isLate else {
             throw ServiceError(
                 .failed,
-                "\(name) took longer than \(JobHealth.duration(timeLimitSeconds)), and was "
+                "\(name) took longer than \(JobHealth.duration(timeLimitSeconds)) and was "
                     + "ended")
         }
         let status = child.wait()

@@ -17,7 +17,7 @@ package struct LMDBError: Error, Hashable, CustomStringConvertible {
     }
 
     package var description: String {
-        if self == Self.brokenSeal { return "a row is not what was written" }
+        if self == Self.brokenSeal { return "a row differs from what was written" }
         let reason = unsafe String(cString: mdb_strerror(code))
         return "LMDB \(operation): \(reason)"
     }

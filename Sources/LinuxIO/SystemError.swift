@@ -9,7 +9,7 @@ package struct SystemError: Error, Hashable, CustomStringConvertible {
         case startThread = "start thread"
         case seek
         case punchHole = "punch hole"
-        case allocate = "set space aside for"
+        case allocate = "reserve space for"
         case attach = "attach to a loop device"
         case trim
         case mount, unmount

@@ -139,7 +139,7 @@ package enum Trust {
         guard byOthers || byGroup else { return }
         throw Refusal(
             description:
-                "\(what) \(path) is not used: \(place) has mode \(facts.permissions), by which "
+                "\(what) \(path) is not used: \(place) has mode \(facts.permissions), so "
                 + (byOthers
                     ? "everybody" : "group \(Accounts.name(ofGroup: facts.group))")
                 + " can change it; "

@@ -29,12 +29,12 @@ enum NBDPlugin {
             case "snapshot": parameters.snapshot = value
             case "cache":
                 guard let count = Int(value), count >= 0 else {
-                    throw ServiceError(.usage, "cache=\(value) is no number of bytes")
+                    throw ServiceError(.usage, "cache=\(value) must be a number of bytes")
                 }
                 parameters.options.cacheByteCount = count
             case "verify":
                 guard value == "true" || value == "false" else {
-                    throw ServiceError(.usage, "verify=\(value) is neither true nor false")
+                    throw ServiceError(.usage, "verify=\(value) must be true or false")
                 }
                 parameters.options.isVerifying = value == "true"
             default:

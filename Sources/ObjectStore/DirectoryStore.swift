@@ -288,9 +288,9 @@ extension ObjectStoreError {
             case ETIMEDOUT: .timedOut
             case SystemError.symbolicLink:
                 .notAnObject(
-                    "a symbolic link is in its place, and none is followed inside a repository; put "
-                        + "there what it leads to, or mount that there")
-            case SystemError.notAFile: .notAnObject("it is no ordinary file")
+                    "it is a symbolic link, and links inside a repository are not followed; "
+                        + "replace it with its target, or mount the target there")
+            case SystemError.notAFile: .notAnObject("it is not a regular file")
             default: .failed(error.reason)
             }
         self.init(reason, during: operation, of: name)

@@ -171,11 +171,11 @@ package struct ObjectStoreError: Error, Hashable, CustomStringConvertible {
         let words =
             switch reason {
             case .notFound: "it does not exist"
-            case .alreadyExists: "it exists already"
+            case .alreadyExists: "it already exists"
             case .denied: "permission denied"
             case .timedOut: "timed out"
             case .noSpace: "no space left in the repository; free some and run the command again"
-            case .tooLarge: "it is larger than any such object can be"
+            case .tooLarge: "it is too large for such an object"
             case .badName: "the name is not allowed"
             case .failed(let text), .notAnObject(let text): text
             }

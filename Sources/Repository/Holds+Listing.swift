@@ -13,7 +13,7 @@ extension Repository {
             }
         guard let hold, let record = hold.record else {
             return "\(thing) is in use by a command whose hold cannot be read; wait for it, or run "
-                + "'varve unlock --all' when you know that it is gone"
+                + "'varve unlock --all' if you know that the command is gone"
         }
         let user =
             "\(thing) is in use by '\(record.purpose)' on \(record.host) "
@@ -110,7 +110,7 @@ extension Repository {
                 return found(nil, isLocked == true ? .live : .stale("it is damaged"))
             }
             if Hold.isReleased(entry.name) {
-                return found(record, .stale("it was given back"))
+                return found(record, .stale("it was released"))
             }
             // Where nobody knows when it was stored, its own word counts.
             age = age ?? SaturatingMath.difference(now.seconds, record.created.seconds)
@@ -136,7 +136,7 @@ extension Repository {
         if isKnown, record.bootID == bootID {
             // The owner keeps its hold locked for as long as it lives, where there are locks, and
             // whatever its host is called: a container has another name, and the same kernel.
-            if isLocked == false { return .stale("its process let go of it") }
+            if isLocked == false { return .stale("its process released it") }
             if record.host == host, HoldOwner.hasEnded(record) {
                 return .stale("its process ended")
             }
@@ -150,7 +150,7 @@ extension Repository {
     private static func state(ofAge age: Int64?) -> ForeignHold.State {
         guard let age else { return .live }
         if age > Hold.lifetimeSeconds {
-            return .expired("nobody renewed it for \(age / 60) minutes")
+            return .expired("it was not renewed for \(age / 60) minutes")
         }
         // As after the store's clock was set back, or by whoever may set times.
         if age < -Hold.lifetimeSeconds { return .expired("it is dated in the future") }

@@ -168,7 +168,7 @@ package final class Hold: Sendable {
 
     private func requireUnlapsed(_ state: State) throws {
         guard state.hasLapsed else { return }
-        let cause = "this process was stopped for so long that its hold on the repository ran out"
+        let cause = "this process was paused for so long that its hold on the repository expired"
         throw RepositoryError(.locked, cause + "; run the command again", cause: cause)
     }
 

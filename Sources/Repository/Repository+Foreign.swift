@@ -70,8 +70,9 @@ extension Repository {
             for entry in try store.list(prefix) where !entry.isObject {
                 throw RepositoryError(
                     .damaged,
-                    "\(entry.name) is no object: \(try foreign(entry.name)?.reason ?? "a link or pipe"); "
-                        + "nothing is deleted until that is put right")
+                    "\(entry.name) is not an object: "
+                        + "\(try foreign(entry.name)?.reason ?? "a link or pipe"); nothing is "
+                        + "deleted until this is fixed")
             }
         }
     }

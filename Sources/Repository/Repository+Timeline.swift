@@ -157,14 +157,14 @@ private struct VolumeListing: Equatable {
                 misnumbered.append(
                     Timeline.Unproved(
                         delta: KnownDelta(name: name, head: head),
-                        reason: "its number is not above that of the snapshot below",
+                        reason: "its number is not higher than that of the previous snapshot",
                         isFalse: true))
                 return
             }
             let size = max(head.fromByteCount, head.toByteCount)
             let blockCount = repository.blockSize.blockCount(coveringByteCount: size)
             guard blockCount <= Format.volumeBlockLimit else {
-                return unreadable.append((name, "it says that its volume has \(size) bytes"))
+                return unreadable.append((name, "it claims that its volume has \(size) bytes"))
             }
             known.append(KnownDelta(name: name, head: head))
         }

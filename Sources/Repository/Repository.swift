@@ -34,7 +34,7 @@ package final class Repository: Sendable {
             guard error.reason == .alreadyExists else { throw error }
             throw RepositoryError(
                 .alreadyExists,
-                "\(store.location) is a repository already; choose another place, or use it as it is"
+                "\(store.location) is already a repository; choose another place, or use this one"
             )
         }
     }
@@ -76,7 +76,7 @@ package final class Repository: Sendable {
         RepositoryError(
             .damaged,
             "config of the repository at \(store.location) is damaged: \(cause); run 'varve repair' to "
-                + "write it again")
+                + "restore it")
     }
 
     /// Says so where only `config` is missing of a repository.
@@ -84,8 +84,8 @@ package final class Repository: Sendable {
         guard let found = try foundObjects(store) else { return }
         throw RepositoryError(
             .damaged,
-            "the repository at \(store.location) has lost its config (\(found) are there); run 'varve "
-                + "repair' to write it again")
+            "the repository at \(store.location) has lost its config (found: \(found)); run 'varve "
+                + "repair' to restore it")
     }
 
     /// What a store without `config` has of a repository, in words; nil for nothing.
@@ -106,7 +106,7 @@ package final class Repository: Sendable {
             throw RepositoryError(
                 .unsupported,
                 "the repository at \(store.location) uses optional features of a newer version; "
-                    + "it can be read, but not written: update varve")
+                    + "it can be read but not written: update varve")
         }
     }
 

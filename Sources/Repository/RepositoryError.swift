@@ -36,7 +36,7 @@ package struct RepositoryError: Error, CustomStringConvertible {
     static func damaged(_ object: String, _ cause: any Error) -> RepositoryError {
         let cause = "\(object) is damaged: \(Self.cause(of: cause))"
         return RepositoryError(
-            .damaged, "\(cause); run 'varve check --read-data' to see what it affects",
+            .damaged, "\(cause); run 'varve check --read-data' to see what is affected",
             cause: cause)
     }
 }

@@ -64,11 +64,11 @@ package struct SnapshotOrder: Sendable {
             if let stored = timeline.storedSeconds[snapshot.id],
                 seconds > SaturatingMath.sum(stored, Self.toleranceSeconds)
             {
-                outOfTime[snapshot.id] = "its time lies after it was stored"
+                outOfTime[snapshot.id] = "its time is later than when it was stored"
                 // Where that is gone the delta is merged, and stored again.
                 if let start = tree.start(of: snapshot) { witnesses.insert(start) }
             } else if let bound, seconds < bound.seconds {
-                outOfTime[snapshot.id] = "its time lies before that of the snapshot below it"
+                outOfTime[snapshot.id] = "its time is earlier than that of the previous snapshot"
                 witnesses.insert(bound.of)
             }
             let isMeasure = outOfTime[snapshot.id] == nil && seconds <= future

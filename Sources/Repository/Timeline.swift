@@ -42,8 +42,8 @@ package struct Timeline: Sendable {
             self.init(
                 delta: delta,
                 reason:
-                    "it calls snapshot \(delta.head.to.short) by the number \(delta.name.to), and "
-                    + "its number is \(number)",
+                    "it gives snapshot \(delta.head.to.short) the number \(delta.name.to), but "
+                    + "the number is \(number)",
                 isFalse: true, isRenumbered: true)
         }
 
@@ -188,13 +188,13 @@ package struct Timeline: Sendable {
             if count.isFar(delta.name.to), !count.isJoined(delta) {
                 damage.addFar(
                     delta.name.to, delta.head.to, delta.head.facts,
-                    "its delta is joined to nothing, and its number is far from all others")
+                    "its delta is connected to no other, and its number is far from all others")
                 continue
             }
             guard losses.areKnown else {
                 let text =
-                    "nothing leads to snapshot \(delta.head.from.short), at which "
-                    + "\(delta.name.objectName) begins, and nothing else tells of it"
+                    "no delta leads to snapshot \(delta.head.from.short), where "
+                    + "\(delta.name.objectName) starts, and nothing else mentions it"
                 if reached.contains(delta.head.to) {
                     damage.addFar(delta.name.from, delta.head.from, nil, text)
                 } else {
@@ -246,8 +246,9 @@ package struct Timeline: Sendable {
         _ damage: inout DamagedSnapshotList
     ) -> [String] {
         var problems = links.map {
-            "\($0) is a symbolic link, or something else that is no directory, and none is followed "
-                + "inside a repository; put there what it leads to, or mount that there"
+            "\($0) is a symbolic link or another entry that is not a directory, and links inside "
+                + "a repository are not followed; replace it with its target, or mount the target "
+                + "there"
         }
         for name in unreadableMarkers {
             guard let generation = ObjectNames.newestGeneration(of: name),
@@ -286,7 +287,7 @@ package struct Timeline: Sendable {
         if !isMarked && !isEmpty {
             problems.append(
                 "the marker of the newest snapshot of volume '\(damage.volume)' is missing; "
-                    + "snapshots may have been lost unseen")
+                    + "snapshots may have been lost without notice")
         }
         return problems
     }

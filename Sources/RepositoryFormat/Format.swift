@@ -110,7 +110,7 @@ package enum FormatError: Error, Hashable, CustomStringConvertible {
         case .trailingBytes(let count): "\(count) bytes too many"
         case .badMagic: "not an object of this format"
         case .unsupportedVersion(let version):
-            "format version \(version), this program reads \(Format.version)"
+            "format version \(version), but this program reads \(Format.version)"
         case .wrongKind: "an object of another kind"
         case .wrongName(let name): "the object is named '\(name)' inside"
         case .wrongRepository: "the object belongs to another repository"

@@ -35,7 +35,7 @@ package final class RestoreProgress: Sendable {
 
 extension Interrupted {
     static let ofRestore = Interrupted(
-        consequence: "the target is incomplete; a restore to it with --in-place finishes it")
+        consequence: "the target is incomplete; restore to it again with --in-place to finish")
 }
 
 /// One restore: plan → write → prove.
@@ -111,11 +111,11 @@ package struct Restore {
         guard root == facts.imageDigest else {
             // Without its own proof the index is to blame first: it may have lost a write.
             guard map.index.isNew else {
-                throw map.index.wrong("it did not give the image digest of the snapshot")
+                throw map.index.wrong("it does not match the image digest of the snapshot")
             }
             throw RepositoryError(
                 .damaged,
-                "the image digest of what was restored is not that of the capture, so the target "
+                "the image digest of the target differs from that of the capture: the target "
                     + "must not be used; run 'varve index rebuild' and 'varve check --read-data'")
         }
     }

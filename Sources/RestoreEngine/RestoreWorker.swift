@@ -122,8 +122,8 @@ final class RestoreWorker {
         let block = stretch.page.number * UInt64(Page.blockCount) + UInt64(slot)
         throw VolumeError(
             .failed,
-            "\(volume.path) gave back other bytes than were written (at offset "
-                + "\(plan.blockSize.byteOffset(ofBlock: block))); the medium is not to be trusted")
+            "\(volume.path) returned different data than was written (at offset "
+                + "\(plan.blockSize.byteOffset(ofBlock: block))); do not trust this medium")
     }
 
     // MARK: Blocks

@@ -61,7 +61,7 @@ package struct RetentionDecision: Sendable {
             if let protection = candidate.protection { keep(candidate, protection) }
             // A wrong clock, or somebody who set it, must not push out what is right.
             if let misfit = candidate.misfit { keep(candidate, misfit) }
-            if candidate.time > limit { keep(candidate, "its time lies in the future") }
+            if candidate.time > limit { keep(candidate, "its time is in the future") }
         }
         // What the next capture builds upon.
         if let tip = candidates.max(by: { ($0.generation, $1.id) < ($1.generation, $0.id) }) {
@@ -82,7 +82,7 @@ package struct RetentionDecision: Sendable {
         if !past.contains(where: { $0.isProved && reasons[$0.id] != nil }),
             let proved = past.first(where: \.isProved)
         {
-            keep(proved, "the newest that is proved to boot")
+            keep(proved, "the newest one proved to boot")
         }
         self.reasons = reasons
     }

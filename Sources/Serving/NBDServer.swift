@@ -168,7 +168,7 @@ package final class NBDServer {
         guard status == 0 else {
             file.discardIfNew()
             throw ServingError(
-                description: "\(path) could not be written; what qemu-img said is above")
+                description: "\(path) could not be written; see the output of qemu-img above")
         }
         try file.require(backing, diskByteCount: request.byteCount)
         arguments = [
@@ -198,7 +198,7 @@ package final class NBDServer {
         // Both programs write that file when they listen.
         while try FileStatus(path: pidFile(name)) == nil {
             if process.poll() != nil {
-                throw ServingError(description: "\(name) did not start; what it said is above")
+                throw ServingError(description: "\(name) did not start; see its output above")
             }
             if Interruption.isRequested { throw Interrupted() }
             usleep(2_000)
@@ -245,7 +245,8 @@ package final class NBDServer {
         guard let status = try directory.status(name) else { return }
         guard status.kind == .socket, !UnixSocket.isServed(path) else {
             throw ServingError(
-                description: "\(path) is in use, or no socket; name another path with --socket")
+                description: "\(path) is in use or is not a socket; name another path with "
+                    + "--socket")
         }
         try directory.remove(name)
     }

@@ -29,14 +29,14 @@ final class OverlayFile {
     private func requireOwn() throws {
         var status = stat()
         guard unsafe fstat(descriptor, &status) == 0 else { throw SystemError(.status, path) }
-        guard status.st_mode & S_IFMT == S_IFREG else { throw refusal("it is no file") }
+        guard status.st_mode & S_IFMT == S_IFREG else { throw refusal("it is not a file") }
         guard geteuid() != 0 || status.st_uid == 0 && status.st_mode & 0o022 == 0 else {
             throw ServingError(
                 description:
-                    "\(path) may be written by others (owner \(status.st_uid), mode "
+                    "\(path) can be changed by others (owner \(status.st_uid), mode "
                     + String(status.st_mode & 0o7777, radix: 8)
-                    + "), and root's server would open what they name there; copy it to a file of "
-                    + "root's own")
+                    + "), and root's server would open any file that they name in it; copy it to a "
+                    + "file owned by root")
         }
     }
 
@@ -58,13 +58,14 @@ final class OverlayFile {
             throw refusal(error.description)
         }
         guard header.backing.starts(with: ByteString(carrying: name).bytes) else {
-            throw refusal("it lies over something else")
+            throw refusal("it was made over something else")
         }
         // A disk has whole sectors there.
         guard header.diskByteCount >= diskByteCount, header.diskByteCount - diskByteCount < 512
         else {
             throw refusal(
-                "it is a disk of \(header.diskByteCount) bytes, and the snapshot has \(diskByteCount)"
+                "it is a disk of \(header.diskByteCount) bytes, but the snapshot has "
+                    + "\(diskByteCount)"
             )
         }
     }
@@ -73,7 +74,7 @@ final class OverlayFile {
         ServingError(
             description:
                 "\(path) is not an overlay of this snapshot (\(reason)); name another file, or the "
-                + "snapshot that it was made for")
+                + "snapshot it was made for")
     }
 
     /// Removes what was made just now, where it still has its name.

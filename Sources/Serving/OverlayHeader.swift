@@ -52,34 +52,34 @@ package struct OverlayHeader: Hashable {
         }
         try require(
             bytes.count >= Self.fixedByteCount && bytes.starts(with: Self.magic),
-            "it is no file of format qcow2")
-        try require(number(4, 4) == 3, "it is of another version of qcow2")
+            "it is not a qcow2 file")
+        try require(number(4, 4) == 3, "it has another version of qcow2")
         try require(number(32, 4) == 0, "it is encrypted")
         try require(
             number(72, 8) & ~Self.knownFeatures == 0 && number(88, 8) == 0,
-            "its data is in another file, or it has features that overlays have not")
+            "its data is in another file, or it has features that an overlay does not have")
         try require(
             (9...21).contains(number(20, 4)) && number(36, 4) <= 1 << 22 && number(60, 4) == 0,
-            "its header makes no sense")
+            "its header is invalid")
         let headerByteCount = number(100, 4)
         try require(
             headerByteCount >= Self.fixedByteCount && headerByteCount % 8 == 0
-                && headerByteCount <= bytes.count, "its header makes no sense")
+                && headerByteCount <= bytes.count, "its header is invalid")
         var position = Int(headerByteCount)
         while true {
-            try require(position + 8 <= bytes.count, "its header makes no sense")
+            try require(position + 8 <= bytes.count, "its header is invalid")
             let (kind, count) = (number(position, 4), number(position + 4, 4))
             position += 8
             if kind == Extension.end { break }
-            try require(count <= bytes.count - position, "its header makes no sense")
+            try require(count <= bytes.count - position, "its header is invalid")
             let value = bytes[position..<position + Int(count)]
             switch kind {
             case Extension.backingFormat:
                 try require(
-                    value.elementsEqual(Self.format), "it lies over something of no raw format")
+                    value.elementsEqual(Self.format), "its base is not a raw image")
             case Extension.featureNames: break
             default:
-                try require(false, "its header has an extension that those of overlays have not")
+                try require(false, "its header has an extension that an overlay does not have")
             }
             position += (Int(count) + 7) / 8 * 8
         }
@@ -87,7 +87,7 @@ package struct OverlayHeader: Hashable {
         try require(
             offset >= UInt64(position) && offset <= bytes.count && count <= Self.nameByteLimit
                 && count <= UInt64(bytes.count) - offset,
-            "it lies over nothing, or over what is too far")
+            "it has no base, or its base name is out of bounds")
         backing = Array(bytes[Int(offset)..<Int(offset + count)])
         diskByteCount = number(24, 8)
     }

@@ -100,7 +100,7 @@ package final class SnapshotReader: Sendable {
         let end = offset.addingReportingOverflow(UInt64(target.count))
         guard !end.overflow, end.partialValue <= byteCount else {
             throw RepositoryError(
-                .failed, "the snapshot has \(byteCount) bytes, and none at \(offset)")
+                .failed, "the snapshot has \(byteCount) bytes, so nothing can be read at \(offset)")
         }
         var done = 0
         while done < target.count {

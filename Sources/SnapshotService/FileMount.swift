@@ -38,7 +38,7 @@ package final class FileMount {
             guard state.withLock({ $0 == .ready }) else {
                 throw ServiceError(
                     .failed,
-                    "the snapshot cannot be shown to the system; what libfuse said is above")
+                    "the snapshot cannot be shown to the system; see the output of libfuse above")
             }
         }
     }

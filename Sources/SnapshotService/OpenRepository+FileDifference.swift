@@ -39,7 +39,7 @@ extension OpenRepository {
             throw ContentsError(
                 .unsuitable,
                 "files can be compared on ext2, ext3 and ext4 only; 'varve find' and 'varve history' "
-                    + "tell of changes here")
+                    + "show changes here")
         }
         return system
     }

@@ -61,8 +61,8 @@ private struct Unsearched {
             let generations =
                 range.first == range.last ? "\(range.first)" : "\(range.first)…\(range.last)"
             return
-                "\(volume)@\(generations): \(words) was not searched, for it cannot be read here; "
-                + "'varve mount --files' mounts what the system knows"
+                "\(volume)@\(generations): \(words) was not searched because it cannot be read "
+                + "here; 'varve mount --files' mounts what the system supports"
         }
     }
 }

@@ -31,7 +31,7 @@ extension OpenRepository {
         logger.warning(
             """
             the file system of \(title) was in use when it was captured, and its journal is not \
-            replayed: what was written last may be missing
+            replayed: the latest writes may be missing
             """)
     }
 }
@@ -90,20 +90,21 @@ struct FileSystemChoice {
                 throw ContentsError(
                     .unsuitable,
                     "\(title) has no file system that can be read here; \(list(partitions)); "
-                        + "'varve export' serves it to what can")
+                        + "'varve export' serves it to tools that can")
             }
             chosen = found
         }
         guard types.contains(chosen.type) else {
-            let type = chosen.type.isEmpty ? "nothing that is known" : chosen.type
+            let type = chosen.type.isEmpty ? "an unrecognised file system" : chosen.type
             let isReading = types == Self.readableTypes
             throw ContentsError(
                 .unsuitable,
                 "\(Self.name(of: chosen)) of \(title) holds \(type), which "
                     + (isReading
-                        ? "cannot be read here (ext2, ext3, ext4, FAT, exFAT and NTFS can): 'varve mount --files' mounts it, "
-                            + "as root, if the system knows it"
-                        : "cannot be mounted here; 'varve export' serves it to what can use it"))
+                        ? "cannot be read here (supported: ext2, ext3, ext4, FAT, exFAT, NTFS): "
+                            + "'varve mount --files' mounts it, as root, if the system supports it"
+                        : "cannot be mounted here; 'varve export' serves it to tools that can use "
+                            + "it"))
         }
         return chosen
     }

@@ -94,7 +94,7 @@ extension OpenRepository {
     /// Gives up what the repository sets aside, if that is what is left of its disk.
     package func useReserveIfFull() {
         if repository.store.releaseReserve() {
-            logger.info("the repository is nearly full: its reserve is used")
+            logger.info("the repository is nearly full: its reserve is in use")
         }
     }
 

@@ -68,7 +68,7 @@ extension OpenRepository {
                 snapshots: (sound + damaged + far).sorted { $0.generation < $1.generation },
                 notices: timeline.problems
                     + timeline.unproved.map {
-                        "\($0.delta.name.objectName) is not relied on: \($0.reason)"
+                        "\($0.delta.name.objectName) is not trusted: \($0.reason)"
                     },
                 isSound: timeline.isSound)
         }

@@ -99,7 +99,7 @@ extension OpenRepository {
             } catch {
                 if path != "-" {
                     logger.warning(
-                        "\(path) is incomplete; --in-place finishes it, once the cause is mended")
+                        "\(path) is incomplete; fix the cause, then finish with --in-place")
                 }
                 throw error
             }

@@ -96,13 +96,13 @@ package final class OpenRepository {
             throw ServiceError(
                 .failed,
                 "\(location) holds a repository that has lost its config (\(objects)); run 'varve repair' "
-                    + "to write it again, or choose an empty directory")
+                    + "to restore it, or choose an empty directory")
         }
         guard found.isEmpty || found.contains(where: { $0.name == ObjectNames.configuration })
         else {
             throw ServiceError(
                 .failed,
-                "\(location) is not empty and no repository; choose an empty directory")
+                "\(location) is neither empty nor a repository; choose an empty directory")
         }
         let repository = try Repository(
             creatingIn: store, blockSize: blockSize, created: Moment.now(), generator: &generator)
@@ -149,7 +149,7 @@ package final class OpenRepository {
             return try Index(
                 directory: directory, identity: repository.identity, lookups: repository.lookups)
         } catch let error as RepositoryError where error.kind == .index {
-            logger.warning("\(error.cause); it is built anew")
+            logger.warning("\(error.cause); rebuilding the index")
             return try Index(
                 directory: directory, identity: repository.identity, lookups: repository.lookups)
         }
@@ -164,7 +164,7 @@ package final class OpenRepository {
     @discardableResult
     package func openTransientIndex(for problem: RepositoryError) throws -> Index {
         guard let index = try? Index(transientOf: repository) else { throw problem }
-        logger.warning("\(problem.cause); this command goes on with one of its own")
+        logger.warning("\(problem.cause); this command continues with a temporary index")
         openIndex = index
         indexProblem = problem
         return index
@@ -192,7 +192,7 @@ package final class OpenRepository {
         do {
             return try body()
         } catch let error as RepositoryError where error.kind == .index {
-            logger.warning("\(error.cause); it is built anew")
+            logger.warning("\(error.cause); rebuilding the index")
             for repository in [self, other] { repository?.closeIndex() }
             return try body()
         } catch let error as RepositoryError where error.kind == .cache && !isKept {

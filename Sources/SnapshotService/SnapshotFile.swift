@@ -68,7 +68,7 @@ package struct SnapshotFile {
     package func writeToStandardOutput() throws {
         guard inode.kind == .file else {
             throw ContentsError(
-                .unsuitable, "\(path.carrier) is no file, but a \(inode.kind.rawValue)")
+                .unsuitable, "\(path.carrier) is not a file but a \(inode.kind.rawValue)")
         }
         func write(_ bytes: RawSpan) throws {
             try PositionedIO.writeStream(STDOUT_FILENO, bytes, subject: "standard output")
@@ -118,7 +118,7 @@ package struct SnapshotFile {
         if try FileStatus(path: target)?.kind == .directory {
             guard !["/", "", ".", ".."].contains(name) else {
                 throw ServiceError(
-                    .usage, "\(target) exists; name a directory for the files that does not")
+                    .usage, "\(target) exists; choose a name that does not exist")
             }
             return (try DirectoryHandle(path: target), name)
         }

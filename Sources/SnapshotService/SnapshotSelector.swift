@@ -34,8 +34,8 @@ package enum SnapshotSelector: Hashable, Sendable {
             throw ServiceError(
                 .usage,
                 at == text.startIndex
-                    ? "'\(text)' lacks the name of the volume before the @; use \(Self.help)"
-                    : "'\(text[..<at])' in '\(text)' is no volume name")
+                    ? "'\(text)' lacks a volume name before the @; use \(Self.help)"
+                    : "'\(text[..<at])' in '\(text)' is not a volume name")
         }
         let moment = String(text[text.index(after: at)...])
         if moment == "latest" {
@@ -49,7 +49,7 @@ package enum SnapshotSelector: Hashable, Sendable {
         } else {
             throw ServiceError(
                 .usage,
-                "'\(moment)' in '\(text)' is neither a generation (from 1 on) nor a moment; use "
+                "'\(moment)' in '\(text)' is not a generation (1 or higher) or a time; use "
                     + Self.help)
         }
     }
@@ -78,11 +78,11 @@ package enum SnapshotSelector: Hashable, Sendable {
             }
             guard found.count < 2 else {
                 throw ServiceError(
-                    .usage, "'\(digits)' begins the ids of several snapshots; give more digits")
+                    .usage, "'\(digits)' matches several snapshots; give more digits")
             }
             guard let one = found.first else {
                 try refuseDamaged(timelines) { $0.id?.hexadecimal.hasPrefix(digits) == true }
-                throw ServiceError(.failed, "no snapshot has an id that begins with '\(digits)'")
+                throw ServiceError(.failed, "no snapshot id begins with '\(digits)'")
             }
             return one
         case .latest(let volume): return try pick(volume, timelines) { $0.snapshots.last }
@@ -123,7 +123,7 @@ package enum SnapshotSelector: Hashable, Sendable {
             throw ServiceError(
                 .failed,
                 "volume '\(volume)' has no snapshot \(meaning); 'varve snapshots \(volume)' lists "
-                    + "what it has")
+                    + "its snapshots")
         }
         try refusePassingOver(timeline, snapshot)
         let twins = timeline.snapshots.filter { $0.generation == snapshot.generation }
@@ -131,7 +131,7 @@ package enum SnapshotSelector: Hashable, Sendable {
             throw ServiceError(
                 .failed,
                 "generation \(snapshot.generation) of '\(volume)' is ambiguous: "
-                    + twins.map(\.id.short).joined(separator: " or ") + "; name it by its id")
+                    + twins.map(\.id.short).joined(separator: " or ") + "; use its id")
         }
         return (timeline, snapshot)
     }
@@ -142,7 +142,7 @@ package enum SnapshotSelector: Hashable, Sendable {
         case .latest: "at all"
         case .generation(_, let generation): "of generation \(generation)"
         case .before(_, let count): "\(count) before its latest"
-        case .time(_, let time): "of \(Moment.local(time)) or before"
+        case .time(_, let time): "at or before \(Moment.local(time))"
         case .prefix(let digits): "with the id \(digits)…"
         }
     }
@@ -170,8 +170,8 @@ package enum SnapshotSelector: Hashable, Sendable {
         throw ServiceError(
             .damaged,
             "generation \(passedOver.generation) of '\(timeline.volume)' is damaged "
-                + "(\(passedOver.reason)), so that it is not certain which snapshot is meant; "
-                + "\(timeline.volume)@\(chosen.generation) can be restored, name it so")
+                + "(\(passedOver.reason)), so it is unclear which snapshot is meant; "
+                + "\(timeline.volume)@\(chosen.generation) can be restored by that name")
     }
 
     /// What is to be said of a choice that the numbers of snapshots contradict; nil for others.
@@ -179,8 +179,8 @@ package enum SnapshotSelector: Hashable, Sendable {
         guard case .time(let volume, let time) = self,
             timeline.last(atOrBefore: time)?.isDisputed == true
         else { return nil }
-        return "the times of '\(volume)' do not follow its generations, as after a clock was "
-            + "wrong; \(volume)@\(chosen.generation) was chosen by its time, "
+        return "the times of '\(volume)' do not match the order of its generations, as if a clock "
+            + "was wrong; \(volume)@\(chosen.generation) was chosen by its time, "
             + Moment.local(chosen.facts.time)
     }
 

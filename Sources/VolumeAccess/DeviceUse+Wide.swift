@@ -12,7 +12,7 @@ extension DeviceUse {
     /// Without `/sys` none of this can be told, and that is the reason then.
     package static func wideReason(forDevice number: UInt64) -> String? {
         guard DeviceGraph.knows(number) else {
-            return "without /sys, of which there is nothing here, it cannot be told what uses it; "
+            return "its use cannot be checked because /sys is empty; "
                 + "run 'mount -t sysfs sysfs /sys'"
         }
         var search = UseSearch()
@@ -40,7 +40,7 @@ private struct UseSearch {
         // The device's own claim, and those of its disk and partitions, are seen when it is opened.
         if let reason = above(device, Self.all, isClaimSeen: true) { return reason }
         for loop in graph.loops where loop.backingDevice == device {
-            return "it is attached to /dev/\(loop.name)"
+            return "attached to /dev/\(loop.name)"
         }
         return below(device, Self.all)
     }
@@ -71,7 +71,7 @@ private struct UseSearch {
             guard let part = DeviceGraph.part(of: loop, for: bytes),
                 let reason = above(loop.number, part, isClaimSeen: false)
             else { continue }
-            return "/dev/\(loop.name) has the same bytes, and \(reason)"
+            return "/dev/\(loop.name) has the same data and is in use: \(reason)"
         }
         return nil
     }
@@ -80,11 +80,11 @@ private struct UseSearch {
     private func direct(_ device: UInt64, isClaimSeen: Bool) -> String? {
         if let reason = mounts.reason(device) { return reason }
         if let holder = DeviceGraph.holders(device).first {
-            return "it is held by the device \(holder)"
+            return "held by the device \(holder)"
         }
         if let reason = lock(device) { return reason }
         return !isClaimSeen && isClaimed(device)
-            ? "it is mounted, or another device or program holds it" : nil
+            ? "mounted, or held by another device or program" : nil
     }
 
     private static func nodes(_ device: UInt64) -> [String] {
@@ -102,7 +102,7 @@ private struct UseSearch {
                 status.representedDevice == device
             else { continue }
             if FileOperation.isLocked(node.descriptor) {
-                return "another program has \(path) locked, as a running virtual machine does"
+                return "\(path) is locked by another program, such as a running virtual machine"
             }
         }
         return nil
@@ -153,12 +153,12 @@ private struct UseSearch {
         let name = DeviceGraph.name(device).map { "/dev/" + $0 } ?? "the device below it"
         if seenAbove.insert(device).inserted {
             if let reason = direct(device, isClaimSeen: isClaimSeen) {
-                return "\(name) has the same bytes, and \(reason)"
+                return "\(name) has the same data and is in use: \(reason)"
             }
             for (partition, range) in DeviceGraph.partitions(device)
             where !range.clamped(to: bytes).isEmpty {
                 if let reason = above(partition, Self.all, isClaimSeen: isClaimSeen) {
-                    return "\(name) has the same bytes, and of its partition \(reason)"
+                    return "\(name) has the same data, and its partition is in use: \(reason)"
                 }
             }
             if let reason = loops(over: bytes, where: { $0.backingDevice == device }) {
@@ -184,10 +184,10 @@ private struct UseSearch {
             let status = try? handle.status(loop.path), loop.isOver(status)
         else { return nil }
         if let reason = mounts.reason(forFile: status) {
-            return "\(loop.path) has the same bytes, and \(reason)"
+            return "\(loop.path) has the same data and is in use: \(reason)"
         }
         return FileOperation.isLocked(handle.descriptor)
-            ? "another program has \(loop.path) locked, as a running virtual machine does" : nil
+            ? "\(loop.path) is locked by another program, such as a running virtual machine" : nil
     }
 
     /// The files that are below a device.

@@ -3,7 +3,7 @@ package import LinuxIO
 /// What the system uses a block device or an image file for, as `/proc` and `/sys` tell.
 package enum DeviceUse {
     /// What a lock of another program means.
-    static let lockReason = "another program has it locked, as a running virtual machine does"
+    static let lockReason = "locked by another program, such as a running virtual machine"
 
     /// Why the device may not be touched, in words; nil when nothing uses it or its partitions.
     ///
@@ -13,7 +13,7 @@ package enum DeviceUse {
         for device in [number] + DeviceGraph.partitions(number).map(\.number) {
             if let reason = mounts.reason(device) { return reason }
             if let holder = DeviceGraph.holders(device).first {
-                return "it is held by the device \(holder)"
+                return "held by the device \(holder)"
             }
         }
         return nil
@@ -28,7 +28,7 @@ package enum DeviceUse {
     /// program has it locked.
     package static func reason(forFile status: FileStatus, descriptor: Int32) -> String? {
         if let loop = DeviceGraph().loops.first(where: { $0.isOver(status) }) {
-            return "it is attached to /dev/\(loop.name)"
+            return "attached to /dev/\(loop.name)"
         }
         if let reason = MountedDevices().reason(forFile: status) { return reason }
         return FileOperation.isLocked(descriptor) ? lockReason : nil

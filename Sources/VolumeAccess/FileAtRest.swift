@@ -35,17 +35,17 @@ enum FileAtRest {
     ///
     /// One who puts the time of the last write back is seen too.
     static func change(_ before: FileStatus, _ now: FileStatus) -> String? {
-        guard before.isSameFile(as: now) else { return "it is another file now" }
-        guard before.byteCount == now.byteCount else { return "its size is another now" }
+        guard before.isSameFile(as: now) else { return "it is a different file now" }
+        guard before.byteCount == now.byteCount else { return "its size changed" }
         guard before.modifiedSeconds == now.modifiedSeconds,
             before.modifiedNanoseconds == now.modifiedNanoseconds
         else {
-            return "its time of modification is another now"
+            return "its modification time changed"
         }
         guard before.changedSeconds == now.changedSeconds,
             before.changedNanoseconds == now.changedNanoseconds
         else {
-            return "its time of change is another now"
+            return "its change time changed"
         }
         return nil
     }
@@ -63,8 +63,8 @@ enum FileAtRest {
         else { return }
         throw VolumeError(
             .unsuitable,
-            "\(path) holds more or less than the \(size) bytes that its size says, as files of /proc "
-                + "and /sys do; pipe it in: 'cat \(path) | varve backup -'")
+            "\(path) does not hold the \(size) bytes that its size claims, like files in /proc "
+                + "and /sys; pipe it in: 'cat \(path) | varve backup -'")
     }
 
     private static func hasByte(

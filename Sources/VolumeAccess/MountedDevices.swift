@@ -25,7 +25,7 @@ struct MountedDevices {
                 separator + 2 < fields.endIndex ? fields[separator + 2].tableField : ""
             return Entry(
                 device: device, source: source,
-                words: "it is mounted at \(fields[4].tableField)")
+                words: "mounted at \(fields[4].tableField)")
         }
         swaps = (Directory.text(of: "/proc/swaps") ?? "").systemLines.dropFirst().map {
             $0.prefix { $0 != " " && $0 != "\t" }.tableField
@@ -46,7 +46,7 @@ struct MountedDevices {
             Self.status(path).map { $0.kind == .blockDevice && $0.representedDevice == device }
                 ?? false
         }
-        return isSwap ? "it is used for swap" : nil
+        return isSwap ? "used for swap" : nil
     }
 
     /// Why a file is in use; nil when it is neither mounted nor swap.
@@ -55,7 +55,7 @@ struct MountedDevices {
             if status.kind == .regular { return entry.words }
         }
         let isSwap = swaps.contains { Self.status($0)?.isSameFile(as: status) ?? false }
-        return isSwap ? "it is used for swap" : nil
+        return isSwap ? "used for swap" : nil
     }
 
     private static func status(_ path: String) -> FileStatus? {

@@ -83,7 +83,7 @@ package final class TargetVolume: Sendable {
             guard error.errno == EBUSY else { throw error }
             throw VolumeError(
                 .busy,
-                "\(found.path) is in use; unmount it and whatever is on it, then try again")
+                "\(found.path) is in use; unmount it and everything on it, then try again")
         }
     }
 
@@ -94,7 +94,7 @@ package final class TargetVolume: Sendable {
             devices.device != root.device, parent.device == devices.device
         else { return }
         throw VolumeError(
-            .missing, "there is no device \(path); nothing was written: name one that is there")
+            .missing, "there is no device \(path); nothing was written: name an existing device")
     }
 
     private static func create(_ path: String, in directory: OpenDirectory) throws -> FileHandle {
@@ -104,7 +104,7 @@ package final class TargetVolume: Sendable {
             guard error.errno == EEXIST else { throw error }
             throw VolumeError(
                 .unsuitable,
-                "\(path) is a symbolic link that leads nowhere, or was made just now; nothing was "
+                "\(path) is a dangling symbolic link, or has just been created; nothing was "
                     + "written: choose another name")
         }
     }
@@ -142,12 +142,12 @@ package final class TargetVolume: Sendable {
             guard inPlace else {
                 throw VolumeError(
                     .unsuitable,
-                    "\(path) exists already; nothing was written: choose another name, or restore "
+                    "\(path) already exists; nothing was written: choose another name, or restore "
                         + "over it with --in-place")
             }
         case .directory, .symbolicLink, .socket, .other:
             throw VolumeError(
-                .unsuitable, "\(path) is neither a disk, a partition nor an image file")
+                .unsuitable, "\(path) is not a disk, a partition or an image file")
         }
     }
 

@@ -70,7 +70,7 @@ package final class VolumeSource: Sendable {
         }
         guard found.status.kind == .regular || found.status.kind == .blockDevice else {
             throw VolumeError(
-                .unsuitable, "\(path) is neither a disk, a partition nor an image file")
+                .unsuitable, "\(path) is not a disk, a partition or an image file")
         }
         kind = found.status.kind == .blockDevice ? .blockDevice : .file
         let reason = kind == .blockDevice ? Self.useReason(found, isFrozenView) : nil
@@ -95,7 +95,7 @@ package final class VolumeSource: Sendable {
                 kind == .blockDevice && DeviceUse.isMapped(found.status.representedDevice)
             throw VolumeError(
                 .busy,
-                "\(path) is in use (\(reason)), so that no single moment of it can be read; "
+                "\(path) is in use (\(reason)), so its contents would change during the backup; "
                     + "unmount or detach it, "
                     + (canBeTracked ? "track it with 'varve track begin', " : "")
                     + "or capture it anyway with --live-inconsistent")
@@ -123,7 +123,7 @@ package final class VolumeSource: Sendable {
             return try found.open(flags: O_RDONLY | O_EXCL)
         } catch {
             guard error.errno == EBUSY else { throw error }
-            heldBy = "it is mounted, or another device holds it"
+            heldBy = "mounted, or held by another device"
             return try found.open(flags: O_RDONLY)
         }
     }
@@ -176,15 +176,15 @@ package final class VolumeSource: Sendable {
             throw VolumeError(
                 .changed,
                 "\(path) changed its size from \(byteCount) to \(size) bytes while it was read; "
-                    + "nothing was committed: run the backup again when it is at rest")
+                    + "nothing was committed: run the backup again when it is idle")
         }
         guard kind == .file else { return useReason == nil }
         let change = FileAtRest.change(status, now)
         if let change, !allowsUse {
             throw VolumeError(
                 .changed,
-                "\(path) was written while it was read (\(change)); nothing was committed: run the "
-                    + "backup again when it is at rest, or with --live-inconsistent")
+                "\(path) changed while it was read (\(change)); nothing was committed: run the "
+                    + "backup again when it is idle, or with --live-inconsistent")
         }
         return change == nil && useReason == nil
     }

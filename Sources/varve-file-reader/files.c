@@ -286,7 +286,7 @@ void reader_content(uint64_t number, uint32_t stream, uint64_t offset, uint32_t 
     TSK_FS_FILE *file = open_file(number);
     if (file == NULL) return;
     const TSK_FS_ATTR *attribute = attribute_of(file, stream);
-    if (attribute == NULL) return reader_fail("its content cannot be found");
+    if (attribute == NULL) return reader_fail("its contents cannot be found");
     uint64_t size = attribute->size < 0 ? 0 : (uint64_t)attribute->size;
     if (offset >= size) byte_count = 0;
     else if (byte_count > size - offset) byte_count = (uint32_t)(size - offset);
@@ -295,7 +295,7 @@ void reader_content(uint64_t number, uint32_t stream, uint64_t offset, uint32_t 
         ssize_t count = tsk_fs_attr_read(
             attribute, (TSK_OFF_T)(offset + done), bytes + done, byte_count - done,
             TSK_FS_FILE_READ_FLAG_NONE);
-        if (count <= 0) return reader_fail("its content cannot be read");
+        if (count <= 0) return reader_fail("its contents cannot be read");
         done += (uint32_t)count;
     }
     struct varve_reader_message message = {.kind = VARVE_READER_BYTES, .byte_count = done};

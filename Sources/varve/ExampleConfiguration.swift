@@ -1,7 +1,7 @@
 /// What `varve config example` prints; a test reads it back.
 enum ExampleConfiguration {
     static let text = """
-        # The configuration of Varve; 'varve config check' says what is wrong with it.
+        # Configuration of Varve; 'varve config check' reports errors in it.
 
         [repositories.main]
         path = "/srv/varve"
@@ -10,20 +10,20 @@ enum ExampleConfiguration {
         repository = "main"
         # tags = ["hourly"]
 
-        # What is backed up: its name in the repository, and where it is. All at one moment.
+        # What to back up: the name in the repository, and the source. All at the same moment.
         [jobs.system.volumes.disk]
         source = "/dev/vda"
-        # A device of device-mapper that is in use is tracked; what is overwritten meanwhile is kept in
-        # 'store', a directory on another file system (not needed for thin volumes).
+        # Tracks a device-mapper device in use. Overwritten data is kept in 'store', a directory
+        # on another file system (not needed for thin volumes).
         # track = true
         # store = "/var/lib/varve-store"
 
-        # When, in the words of systemd.time(7); for 'varve schedule install'.
+        # When to run, see systemd.time(7); used by 'varve schedule install'.
         [jobs.system.schedule]
         on-calendar = "hourly"
         randomized-delay = "5m"
 
-        # Which snapshots are kept, as 'varve forget' takes it.
+        # Which snapshots to keep, with the rules of 'varve forget'.
         [jobs.system.keep]
         hourly = 48
         daily = 30
@@ -31,11 +31,11 @@ enum ExampleConfiguration {
         # within = "2d"
         # time-zone = "Europe/Berlin"
 
-        # What is looked after, and how often.
+        # Maintenance, and how often it runs.
         [jobs.system.prune]
         every = "1d"
         max-unused = "5%"
-        # Small packs are written together, where there are many.
+        # Combines small packs when there are many.
         # repack-small = false
 
         [jobs.system.check]
@@ -45,11 +45,11 @@ enum ExampleConfiguration {
         # [jobs.system.boot-test]
         # volume = "disk"
         # every = "30d"
-        # A system that says nothing on its serial console.
+        # For a system without output on its serial console.
         # accept-screen = true
         # memory = "2G"
 
-        # Programs with their arguments; one that fails before the backup keeps it from being done.
+        # Programs with arguments. If one of 'before' fails, the backup does not run.
         [jobs.system.hooks]
         # before = ["/usr/local/bin/quiesce", "on"]
         # after = ["/usr/local/bin/quiesce", "off"]
@@ -60,12 +60,12 @@ enum ExampleConfiguration {
         nice = 10
         io = "idle"
         # threads = 1
-        # Of one processor, for runs by timers.
+        # Share of one processor, for runs by timers.
         # cpu = "50%"
         # bandwidth = "50M"
 
-        # Who is told when something is wrong, once, and when all is well again. A job with a schedule may
-        # be silent for 7 days when nothing is said; "unlimited" is as long as it likes.
+        # Sends one alert when something fails, and one when it has recovered. A job with a schedule
+        # may be silent for 7 days by default; "unlimited" sets no limit.
         [jobs.system.alarm]
         max-age = "6h"
         # command = ["/usr/local/bin/tell-admin"]

@@ -15,7 +15,7 @@ struct RepositoryOptions: ParsableArguments {
     func location() throws -> String {
         if let location = try locationIfNamed() { return location }
         throw ServiceError(
-            .usage, "no repository is named; give one with --repo or in VARVE_REPOSITORY")
+            .usage, "no repository was given; set one with --repo or VARVE_REPOSITORY")
     }
 
     func locationIfNamed() throws -> String? {
@@ -31,13 +31,13 @@ struct RepositoryOptions: ParsableArguments {
 
 /// How much a command says, and in which form.
 struct OutputOptions: ParsableArguments {
-    @Flag(help: "Print JSON, one object a line.")
+    @Flag(help: "Print JSON, one object per line.")
     var json = false
 
-    @Flag(name: [.short, .long], help: "Print nothing but what was asked for, and errors.")
+    @Flag(name: [.short, .long], help: "Print only the requested output and errors.")
     var quiet = false
 
-    @Flag(name: [.short, .long], help: "Print what is done on the way.")
+    @Flag(name: [.short, .long], help: "Print each step.")
     var verbose = false
 
     var logger: Logger {

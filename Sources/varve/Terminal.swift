@@ -128,7 +128,8 @@ struct ClosedStream: Error, CustomStringConvertible {
 
     var description: String {
         stream == .input
-            ? "standard input is closed, so there is nothing to read; connect it, or name a file"
-            : "standard output is closed, so nothing can be written; connect it, or send it to a file"
+            ? "standard input is closed, so there is nothing to read; open it, or name a file"
+            : "standard output is closed, so nothing can be written; open it, or redirect it to a "
+                + "file"
     }
 }

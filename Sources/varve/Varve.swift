@@ -7,12 +7,12 @@ import Workflows
 struct Varve: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "varve",
-        abstract: "Keeps a disk as it was: a base image, then thin deltas of what changed.",
+        abstract: "Keeps the history of a disk: a base image, then thin deltas of the changes.",
         discussion: """
-            A repository holds volumes; a volume has snapshots, numbered 1, 2, 3 … Any of them can \
-            be restored, bootable, as it was.
+            A repository holds volumes. A volume has snapshots, numbered 1, 2, 3 … Each one can \
+            be restored as a bootable disk.
 
-            Exit status: 0 done, 1 failed, 2 usage, 3 done in part, 10 no repository, 11 locked, \
+            Exit status: 0 done, 1 failed, 2 usage, 3 partly done, 10 no repository, 11 locked, \
             12 wrong password, 13 damaged, 130 interrupted.
             """,
         version: "varve \(ProgramVersion.text)",

@@ -97,7 +97,7 @@ struct LMDBTests {
                 }
             }
             #expect(error?.isDamage == true)
-            #expect(error?.description == "a row is not what was written")
+            #expect(error?.description == "a row differs from what was written")
         }
     }
 

@@ -16,7 +16,7 @@ final class MemoryImage: ImageBytes {
 
     func read(into target: UnsafeMutableRawBufferPointer, at offset: UInt64) throws {
         guard offset <= byteCount, UInt64(target.count) <= byteCount - offset else {
-            throw ContentsError(.damaged, "behind the end")
+            throw ContentsError(.damaged, "past the end")
         }
         bytes.withUnsafeBytes {
             target.copyMemory(

@@ -117,7 +117,7 @@ import Testing
         try FileOperation.replace(path, with: Array("[Unit]\n".utf8).span.bytes)
         let units = ScheduleUnits(try Configuration(parsing: Self.text), places: places)
         let error = #expect(throws: (any Error).self) { try units.install(isStarting: false) }
-        #expect("\(error.map { "\($0)" } ?? "")".contains("\(path) is there and was not written"))
+        #expect("\(error.map { "\($0)" } ?? "")".contains("\(path) exists and was not written"))
         #expect(Directory.text(of: path) == "[Unit]\n")
         #expect(try units.installed() == [])
     }

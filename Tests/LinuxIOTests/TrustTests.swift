@@ -119,7 +119,7 @@ import Testing
         #expect(Self.reason(path) == nil)
         // A group that nobody knows may have any members.
         try #require(chown(path, 0, 54_321) == 0)
-        #expect(Self.reason(path)?.contains("mode 660, by which group 54321 can change it") == true)
+        #expect(Self.reason(path)?.contains("mode 660, so group 54321 can change it") == true)
     }
 
     @Test("What belongs to another user is refused", .enabled(if: geteuid() == 0, "needs root"))

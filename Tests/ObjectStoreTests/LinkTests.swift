@@ -84,7 +84,7 @@ struct LinkTests {
             { _ = try home.store.byteCount(of: "pipe") }, { try home.store.delete("pipe") },
         ] {
             let error = #expect(throws: ObjectStoreError.self) { try body() }
-            #expect(error?.description.contains("no ordinary file") == true)
+            #expect(error?.description.contains("not a regular file") == true)
         }
     }
 

@@ -127,14 +127,14 @@ import Testing
             refused larger 'is a disk of'
             for other in /dev/null victim 'json:{"driver":"file","filename":"victim"}'; do
                 qemu-img create -q -u -f qcow2 -F raw -b "$other" over 6291456
-                refused over 'lies over something else'
+                refused over 'made over something else'
                 rm over
             done
-            mkfifo pipe; refused pipe 'no file'
-            ln -s victim link; refused link 'no file of format qcow2'
+            mkfifo pipe; refused pipe 'not a file'
+            ln -s victim link; refused link 'not a qcow2 file'
             if [ $(id -u) = 0 ]; then
-                cp good theirs; chown 12345 theirs; refused theirs 'written by others'
-                cp good open; chmod 666 open; refused open 'written by others'
+                cp good theirs; chown 12345 theirs; refused theirs 'changed by others'
+                cp good open; chmod 666 open; refused open 'changed by others'
             fi
             """, in: place)
         #expect(result.status == 0, "\(result)")

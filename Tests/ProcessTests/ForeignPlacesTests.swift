@@ -95,7 +95,7 @@ import Testing
                 "$VARVE init; s=$?; ls repository; exit $s", status: harm == "rm" ? 1 : 13)
             #expect(result.errors.contains("run 'varve repair'"))
             #expect(result.output.contains("config") == (harm != "rm"))
-            try expect("$VARVE repair", says: "config was written again")
+            try expect("$VARVE repair", says: "config was restored")
             try expect(
                 "$VARVE check --read-data && $VARVE restore d@1 out && cmp out image && rm out")
         }

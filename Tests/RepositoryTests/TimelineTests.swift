@@ -243,7 +243,7 @@ struct TimelineTests {
         #expect(
             timeline.problems == [
                 "the marker of the newest snapshot of volume 'disk' is missing; "
-                    + "snapshots may have been lost unseen"
+                    + "snapshots may have been lost without notice"
             ])
         let damaged = Chain.timeline(
             Chain.linear(2), Chain.marker("b", 2), unreadableMarkers: ["volumes/disk/newest.x"])

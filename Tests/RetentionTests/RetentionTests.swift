@@ -120,7 +120,7 @@ import Testing
                 $0.within = CalendarSpan("2h")
             }, snapshots, now: now)
         #expect(kept.count == 10 + 50 + 1)
-        #expect(kept[120] == ["its time lies in the future"])
+        #expect(kept[120] == ["its time is in the future"])
         #expect(kept[91] != nil)
         #expect(kept[100] == ["within 2h"])
         #expect(kept[151] == ["the newest", "within 2h", "hourly"])
@@ -147,7 +147,7 @@ import Testing
         }
         // Nor the place of the one that is proved to boot.
         let one = Self.kept(Self.policy { $0.last = 1 }, snapshots)
-        #expect(one[4] == ["the newest that is proved to boot"])
+        #expect(one[4] == ["the newest one proved to boot"])
     }
 
     @Test(
@@ -189,7 +189,7 @@ import Testing
             }, snapshots)
         #expect(
             kept == [
-                5: ["protected"], 6: ["tag a,b"], 9: ["the newest that is proved to boot"],
+                5: ["protected"], 6: ["tag a,b"], 9: ["the newest one proved to boot"],
                 50: ["last"], 51: ["the newest"],
             ])
     }

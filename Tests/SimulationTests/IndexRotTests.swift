@@ -71,7 +71,7 @@ import Testing
             lab.deleteIndex()
             #expect(try lab.check().findings.isEmpty, "\(name), seed \(seed)")
             #expect(try lab.restoreAll() == images, "\(name), seed \(seed)")
-            noticed += lab.warnings.count { $0.contains("built anew") }
+            noticed += lab.warnings.count { $0.contains("rebuilding the index") }
         }
         if Self.read.contains(name) { #expect(noticed > 0) }
     }

@@ -4,8 +4,8 @@ import LinuxIO
 import Repository
 import RepositoryModel
 import SimulationSupport
-import Testing
 import TestKit
+import Testing
 import VolumeAccess
 
 /// A capture of a disk that cannot be read commits nothing, and says where; one that stumbles goes on.
@@ -80,7 +80,7 @@ import VolumeAccess
         "A disk that becomes shorter is noticed wherever it ends",
         arguments: [0, 1, 4096, 600_000, UInt64(byteCount - 1)])
     func shrinks(offset: UInt64) throws {
-        try expectNothing(.ends(offset: offset), ["became shorter", "\(Self.byteCount) bytes"])
+        try expectNothing(.ends(offset: offset), ["shrank", "\(Self.byteCount) bytes"])
     }
 
     @Test(

@@ -95,7 +95,7 @@ struct SnapshotSelectorTests {
             #expect(error?.kind == .failed)
             #expect(
                 error?.description == "generation 4 of 'web-1' is ambiguous: "
-                    + "\(ids[0].short) or \(ids[1].short); name it by its id")
+                    + "\(ids[0].short) or \(ids[1].short); use its id")
         }
         #expect(try resolve(Story.id("x").hexadecimal, [Self.forked]) == "web-1 x 4")
         #expect(try resolve(Story.id("y").short, [Self.other, Self.forked]) == "web-1 y 4")

@@ -51,9 +51,9 @@ struct DeviceUseTests {
     func partOfDevice() throws {
         let disk = try LoopDevice(over: file)
         let part = try LoopDevice(over: disk.path, 1 << 20..<2 << 20)
-        try expectBusy(disk.path, because: "it is attached to \(part.path)")
+        try expectBusy(disk.path, because: "attached to \(part.path)")
         let claim = try claim(part.path)
-        try expectBusy(disk.path, because: "\(part.path) has the same bytes")
+        try expectBusy(disk.path, because: "\(part.path) has the same data")
         withExtendedLifetime(claim.descriptor) {}
     }
 
@@ -64,7 +64,7 @@ struct DeviceUseTests {
         try expectIdle(first.path)
         do {
             let claim = try claim(second.path)
-            try expectBusy(first.path, because: "\(second.path) has the same bytes")
+            try expectBusy(first.path, because: "\(second.path) has the same data")
             withExtendedLifetime(claim.descriptor) {}
         }
         try expectIdle(first.path)
@@ -80,7 +80,7 @@ struct DeviceUseTests {
         let error = #expect(throws: VolumeError.self) {
             _ = try VolumeSource(path: third.path, allowsUse: false)
         }
-        #expect(error?.description.contains("\(second.path) has the same bytes") == true)
+        #expect(error?.description.contains("\(second.path) has the same data") == true)
         withExtendedLifetime(claim.descriptor) {}
     }
 
@@ -103,7 +103,7 @@ struct DeviceUseTests {
         let lower = try LoopDevice(over: file)
         let upper = try LoopDevice(over: lower.path)
         let claim = try claim(lower.path)
-        try expectBusy(upper.path, because: "\(lower.path) has the same bytes")
+        try expectBusy(upper.path, because: "\(lower.path) has the same data")
         withExtendedLifetime(claim.descriptor) {}
     }
 

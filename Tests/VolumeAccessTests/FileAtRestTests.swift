@@ -26,12 +26,12 @@ struct FileAtRestTests {
     @Test(
         "Each fact that is another shows it alone",
         arguments: [
-            (status(inode: 78), "another file"), (status(device: 6), "another file"),
-            (status(kind: .other), "another file"), (status(byteCount: 8193), "size"),
+            (status(inode: 78), "different file"), (status(device: 6), "different file"),
+            (status(kind: .other), "different file"), (status(byteCount: 8193), "size"),
             (status(modified: (1_700_000_002, 5)), "modification"),
             (status(modified: (1_700_000_000, 4)), "modification"),
-            (status(changed: (1_700_000_002, 6)), "time of change"),
-            (status(changed: (1_700_000_001, 7)), "time of change"),
+            (status(changed: (1_700_000_002, 6)), "change time"),
+            (status(changed: (1_700_000_001, 7)), "change time"),
         ])
     func facts(now: FileStatus, word: String) throws {
         #expect(try #require(FileAtRest.change(Self.status(), now)).contains(word))

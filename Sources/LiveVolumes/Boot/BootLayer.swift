@@ -98,15 +98,15 @@ package enum BootLayer {
             guard device.name == deviceName, let known = configuration() else {
                 throw VolumeError(
                     .unsuitable,
-                    "the root is the device-mapper device \(device.name), which can be tracked "
-                        + "without a layer; a trial of it there is not, for it cannot be unmounted")
+                    "the root is the device-mapper device \(device.name): it can be tracked "
+                        + "without a layer, but not put on trial, because it cannot be unmounted")
             }
             partition = known.partition
         } else {
             guard let found = stablePath(of: number, in: ["by-partuuid"]) else {
                 throw VolumeError(
                     .unsuitable,
-                    "the partition of the root has no PARTUUID by which to know it again")
+                    "the root partition has no PARTUUID, so it cannot be found again at boot")
             }
             partition = found
         }
@@ -174,7 +174,7 @@ package enum BootLayer {
             ["update-initramfs", "-u", "-k", "all"], output: output, errors: output)
         guard status == 0 else {
             throw VolumeError(
-                .failed, "update-initramfs failed (status \(status)); what it said is above")
+                .failed, "update-initramfs failed (status \(status)); see its output above")
         }
     }
 
@@ -214,7 +214,7 @@ package enum BootLayer {
             try Trial(states: states).condition(of: state) != .over
         {
             throw VolumeError(
-                .busy, "the root is on trial; end that with 'varve trial keep /' first")
+                .busy, "the root is on trial; end the trial with 'varve trial keep /' first")
         }
         guard configuration() != nil else {
             throw VolumeError(.missing, "no layer is installed")
@@ -246,7 +246,7 @@ package enum BootLayer {
         defer { try? trial.refreshStamps() }
         guard let state = try states.trial(deviceName) else {
             return outcome == "discarded"
-                ? "the trial of the root was thrown away when the machine started" : nil
+                ? "the trial of the root was discarded at boot" : nil
         }
         switch outcome {
         case "active", "discarded": return nil
@@ -258,7 +258,7 @@ package enum BootLayer {
             try? trial.setLabel(state) { $0.state = .torn }
         }
         let reason = values(of: factsPath)?["reason"] ?? "the machine was started without its layer"
-        return "the trial of the root cannot be discarded any more (\(reason)); end it with 'varve "
-            + "trial keep /', and restore a snapshot if what was written is to go"
+        return "the trial of the root can no longer be discarded (\(reason)); end it with 'varve "
+            + "trial keep /', and restore a snapshot to undo its changes"
     }
 }

@@ -22,7 +22,7 @@ struct EraDevice {
             let sectors = UInt64(fields[2]), (1..<1 << 32).contains(sectors)
         else {
             throw VolumeError(
-                .unsuitable, "\(device.path) has a table that makes no sense: \(line.parameters)")
+                .unsuitable, "\(device.path) has an invalid table: \(line.parameters)")
         }
         self.device = device
         self.metadata = metadata

@@ -31,7 +31,7 @@ package struct MappedDevice: Hashable, Sendable {
         guard allowed, !name.isEmpty, name.utf8.count <= Self.nameByteLimit else {
             throw VolumeError(
                 .unsuitable,
-                "the device-mapper name '\(name)' has other characters than letters, digits and "
+                "the device-mapper name '\(name)' has characters other than letters, digits and "
                     + "+-.:=@_#, or more than \(Self.nameByteLimit); rename the device")
         }
         self.name = name
@@ -93,7 +93,7 @@ package struct MappedDevice: Hashable, Sendable {
             }
             return number
         default:
-            throw VolumeError(.unsuitable, "\(path) is no block device")
+            throw VolumeError(.unsuitable, "\(path) is not a block device")
         }
     }
 

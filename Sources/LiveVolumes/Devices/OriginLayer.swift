@@ -55,21 +55,21 @@ struct OriginLayer {
         for line in table where !Self.copyableTargets.contains(line.target) {
             throw VolumeError(
                 .unsuitable,
-                "\(device.path) is a device-mapper device of kind '\(line.target)', under which no "
-                    + "layer can be put; linear, striped and encrypted ones can")
+                "\(device.path) is a device-mapper device of type '\(line.target)', which cannot "
+                    + "take a layer; linear, striped and encrypted devices can")
         }
         try device.dropLoadedTable()
         if let old = try DeviceMapper.information(of: names.real) {
             guard old.openCount == 0 else {
                 throw VolumeError(
-                    .busy, "\(names.real) is in use; run 'dmsetup ls --tree' to see by what")
+                    .busy, "\(names.real) is in use; run 'dmsetup ls --tree' to see what uses it")
             }
             try DeviceMapper.remove(names.real)
         }
         try refuseHiddenKey(table)
         try DeviceMapper.create(names.real, table, isPrivate: true)
         guard let real = try MappedDevice(name: names.real) else {
-            throw VolumeError(.failed, "\(names.real) vanished")
+            throw VolumeError(.failed, "\(names.real) disappeared")
         }
         try DeviceMapper.load(
             device.name, [.snapshotOrigin(real.tableName, sectorCount: real.sectorCount)])
@@ -86,7 +86,7 @@ struct OriginLayer {
         guard isHidden else { return }
         throw VolumeError(
             .unsuitable,
-            "\(device.path) has its key in the kernel's keyring, where nobody else reaches it; open "
+            "\(device.path) has its key in the kernel keyring, where varve cannot read it; open "
                 + "it with 'cryptsetup open --disable-keyring'")
     }
 
@@ -117,7 +117,7 @@ struct OriginLayer {
         store: CopyStore
     ) throws -> PreparedCall {
         guard let place = try MappedDevice(name: store.name) else {
-            throw VolumeError(.failed, "the store \(store.name) vanished")
+            throw VolumeError(.failed, "the store \(store.name) disappeared")
         }
         try DeviceMapper.create(name, [], isReadOnly: true, uuid: uuid)
         try DeviceMapper.load(

@@ -22,7 +22,7 @@ enum PhysicalVolume {
         guard hasLabel([UInt8](copying: buffer.bytes.extracting(0..<count))) else { return }
         throw VolumeError(
             .unsuitable,
-            "\(device.path) holds a physical volume of LVM, which LVM would find twice under a layer; "
+            "\(device.path) is an LVM physical volume, and with a layer LVM would find it twice; "
                 + "track the logical volumes on it instead")
     }
 

@@ -17,8 +17,8 @@ enum PlainDevice {
         if let reason = DeviceUse.wideReason(forDevice: number) {
             throw VolumeError(
                 .busy,
-                "\(path) is a plain device in use (\(reason)), under which no layer can be put; "
-                    + "free it first, or, for the root of the system, see 'varve layer install'")
+                "\(path) is a plain device in use (\(reason)), so it cannot take a layer; "
+                    + "free it first, or for the root file system see 'varve layer install'")
         }
         let byteCount = try TargetVolume.byteCount(ofIdleDevice: path)
         try DeviceMapper.create(
@@ -29,7 +29,7 @@ enum PlainDevice {
                     sectorCount: byteCount / UInt64(TableLine.sectorByteCount))
             ], uuid: "VARVE-LAYER-\(name)")
         guard let device = try MappedDevice(name: name) else {
-            throw VolumeError(.failed, "the layer over \(path) vanished")
+            throw VolumeError(.failed, "the layer over \(path) disappeared")
         }
         return (device, path, true)
     }

@@ -34,13 +34,13 @@ struct ThinPool {
             let pool = try MappedDevice(number: number)
         else {
             throw VolumeError(
-                .unsuitable, "\(device.path) has a table that makes no sense: \(line.parameters)")
+                .unsuitable, "\(device.path) has an invalid table: \(line.parameters)")
         }
         // A snapshot of it would show zeros where the origin is to be seen.
         guard fields.count == 2 else {
             throw VolumeError(
                 .unsuitable,
-                "\(device.path) is a thin volume over an external origin, which cannot be tracked")
+                "\(device.path) is a thin volume with an external origin, which cannot be tracked")
         }
         return (try ThinPool(pool), id)
     }

@@ -25,7 +25,8 @@ extension StateDirectory {
                 guard let known = text(name, mark), known.isEmpty || known == "\(lent)" else {
                     throw NothingKnown(
                         description:
-                            "another program holds the one snapshot of the metadata of /dev/mapper/\(name)"
+                            "another program holds the only metadata snapshot of "
+                            + "/dev/mapper/\(name)"
                     )
                 }
                 try lender.release()
@@ -43,7 +44,7 @@ extension StateDirectory {
             guard try lent != nil && lender.lent() == lent else {
                 throw NothingKnown(
                     description:
-                        "another program took the snapshot of the metadata of /dev/mapper/\(name) away"
+                        "another program removed the metadata snapshot of /dev/mapper/\(name)"
                 )
             }
             try lender.release()
@@ -73,7 +74,7 @@ extension StateDirectory {
         guard try handle.status(tool).byteCount <= Self.outputByteLimit,
             let text = Directory.text(of: opened, limit: Self.outputByteLimit)
         else {
-            throw NothingKnown(description: "\(tool) told of too many extents")
+            throw NothingKnown(description: "\(tool) reported too many extents")
         }
         return Array(text.utf8)
     }

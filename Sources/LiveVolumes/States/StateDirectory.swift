@@ -135,7 +135,7 @@ package struct StateDirectory: Sendable {
         }
         guard isLocked else {
             throw VolumeError(
-                .busy, "another command works with /dev/mapper/\(device); wait for it to end")
+                .busy, "another command is using /dev/mapper/\(device); wait for it to end")
         }
         return DeviceLock(handle)
     }

@@ -50,7 +50,7 @@ struct StoreOrder {
         guard !needs(of: device.number).contains(device.number) else {
             throw VolumeError(
                 .unsuitable,
-                "the store of \(device.path) would lie upon a device whose own store lies upon "
+                "the store of \(device.path) would be on a device whose own store is on "
                     + "\(device.path); put it somewhere else")
         }
     }
@@ -64,7 +64,7 @@ struct StoreOrder {
         }
         throw VolumeError(
             .unsuitable,
-            "\(device.path) stands upon \(other.path): back them up one after the other")
+            "\(device.path) is stacked on \(other.path): back them up one after the other")
     }
 
     /// Puts a device before those that its store needs.

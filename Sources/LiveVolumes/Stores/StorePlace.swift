@@ -55,13 +55,13 @@ package enum StorePlace: Hashable, Sendable {
         default:
             throw VolumeError(
                 .unsuitable,
-                "\(path) is neither a directory nor a partition; name one of them for the store")
+                "\(path) is not a directory or a partition; name one of these for the store")
         }
         guard let below else { return }
         if DeviceStack.devices(below: below).contains(device.number) {
             throw VolumeError(
                 .unsuitable,
-                "\(path) lies on \(device.path) itself; the store has to be somewhere else")
+                "\(path) is on \(device.path) itself; put the store somewhere else")
         }
         if case .device = self {
             if let reason = DeviceUse.wideReason(forDevice: below) {
@@ -69,7 +69,7 @@ package enum StorePlace: Hashable, Sendable {
             }
             if DeviceStack.devices(below: device.number).contains(below) {
                 throw VolumeError(
-                    .unsuitable, "\(device.path) stands upon \(path); name another store")
+                    .unsuitable, "\(device.path) is stacked on \(path); name another store")
             }
         }
     }
@@ -93,8 +93,8 @@ package enum StorePlace: Hashable, Sendable {
         guard isOurs || bytes.allSatisfy({ $0 == 0 }) else {
             throw VolumeError(
                 .unsuitable,
-                "\(path) holds data, or did; if it is not needed, run 'wipefs -a' and "
-                    + "'blkdiscard -z' on it, or name another store")
+                "\(path) holds data or held data before; if you do not need it, run 'wipefs -a' "
+                    + "and 'blkdiscard -z' on it, or name another store")
         }
     }
 

@@ -70,16 +70,16 @@ struct StoreRoom {
         guard taken <= probe / 2 else {
             throw VolumeError(
                 .unsuitable,
-                "the file system of \(directory) has no sparse files, which a store needs; name a "
-                    + "directory on ext4, XFS or btrfs")
+                "the file system of \(directory) has no sparse files, but a store needs them; name "
+                    + "a directory on ext4, XFS or btrfs")
         }
         do {
             try FileOperation.truncate(descriptor, to: byteCount, subject: file)
         } catch {
             throw VolumeError(
                 .unsuitable,
-                "the file system of \(directory) takes no file of \(Human.bytes(byteCount)) for the "
-                    + "store (\(error.reason)); name another store")
+                "the file system of \(directory) cannot hold a file of \(Human.bytes(byteCount)) "
+                    + "for the store (\(error.reason)); name another store")
         }
         guard reserved > 0 else { return }
         do {

@@ -147,7 +147,7 @@ struct CopyOnWriteViews: FrozenViews {
             let start = StorePlace.labelByteCount + (number % 2) * half
             return try CopyStore.open(
                 names.store(number), device: path, bytes: start..<start + half, isNew: true)
-        case nil: throw VolumeError(.failed, "it is not known where the stores are")
+        case nil: throw VolumeError(.failed, "the location of the stores is unknown")
         }
     }
 

@@ -22,17 +22,17 @@ package final class EraMoment: TrackedMoment {
         var written: [UInt64: WrittenExtents] = [:]
         do {
             guard let era = try EraDevice(device) else {
-                throw NothingKnown(description: "\(device.path) is no dm-era device any more")
+                throw NothingKnown(description: "\(device.path) is no longer a dm-era device")
             }
             if state.bootID != Boot.id {
                 missing = MissingEvidence(
                     reason:
-                        "the machine was restarted, and what was written meanwhile is not known",
+                        "the machine was restarted, so writes since the last backup are unknown",
                     isExpected: true)
             } else if try !era.isUndisturbed(since: state) {
                 missing = MissingEvidence(
-                    reason: "\(device.path) was opened or made anew, stopped, or given another era "
-                        + "since the last backup")
+                    reason: "\(device.path) was reopened, recreated, stopped or moved to another "
+                        + "era since the last backup")
             }
             if missing != nil { state.bindings = [] }
             // What waits in the page cache belongs to the era that ends.
@@ -45,7 +45,8 @@ package final class EraMoment: TrackedMoment {
             let now = try era.written(since: Set(state.bindings.map(\.view)), states: states)
             guard now.current == drained + 1 else {
                 throw NothingKnown(
-                    description: "another program gave \(device.path) another era meanwhile")
+                    description: "another program changed the era of \(device.path) in the "
+                        + "meantime")
             }
             // A write that runs while the list is read belongs to the next list.
             state.view = drained

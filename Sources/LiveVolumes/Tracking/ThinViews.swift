@@ -23,7 +23,8 @@ struct ThinViews: FrozenViews {
         guard let pool = try poolInPlace() else {
             throw VolumeError(
                 .failed,
-                "\(device.path) is not the thin device that it was; run 'varve track stop' and 'track begin'"
+                "\(device.path) is no longer the same thin device; run 'varve track stop' and "
+                    + "'track begin'"
             )
         }
         return pool

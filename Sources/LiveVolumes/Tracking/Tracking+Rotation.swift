@@ -49,7 +49,7 @@ extension Tracking {
                 device, state, lock,
                 why: MissingEvidence(
                     reason:
-                        "the machine was restarted, and what was written meanwhile is not known",
+                        "the machine was restarted, so writes since the last backup are unknown",
                     isExpected: true))
         }
         guard try views.isInPlace, device.sectorCount == state.sectorCount else {
@@ -57,7 +57,8 @@ extension Tracking {
                 device, state, lock,
                 why: MissingEvidence(
                     reason:
-                        "the layer was taken from under \(device.path), which was written without it"
+                        "the layer under \(device.path) was removed, and the device was written "
+                        + "without it"
                 ))
         }
         state.bootID = Boot.id
@@ -66,7 +67,7 @@ extension Tracking {
             return try freshTurn(
                 device, state, lock,
                 why: MissingEvidence(
-                    reason: "the store overflowed, or could not be written"
+                    reason: "the store overflowed or could not be written"
                         + (state.mechanism.place.map { " (\($0.path))" } ?? "")))
         }
         if try !views.isLive(state.view) {
@@ -75,7 +76,7 @@ extension Tracking {
                 return try freshTurn(
                     device, state, lock,
                     why: MissingEvidence(
-                        reason: "the frozen view is gone, and what it kept with it"))
+                        reason: "the frozen view is gone, with the data it kept"))
             }
             let old = state.view
             state.view += 1
@@ -98,7 +99,7 @@ extension Tracking {
             return try freshTurn(
                 device, state, lock,
                 why: MissingEvidence(
-                    reason: "the number of the next view was taken by another program"))
+                    reason: "another program took the number of the next view"))
         }
         state.ownViews = [state.view, number]
         try states.save(state)
@@ -116,7 +117,7 @@ extension Tracking {
             return try freshTurn(
                 device, state, lock,
                 why: MissingEvidence(
-                    reason: "there was no room for the next view beside the last one (\(error))"))
+                    reason: "there was no room for a new view beside the last one (\(error))"))
         }
     }
 
@@ -155,8 +156,8 @@ extension Tracking {
                 isForOnce
                 ? MissingEvidence(
                     reason:
-                        "a snapshot of another program, such as LVM, stands upon \(device.path); "
-                        + "what is written is not followed until it is removed") : missing
+                        "another program, such as LVM, has a snapshot of \(device.path); "
+                        + "writes cannot be tracked until it is removed") : missing
             return Turn(
                 device: device, state: state, lock: lock, views: views, number: number, old: nil,
                 steps: steps, missing: reason, isForOnce: isForOnce)
@@ -203,7 +204,7 @@ extension Tracking {
         guard try turn.isForOnce ? turn.views.isForOnce : turn.views.isInPlace else {
             throw VolumeError(
                 .failed,
-                "another program gave \(turn.device.path) another table at this moment; try again")
+                "another program has just replaced the table of \(turn.device.path); try again")
         }
         try turn.views.open(turn.number)
         if let old = turn.old, let refusal = try close(old, turn.views, &state) {

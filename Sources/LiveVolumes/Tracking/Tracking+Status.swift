@@ -74,15 +74,15 @@ extension Tracking {
         }
         guard let views = views(state, device) else {
             guard let era = try EraDevice(device), try era.isUndisturbed(since: state) else {
-                return made(.inactive("it was opened anew, stopped, or given another era"), 0, 0)
+                return made(.inactive("it was reopened, stopped or moved to another era"), 0, 0)
             }
             return made(.active, 0, 0)
         }
         guard try views.isInPlace else {
             let reason =
                 try views.isForOnce
-                ? "a snapshot of another program, such as LVM, stands upon it"
-                : "its layer was taken away"
+                ? "another program, such as LVM, has a snapshot of it"
+                : "its layer was removed"
             return made(.inactive(reason), 0, 0)
         }
         switch try views.fill(state.view) {

@@ -69,7 +69,7 @@ package struct Tracking: Sendable {
         if isTracked, let views { isTracked = try views.isInPlace && views.isLive(state.view) }
         guard !isTracked else {
             throw VolumeError(
-                .busy, "\(device.path) is tracked already; 'varve track status' shows it")
+                .busy, "\(device.path) is already tracked; 'varve track status' shows it")
         }
         try views?.takeAway()
         try states.remove(device.name, "tracking")
@@ -88,14 +88,14 @@ package struct Tracking: Sendable {
             guard let store else {
                 throw VolumeError(
                     .unsuitable,
-                    "\(device.path) needs a place for what is overwritten: name one with --store")
+                    "\(device.path) needs a store for overwritten data: name one with --store")
             }
             return .stores(try place(for: device, store), byteCount: storeByteCount ?? 0)
         }
         guard store == nil, storeByteCount == nil else {
             throw VolumeError(
                 .unsuitable,
-                "\(device.path) keeps track by itself and needs no store; leave --store out")
+                "\(device.path) tracks its own changes and needs no store; leave out --store")
         }
         guard let thin else { return .era(diskSequence: EraDevice.diskSequence(of: device)) }
         return .thinPool(identity: thin.pool.identity, deviceID: thin.deviceID)
@@ -134,7 +134,7 @@ package struct Tracking: Sendable {
             guard let name = try lostDevice(path) else {
                 throw VolumeError(
                     .unsuitable,
-                    "\(path) is no device-mapper device, and so it is not tracked")
+                    "\(path) is not a device-mapper device, so it is not tracked")
             }
             return try states.withLock(name) {
                 try removeLeftovers(of: name)
@@ -279,12 +279,14 @@ package struct Tracking: Sendable {
         guard case .stores = state.mechanism, let views = views(state, device) else {
             throw VolumeError(
                 .unsuitable,
-                "tracking holds no discards back on \(device.path): run 'fstrim \(mount.path)'")
+                "tracking does not hold back discards on \(device.path): run 'fstrim "
+                    + "\(mount.path)'")
         }
         guard try DeviceMapper.information(of: LayerNames(device.name).trialView) == nil else {
             throw VolumeError(
                 .busy,
-                "\(device.path) is on trial, which needs what would be discarded; end it first")
+                "\(device.path) is on trial, and the trial needs what a trim would discard; end it "
+                    + "first")
         }
         try views.takeAway()
         let trimmed = Result { try FileOperation.trimFileSystem(at: mount.path) }

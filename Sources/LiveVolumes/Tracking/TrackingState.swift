@@ -110,7 +110,7 @@ package struct TrackingState: Hashable, Sendable {
                     isExpected: true))
         }
         guard let written = written(binding.view) else {
-            return .failure(MissingEvidence(reason: "what was written is not known any more"))
+            return .failure(MissingEvidence(reason: "the record of what was written is lost"))
         }
         let origin: ChangeEvidence.Origin =
             switch mechanism {

@@ -8,13 +8,13 @@ extension Trial {
         let path = "/dev/mapper/\(state.device)"
         if try TrialLabel.read(state.storePath)?.stamp.kind == FileSystemStamp.Kind.none {
             cautions.append(
-                "\(path) holds no file system that shows whether it was written without the layer (ext2 "
+                "\(path) has no file system that shows writes made without the layer (as ext2 "
                     + "to ext4, XFS and Btrfs do): the trial cannot be discarded after a restart")
         }
         if !states.outlivesUnmounting {
             cautions.append(
-                "\(states.path) lies on a file system of its own, which is unmounted before the trial "
-                    + "can be put to rest: it cannot be discarded after a restart")
+                "\(states.path) is on a separate file system, which is unmounted before the trial "
+                    + "can be closed at shutdown: it cannot be discarded after a restart")
         }
         guard !state.isRoot, let device = try MappedDevice(name: state.device) else {
             return cautions
@@ -26,9 +26,9 @@ extension Trial {
             line.isMountedAtStart && line.deviceNumber.map(numbers.contains) == true
         }) {
             cautions.append(
-                "/etc/fstab mounts \(path) at \(mount.path) when the machine starts, which would end "
-                    + "what can be discarded; add 'noauto' there while it is on trial, and run 'varve "
-                    + "trial resume' before you mount it")
+                "/etc/fstab mounts \(path) at \(mount.path) at boot, and the trial could "
+                    + "not be discarded after that; add 'noauto' there during the trial, and run "
+                    + "'varve trial resume' before you mount it")
         }
         return cautions
     }

@@ -28,22 +28,23 @@ extension Trial {
                 guard try TrialLabel.read(state.storePath)?.state == .discarded else {
                     throw VolumeError(
                         .unsuitable,
-                        "the trial of \(device.path) is over already; 'varve trial keep' takes away what is "
-                            + "left of it")
+                        "the trial of \(device.path) has already ended; 'varve trial keep' removes "
+                            + "what is left of it")
                 }
                 try end(state, device)
                 return .done
             case .interrupted:
                 throw VolumeError(
                     .unsuitable,
-                    "the layer is not there since the machine was restarted or the trial was put to rest; "
+                    "the layer is missing since the machine was restarted or the trial was closed; "
                         + "run 'varve trial resume' before \(device.path) is mounted"
                 )
             case .lost(let reason):
                 throw VolumeError(
                     .failed,
-                    "what \(device.path) held when the trial began is lost (\(reason)), so that nothing can "
-                        + "be thrown away; end the trial with 'varve trial keep', and restore a snapshot"
+                    "the earlier contents of \(device.path) are lost (\(reason)), so the trial "
+                        + "cannot be discarded; end it with 'varve trial keep', and restore a "
+                        + "snapshot"
                 )
             }
             try proveView(state, device)
@@ -64,8 +65,8 @@ extension Trial {
                 } catch let error as NothingKnown {
                     throw VolumeError(
                         .failed,
-                        "nothing can be thrown away on \(device.path): \(error); end the trial with 'varve "
-                            + "trial keep', and restore a snapshot")
+                        "the trial of \(device.path) cannot be discarded: \(error); end it with "
+                            + "'varve trial keep', and restore a snapshot")
                 }
             }
             if !isMerging {
@@ -88,7 +89,7 @@ extension Trial {
         let count = try DeviceMapper.information(of: device.name)?.openCount ?? 0
         // What holds the trial has it open too.
         let ownCount = try TrialHold(device).isTaken ? 1 : 0
-        return count > ownCount ? "a program has it open" : nil
+        return count > ownCount ? "open in a program" : nil
     }
 
     /// Lets the device show what it held when the trial began, and write that back from now on.
@@ -140,14 +141,14 @@ extension Trial {
         while true {
             guard let line = try DeviceMapper.status(device.name).first,
                 line.target == "snapshot-merge"
-            else { throw VolumeError(.failed, "\(device.path) is merged by nobody any more") }
+            else { throw VolumeError(.failed, "the merge into \(device.path) has stopped") }
             let status = SnapshotStatus(line.parameters)
             if status.isMergeDone { break }
             guard case .active(let used, _, let metadata) = status else {
                 throw VolumeError(
                     .failed,
-                    "the merge into \(device.path) failed (\(line.parameters)); see the kernel's log, "
-                        + "mend the device, and discard again: until then do not mount it")
+                    "the merge into \(device.path) failed (\(line.parameters)); see the kernel "
+                        + "log, repair the device and discard again; do not mount it until then")
             }
             let rest = (used - metadata) * UInt64(TableLine.sectorByteCount)
             let total = first ?? rest
@@ -156,8 +157,8 @@ extension Trial {
             if Interruption.isRequested {
                 throw VolumeError(
                     .failed,
-                    "the merge into \(device.path) goes on by itself; run 'varve trial discard' again "
-                        + "to wait for its end")
+                    "the merge into \(device.path) continues by itself; run 'varve trial discard' "
+                        + "again to wait for it")
             }
             SystemClock.sleep(milliseconds: 100)
         }
@@ -169,9 +170,9 @@ extension Trial {
         guard isBack else {
             throw VolumeError(
                 .failed,
-                "\(device.path) was written back, but its file system is not what it was when the trial "
-                    + "began; do not mount it, end the trial with 'varve trial keep', and restore a "
-                    + "snapshot")
+                "\(device.path) was written back, but its file system differs from the one when "
+                    + "the trial began; do not mount it, end the trial with 'varve trial keep', "
+                    + "and restore a snapshot")
         }
         try end(state, device)
     }

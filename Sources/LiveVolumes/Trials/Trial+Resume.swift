@@ -36,7 +36,7 @@ extension Trial {
         // A store in a sticky directory may have been made by anybody since.
         try Trust.require(state.storePath, as: "the store")
         guard let label = try TrialLabel.read(state.storePath) else {
-            throw VolumeError(.failed, "\(state.storePath) has no label of a trial")
+            throw VolumeError(.failed, "\(state.storePath) has no trial label")
         }
         var device = try MappedDevice(name: state.device)
         if device == nil, let plain = state.plainDevice {
@@ -50,8 +50,8 @@ extension Trial {
             guard label.state != .discarding else {
                 throw VolumeError(
                     .failed,
-                    "the discard of \(device.path) was interrupted, and cannot go on: \(reason); end "
-                        + "the trial with 'varve trial keep', and restore a snapshot")
+                    "the discard of \(device.path) was interrupted and cannot continue: \(reason); "
+                        + "end the trial with 'varve trial keep', and restore a snapshot")
             }
             try setLabel(state) { $0.state = .torn }
             return .lost(reason)
@@ -65,8 +65,8 @@ extension Trial {
             guard label.state != .discarding else {
                 throw VolumeError(
                     .failed,
-                    "the discard of \(device.path) was interrupted, and cannot go on: \(error); restore "
-                        + "a snapshot")
+                    "the discard of \(device.path) was interrupted and cannot continue: \(error); "
+                        + "restore a snapshot")
             }
             try setLabel(state) { $0.state = .failed }
             return .lost(error.description)
@@ -75,7 +75,7 @@ extension Trial {
             let real = try layer.prepare()
             if label.state == .discarding {
                 guard let place = try MappedDevice(name: store.name) else {
-                    throw VolumeError(.failed, "the store vanished")
+                    throw VolumeError(.failed, "the store disappeared")
                 }
                 try DeviceMapper.load(
                     device.name,
@@ -119,11 +119,11 @@ extension Trial {
         try states.save(state)
         guard case .active? = try fill(state) else {
             try setLabel(state) { $0.state = .failed }
-            return .lost("its store overflowed, or could not be written")
+            return .lost("its store overflowed or could not be written")
         }
         guard try viewStamp(device) == label.before else {
             try setLabel(state) { $0.state = .torn }
-            return .lost("its frozen view does not show what the volume held when the trial began")
+            return .lost("its frozen view does not match the volume when the trial began")
         }
         try TrialHold(device).take()
         let stamp = try OriginLayer(device).real().map(FileSystemStamp.read)

@@ -64,19 +64,22 @@ extension Trial {
         }
         let label = (try? TrialLabel.read(state.storePath)) ?? nil
         guard let label, label.device == state.device else {
-            return .lost("\(state.storePath) is not its store any more")
+            return .lost("\(state.storePath) is no longer its store")
         }
         switch label.state {
         case .none, .discarded: return .over
-        case .torn: return .lost("torn: the volume was written without the layer, or may have been")
+        case .torn:
+            return .lost(
+                "torn: the volume was, or may have been, written without the "
+                    + "layer")
         case .failed: return .lost("its store overflowed, or could not be read or written back")
         case .active, .asked, .discarding: break
         }
         switch try fill(state) {
         case .active?:
             return try isLayered(state)
-                ? .active : .lost("torn: the layer was taken from under the volume")
-        case .lost?: return .lost("its store overflowed, or could not be written")
+                ? .active : .lost("torn: the layer under the volume was removed")
+        case .lost?: return .lost("its store overflowed or could not be written")
         case nil:
             return state.bootID == Boot.id && label.phase != .stopped
                 ? .lost("torn: its frozen view is gone") : .interrupted
@@ -103,8 +106,8 @@ extension Trial {
             else { continue }
             guard case .active(let used, let total) = fill else {
                 warnings.append(
-                    "the store of the trial of \(device.path) overflowed: what it held before is lost, "
-                        + "and only 'varve trial keep' is left")
+                    "the store of the trial of \(device.path) overflowed: the earlier contents are "
+                        + "lost, and the trial can only be ended with 'varve trial keep'")
                 continue
             }
             if let warning = try keepAhead(state, device, used, total) { warnings.append(warning) }
@@ -192,7 +195,7 @@ enum FileSystemGuard {
     static func stopWriting(to device: MappedDevice) -> String {
         let mounts = MountTable.mounts(of: device.number).filter { !$0.isReadOnly }
         guard !mounts.contains(where: { $0.path == "/" }) else {
-            return "; end the trial now, or it cannot be discarded any more"
+            return "; end the trial now, or it can no longer be discarded"
         }
         let stopped = mounts.filter { FileOperation.remountReadOnly($0.path) }
         guard !stopped.isEmpty else { return "" }

@@ -22,8 +22,8 @@ extension Trial {
     }
 
     private static func tornText(_ name: String, _ reason: String) -> String {
-        "the trial of /dev/mapper/\(name) cannot be discarded any more (\(reason)); end it with 'varve "
-            + "trial keep', and restore a snapshot if what was written is to go"
+        "the trial of /dev/mapper/\(name) can no longer be discarded (\(reason)); end it with "
+            + "'varve trial keep', and restore a snapshot to undo its changes"
     }
 
     /// What is to be heard of a trial whose layer is gone; marks it.
@@ -68,9 +68,9 @@ extension Trial {
         try setLabel(state) { $0.state = .torn }
         throw VolumeError(
             .failed,
-            "the trial of \(device.path) is torn: its frozen view does not show what the volume held "
-                + "when the trial began, so nothing can be thrown away; end it with 'varve trial keep', "
-                + "and restore a snapshot")
+            "the trial of \(device.path) is torn: its frozen view does not match the volume "
+                + "when the trial began, so it cannot be discarded; end it with 'varve trial "
+                + "keep', and restore a snapshot")
     }
 
     // MARK: Orderly end of the machine
@@ -98,7 +98,7 @@ extension Trial {
                     warnings.append(Self.tornText(name, reason))
                 } else if !isAtRest, isLast {
                     warnings.append(
-                        "/dev/mapper/\(name) is still in use: its trial has no last stamp")
+                        "/dev/mapper/\(name) is still in use: its trial has no final stamp")
                 }
             } catch {
                 warnings.append("/dev/mapper/\(name): \(error)")

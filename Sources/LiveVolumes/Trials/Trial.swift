@@ -64,9 +64,9 @@ package struct Trial: Sendable {
         else { return }
         throw VolumeError(
             .unsuitable,
-            "\(device.path) is the root of the system and cannot be unmounted to be thrown back; only "
-                + "a root on a plain partition can be tried upon ('varve layer install'): back it up, "
-                + "and restore that if need be")
+            "\(device.path) is the root file system and cannot be unmounted for a discard; only "
+                + "a root on a plain partition can be put on trial ('varve layer install'): back "
+                + "it up, and restore the backup if needed")
     }
 
     /// Refuses a device that is on trial; takes away what is left of a trial that was, or nearly was.
@@ -76,14 +76,14 @@ package struct Trial: Sendable {
             guard try condition(of: old) == .over else {
                 throw VolumeError(
                     .busy,
-                    "\(device.path) is on trial already; end that with 'varve trial keep' or "
+                    "\(device.path) is already on trial; end the trial with 'varve trial keep' or "
                         + "'varve trial discard'")
             }
         } else if try OriginLayer.status(of: LayerNames(device.name).trialView) != nil {
             throw VolumeError(
                 .busy,
-                "\(device.path) is on trial already, and what was known of that is lost; end it with "
-                    + "'varve trial keep'")
+                "\(device.path) is already on trial, but the record of the trial is lost; end it "
+                    + "with 'varve trial keep'")
         }
         try undoInterrupted(device)
         try takeAway(device, removesLayer: true, file: old?.storeFile)
@@ -96,14 +96,14 @@ package struct Trial: Sendable {
             guard let configured, store == nil || store == configured else {
                 throw VolumeError(
                     .unsuitable,
-                    "a trial of the root needs the store that the start of the machine knows; give one "
+                    "a trial of the root needs a store that is known at boot; set one "
                         + "with 'varve layer install --store PARTITION'")
             }
         }
         guard let path = store ?? (device.name == BootLayer.deviceName ? configured : nil) else {
             throw VolumeError(
                 .unsuitable,
-                "a trial needs a store for what is overwritten; name a directory on another file "
+                "a trial needs a store for overwritten data; name a directory on another file "
                     + "system, or an empty partition, with --store")
         }
         let place = try StorePlace(path: path, for: device)
@@ -183,8 +183,8 @@ package struct Trial: Sendable {
                 guard try settle(state) != .merging else {
                     throw VolumeError(
                         .unsuitable,
-                        "\(device.path) shows already what it held when the trial began; run 'varve trial "
-                            + "discard' again to end it")
+                        "\(device.path) already shows its contents from before the trial; run "
+                            + "'varve trial discard' again to finish")
                 }
                 // From here on nothing would be thrown away, whatever happens.
                 try setLabel(state) { $0.state = .none }
@@ -252,7 +252,7 @@ package struct Trial: Sendable {
     func setLabel(_ state: TrialState, _ change: (inout TrialLabel) -> Void) throws {
         guard var label = try TrialLabel.read(state.storePath), label.device == state.device else {
             throw VolumeError(
-                .failed, "\(state.storePath) is not the store of this trial any more")
+                .failed, "\(state.storePath) is no longer the store of this trial")
         }
         change(&label)
         try label.write(state.storePath)

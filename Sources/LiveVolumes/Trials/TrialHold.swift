@@ -53,7 +53,7 @@ struct TrialHold {
                 name, [Self.line(0, "linear", view)], isReadOnly: true,
                 uuid: Self.uuidPrefix + device.name, isPrivate: true)
             guard let own = try MappedDevice(name: name) else {
-                throw VolumeError(.failed, "\(name) vanished")
+                throw VolumeError(.failed, "\(name) disappeared")
             }
             let overOwn = try LoopDevice(over: MappedDevice.node(of: own.number), Self.ownBytes)
             let itself = MappedDevice.tableName(try overOwn.number()) + " 0"

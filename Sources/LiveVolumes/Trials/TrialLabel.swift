@@ -86,14 +86,14 @@ struct TrialLabel: Hashable {
     ///
     /// The script that starts a machine judges the same.
     func refusal(sectorCount: UInt64, stamp now: FileSystemStamp) -> String? {
-        if sectorCount != self.sectorCount { return "the volume has another size" }
+        if sectorCount != self.sectorCount { return "the volume has a different size" }
         if state == .discarding {
             return now.isMerge(of: stamp, into: before)
-                ? nil : "the volume was written without the layer while it was thrown back"
+                ? nil : "the volume was written without the layer during the discard"
         }
         if now.kind == .none, stamp.kind == .none {
-            return "the volume holds no file system that shows whether it was written without the "
-                + "layer (ext2 to ext4, XFS and Btrfs do)"
+            return "the volume has no file system that shows writes made without the "
+                + "layer (as ext2 to ext4, XFS and Btrfs do)"
         }
         let isSame = phase == .stopped ? now == stamp : now.isCrash(of: stamp)
         return isSame ? nil : "the volume was written without the layer"

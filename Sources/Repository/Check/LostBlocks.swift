@@ -67,7 +67,7 @@ struct LostBlocks {
         return Finding(
             subject: "\(volume)@\(generations.lowerBound)"
                 + (isOne ? "" : " to \(volume)@\(generations.upperBound)"),
-            reason: "cannot be restored whole: \(isOne ? "" : "each ")lacks \(blocks) "
+            reason: "cannot be restored completely: \(isOne ? "" : "each ")lacks \(blocks) "
                 + "(\(lack.reason))",
             lack: Finding.Lack(
                 volume: volume, generations: generations, blockCount: lack.count))

@@ -83,18 +83,18 @@ package struct RepositoryCheck {
             if [ObjectNames.configuration, ObjectNames.reserve].contains(entry.name) { continue }
             if entry.name.hasPrefix(ObjectNames.packs) {
                 if ObjectNames.packID(of: entry.name) == nil {
-                    report.add(entry.name, "not the name of a pack")
+                    report.add(entry.name, "not a pack name")
                 }
             } else if entry.name.hasPrefix(ObjectNames.volumes) {
                 if ObjectNames.parse(volumeEntry: entry.name) == nil {
-                    report.add(entry.name, "neither a delta nor a marker")
+                    report.add(entry.name, "not a delta or a marker")
                 }
             } else if entry.name.hasPrefix(ObjectNames.notes) {
                 checkNote(entry.name)
             } else if ![ObjectNames.parts, ObjectNames.locks, ObjectNames.pruning].contains(
                 where: entry.name.hasPrefix)
             {
-                report.add(entry.name, "nothing of a repository has such a name")
+                report.add(entry.name, "not a name that a repository uses")
             }
         }
     }
@@ -111,7 +111,7 @@ package struct RepositoryCheck {
             Finding(
                 subject: object.name,
                 reason: object.reason
-                    + (object.isUseless ? "; it is kept, and nothing needs it" : ""),
+                    + (object.isUseless ? "; it is kept, but not needed" : ""),
                 isHarmless: object.isUseless))
     }
 
@@ -122,15 +122,16 @@ package struct RepositoryCheck {
             guard note.kind == .bootProof else { return }
             _ = try BootProof(note)
             guard note.attachment.isEmpty || note.attachment.starts(with: BootProof.pictureMagic)
-            else { return report.add(name, "the picture of a boot proof is no PNG") }
+            else { return report.add(name, "the picture of a boot proof is not a PNG file") }
         } catch let error as ObjectStoreError where error.reason == .notFound {
             // Somebody deleted it after the listing.
         } catch {
             let snapshot = ObjectNames.noteSnapshot(of: name)?.short ?? "?"
             report.add(
                 name,
-                "\(error); it says something of snapshot \(snapshot), which may be protected or tagged: say "
-                    + "so again ('varve protect', 'varve tag'), and 'varve repair --forget-lost' deletes this"
+                "\(error); it is a note on snapshot \(snapshot), which may be protected or tagged: "
+                    + "set that again ('varve protect', 'varve tag'), then 'varve repair "
+                    + "--forget-lost' deletes this note"
             )
         }
     }
@@ -190,7 +191,7 @@ package struct RepositoryCheck {
                     subject: item.delta.name.objectName,
                     reason: item.reason
                         + (isHarmless
-                            ? "; another path leads to it, and "
+                            ? "; its snapshot has another path, and "
                                 + (item.isFalse
                                     ? "the next forget deletes this"
                                     : "'varve repair' deletes this")
@@ -252,7 +253,7 @@ package struct RepositoryCheck {
                 return least >= patch.depth
             }
             guard isDoubtful, !proof.isReadable(patch.digest) else { continue }
-            lost.add(patch.digest, "the blocks below their patches are lost")
+            lost.add(patch.digest, "the blocks that their patches need are lost")
         }
     }
 
@@ -280,7 +281,7 @@ package struct RepositoryCheck {
                 reason.removeFirst(prefix.count)
             }
             if let frame = item.frame { reason = "frame at \(frame): \(reason)" }
-            if isHarmless { reason += "; no snapshot lacks anything for it" }
+            if isHarmless { reason += "; no snapshot is affected" }
             report.add(Finding(subject: subject, reason: reason, isHarmless: isHarmless))
             guard let frame = item.frame else {
                 report.evidence.unreadable.append(item.pack)

@@ -63,10 +63,10 @@ package final class SnapshotCopy {
         guard source.blockSize == target.blockSize else {
             throw RepositoryError(
                 .failed,
-                "\(source.store.location) has blocks of \(source.blockSize.byteCount) bytes and "
-                    + "\(target.store.location) of \(target.blockSize.byteCount): blocks are copied "
-                    + "as they are; create a repository with the same --block-size, or restore and "
-                    + "back up again")
+                "\(source.store.location) has blocks of \(source.blockSize.byteCount) bytes, but "
+                    + "\(target.store.location) of \(target.blockSize.byteCount), and blocks are "
+                    + "copied as they are; create a repository with the same --block-size, or "
+                    + "restore and back up again")
         }
         self.source = source
         self.sourceIndex = sourceIndex
@@ -104,8 +104,8 @@ package final class SnapshotCopy {
             guard there.isSound else {
                 throw RepositoryError(
                     .damaged,
-                    "volume '\(timeline.volume)' in \(target.store.location) has damage, and nothing "
-                        + "is copied over it; run 'varve check'")
+                    "volume '\(timeline.volume)' in \(target.store.location) has damage, so "
+                        + "nothing is copied to it; run 'varve check'")
             }
             if there.snapshot(snapshot.id) != nil {
                 try mark(snapshot, there)
@@ -126,8 +126,9 @@ package final class SnapshotCopy {
             guard !there.isReached(snapshot.generation) else {
                 throw RepositoryError(
                     .failed,
-                    "volume '\(timeline.volume)' in \(target.store.location) has another snapshot "
-                        + "\(snapshot.generation): it is another volume, and the two cannot be one")
+                    "volume '\(timeline.volume)' in \(target.store.location) has a different "
+                        + "snapshot \(snapshot.generation): it is a different volume, and the two "
+                        + "cannot be combined")
             }
             try copy(snapshot, of: timeline, to: there, progress)
             count(snapshot, done)
@@ -386,7 +387,7 @@ extension Repository {
         else { return }
         throw RepositoryError(
             .locked,
-            "a prune is under way (\(list)) and nothing was committed; run the command again "
-                + "when it has ended: what was stored will be used again")
+            "a prune is running (\(list)), so nothing was committed; run the command again "
+                + "when it has ended: it will reuse what was stored")
     }
 }

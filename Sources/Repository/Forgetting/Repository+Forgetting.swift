@@ -65,7 +65,7 @@ extension Repository {
             guard snapshot != timeline.tip?.id else {
                 throw RepositoryError(
                     .failed,
-                    "\(title) is the newest of its volume, which the next backup builds on, and "
+                    "\(title) is the newest of its volume: the next backup builds on it, so it "
                         + "cannot be forgotten")
             }
         }
@@ -186,8 +186,8 @@ extension Repository {
         guard !timeline.isSound else { return }
         throw RepositoryError(
             .damaged,
-            "volume '\(timeline.volume)' has damage, and nothing of it is forgotten or deleted until "
-                + "that is mended; run 'varve repair'")
+            "volume '\(timeline.volume)' has damage, so nothing of it is forgotten or deleted "
+                + "until it is repaired; run 'varve repair'")
     }
 
     /// Whether a prune gains more from doing away with hidden snapshots than that writes.
@@ -208,8 +208,8 @@ extension Repository {
         guard timeline.isSound, ForgetPlan.isSafe(timeline, removing: removed) else {
             throw RepositoryError(
                 .failed,
-                "the listing of volume '\(volume)' does not show that its snapshots can do without "
-                    + "the forgotten ones; nothing was deleted: run 'varve check'")
+                "the listing of volume '\(volume)' does not prove that its snapshots can do "
+                    + "without the forgotten ones; nothing was deleted: run 'varve check'")
         }
         // A marker that a crash left tells of a snapshot that is to go.
         let ends = timeline.ends()

@@ -43,7 +43,7 @@ extension Index {
             do {
                 try count(deltas, of: repository, &report)
             } catch is AccountMismatch {
-                report = AccountReport(reason: "it did not fit together")
+                report = AccountReport(reason: "it was inconsistent")
                 try beginAccount(now: now)
                 try count(deltas, of: repository, &report)
             }
@@ -61,7 +61,7 @@ extension Index {
             guard try environment.read({ try countOfUnknown($0) }) == 0 else {
                 throw RepositoryError(
                     .damaged,
-                    "blocks that snapshots need are patches that cannot be read, so that it is not known "
+                    "patches that snapshots need cannot be read, so it is unknown "
                         + "what else is needed; nothing is deleted: run 'varve check --read-data'")
             }
             return report
@@ -133,7 +133,7 @@ extension Index {
                 return "there was none"
             }
             if try transaction.contains(Self.countingKey, in: tables.meta) {
-                return "a delta was counted in part"
+                return "a delta was counted only partly"
             }
             let ids = Set(deltas.map(\.name.id))
             let areCounted = try transaction.withCursor(over: tables.counted) { cursor in
@@ -414,7 +414,7 @@ extension Index {
             } catch is AccountMismatch {
                 throw RepositoryError(
                     .failed,
-                    "the account of live blocks does not fit together, and nothing more was deleted; run "
+                    "the count of live blocks is inconsistent, and nothing more was deleted; run "
                         + "'varve prune --recount'")
             }
             for number in retired { forgetPack(number) }

@@ -31,7 +31,7 @@ extension Index {
         } catch is AccountMismatch {
             // Where the index stays open, the next prune makes the account anew.
             try environment.write { try $0.remove(Self.accountKey, from: tables.meta) }
-            throw wrong("what it has of \(ObjectNames.pack(tally.id)) is not what that holds")
+            throw wrong("its entry for \(ObjectNames.pack(tally.id)) does not match the pack")
         }
     }
 

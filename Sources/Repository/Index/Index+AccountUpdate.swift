@@ -6,8 +6,8 @@ extension Index {
     /// Thrown where the account does not fit together.
     struct AccountMismatch: Error, CustomStringConvertible {
         var description: String {
-            "the index's account of live blocks does not fit together; run 'varve index rebuild', which "
-                + "loses nothing"
+            "the count of live blocks in the index is inconsistent; run 'varve index rebuild', "
+                + "which loses nothing"
         }
     }
 

@@ -52,7 +52,7 @@ extension Index {
             {
                 // This index may be what is wrong: the objects tell.
                 try proveAlone(delta, in: timeline, with: repository)
-                throw wrong("a line does not give the image digest of its snapshot")
+                throw wrong("a history does not match the image digest of its snapshot")
             }
         }
         try proveAlone(delta, in: timeline, with: repository)
@@ -247,7 +247,7 @@ extension Index {
                     return Self.line(
                         number, try apply(path[...], to: number, state, repository, options))
                 } catch is LineMismatch {
-                    throw wrong("its history of '\(volume)' is not what was written")
+                    throw wrong("its history of '\(volume)' differs from what was written")
                 }
             } catch {
                 guard error is FalseDelta || error is UnreadableDelta else { throw error }
@@ -370,7 +370,7 @@ extension Index {
         guard hasLeaves(of: delta, on: line, ImageDigestTree(blockSize: blockSize)) else {
             throw RepositoryError(
                 .damaged,
-                "\(delta.name.objectName) is damaged: its map does not give the image digest of "
+                "\(delta.name.objectName) is damaged: its map does not match the image digest of "
                     + "snapshot \(delta.head.to.short)")
         }
     }

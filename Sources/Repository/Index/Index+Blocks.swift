@@ -313,8 +313,8 @@ extension Index {
     static func broken(_ why: String) -> RepositoryError {
         RepositoryError(
             .index,
-            "the index does not fit together (\(why)); run 'varve index rebuild', which loses nothing",
-            cause: "the index does not fit together (\(why))")
+            "the index is inconsistent (\(why)); run 'varve index rebuild', which loses nothing",
+            cause: "the index is inconsistent (\(why))")
     }
 
     /// What the rows of a digest begin with.
@@ -342,7 +342,7 @@ extension Index {
         _ row: RawSpan
     ) throws -> (start: UInt64, number: BlockNumber) {
         guard row.byteCount == digestRowByteCount else {
-            throw broken("a digest has a row of a wrong length")
+            throw broken("a digest has a row of the wrong length")
         }
         let start = row.littleEndian(at: 0, as: UInt32.self).byteSwapped
         let startEnd = row.littleEndian(at: 4, as: UInt16.self).byteSwapped

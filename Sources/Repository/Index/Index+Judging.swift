@@ -156,13 +156,13 @@ extension Index {
                 return false
             }
             if again == true {
-                throw wrong("its history of '\(delta.name.volume)' is not what was written")
+                throw wrong("its history of '\(delta.name.volume)' differs from what was written")
             }
         }
         bench.proofCount += 1
         guard bench.proofCount <= Self.proofLimit else {
             throw RepositoryError(
-                .damaged, "\(delta.name.objectName) was not proved yet; run the command again")
+                .damaged, "\(delta.name.objectName) is not verified yet; run the command again")
         }
         do {
             try proveAlone(delta, in: timeline, with: repository)

@@ -226,7 +226,7 @@ extension Index {
         guard value.byteCount >= historyHeadByteCount,
             let kind = HistoryKind(rawValue: value.littleEndian(at: 0, as: UInt32.self)),
             (value.byteCount - historyHeadByteCount) % kind.entryByteCount == 0
-        else { throw broken("a history page has a wrong length") }
+        else { throw broken("a history page has the wrong length") }
         return body(kind, value.extracting(historyHeadByteCount..<value.byteCount))
     }
 

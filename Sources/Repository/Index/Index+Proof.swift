@@ -34,11 +34,11 @@ extension Index {
     ) throws -> [PageLeaf] {
         let facts = snapshot.facts
         guard line.tip == snapshot.id, line.tipByteCount == facts.byteCount else {
-            throw wrong("the line of a volume is at another snapshot than it says")
+            throw wrong("the history of a volume is at a different snapshot than recorded")
         }
         let leaves = try pageLeaves(line.number, byteCount: facts.byteCount)
         guard isNew || gives(leaves, facts.imageDigest, facts.byteCount, tree) else {
-            throw wrong("the leaves of snapshot \(snapshot.id.short) do not give its image digest")
+            throw wrong("the leaves of snapshot \(snapshot.id.short) do not match its image digest")
         }
         return leaves
     }

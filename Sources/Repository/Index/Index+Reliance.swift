@@ -62,7 +62,7 @@ extension Index {
             }
         } catch is AccountMismatch {
             try environment.write { try $0.remove(Self.accountKey, from: tables.meta) }
-            throw wrong("its account of live blocks is not what was written")
+            throw wrong("its count of live blocks differs from what was written")
         }
     }
 

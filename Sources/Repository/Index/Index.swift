@@ -169,7 +169,7 @@ package final class Index: Sendable {
     private static func distrust(_ directory: String, _ error: RepositoryError) -> RepositoryError {
         _ = try? FileHandle(suspicion(directory), .create, mode: 0o600)
         return RepositoryError(
-            .index, "\(error.cause); the next command builds it anew, which loses nothing",
+            .index, "\(error.cause); the next command rebuilds it, which loses nothing",
             cause: error.cause)
     }
 
@@ -285,7 +285,7 @@ package final class Index: Sendable {
 
     /// Refuses what a damaged file may have cut of a row's key or value.
     static func require(_ byteCount: Int, of bytes: RawSpan) throws {
-        guard bytes.byteCount >= byteCount else { throw broken("a row has a wrong length") }
+        guard bytes.byteCount >= byteCount else { throw broken("a row has the wrong length") }
     }
 
     /// A number that is a value of its own.

@@ -41,7 +41,7 @@ enum IndexPlace {
             return failure(directory, SystemError.reason(code), remedy(code))
         case let error as LMDBError where error.isMapFull:
             return failure(
-                directory, "it outgrew the address space that the process may have",
+                directory, "it needs more address space than the process may use",
                 "raise that limit (ulimit -v)")
         case let error as SystemError:
             return failure(directory, "\(error)", remedy(error.errno))

@@ -13,7 +13,7 @@ struct FalseDelta: Error, CustomStringConvertible {
     var reason: String { "\(delta.name.objectName) is damaged: \(Self.cause(delta))" }
 
     static func cause(_ delta: KnownDelta) -> String {
-        "its map does not give the image digest of snapshot \(delta.head.to.short)"
+        "its map does not match the image digest of snapshot \(delta.head.to.short)"
     }
 }
 

@@ -55,7 +55,7 @@ package final class RelianceProof: Sendable {
     private func prove(_ claims: [Claim]) throws {
         for (number, claims) in Dictionary(grouping: claims, by: \.place.pack) {
             guard let pack = index.pack(number) else {
-                throw index.wrong("a pack that holds blocks is not there any more")
+                throw index.wrong("a pack that holds blocks is gone")
             }
             let table: PackTable
             do {
@@ -66,7 +66,7 @@ package final class RelianceProof: Sendable {
             }
             guard Self.proves(table, claims) else {
                 throw index.wrong(
-                    "\(ObjectNames.pack(pack.id)) does not hold all blocks that it was to hold")
+                    "\(ObjectNames.pack(pack.id)) lacks blocks that it should hold")
             }
         }
     }

@@ -39,7 +39,7 @@ struct DamageBelowPatch: Error, CustomStringConvertible {
     let cause: any Error
 
     var description: String {
-        "what it is a patch of cannot be read: \(RepositoryError.cause(of: cause))"
+        "the block that it patches cannot be read: \(RepositoryError.cause(of: cause))"
     }
 }
 
@@ -124,7 +124,7 @@ package final class BlockReader {
         throw RepositoryError(
             .damaged,
             "block \(digest.hexadecimal.prefix(12)) cannot be read: \(reason); 'varve check "
-                + "--read-data' says which snapshots lack it, and the next backup stores it again "
+                + "--read-data' lists the affected snapshots, and the next backup stores it again "
                 + "if the disk still has it",
             cause: reason)
     }
@@ -229,12 +229,13 @@ package final class BlockReader {
         let places = try candidates(for: number, below: depth)
         var cause: any Error = RepositoryError(
             .damaged,
-            crowded.isHopeless(number, below: depth) ? "no place gives it" : "no pack holds it")
+            crowded.isHopeless(number, below: depth)
+                ? "no copy of it is readable" : "no pack holds it")
         var isHopeless = true
         for (position, place) in places.enumerated() {
             if failures.contains(place) {
                 cause = RepositoryError(
-                    .damaged, "\(frames.name(of: place)) does not give what its table says")
+                    .damaged, "\(frames.name(of: place)) does not match its table")
                 continue
             }
             // What a place needs is as it should be, as a rule: then nothing but the block is proved.
@@ -289,7 +290,7 @@ package final class BlockReader {
             }
             guard digestOfBlock(target) == digest else {
                 throw RepositoryError(
-                    .damaged, "\(frames.name(of: place)) holds other bytes than its table says")
+                    .damaged, "\(frames.name(of: place)) holds data that does not match its table")
             }
         } catch {
             trail.removeLast(trail.count - trailCount)
@@ -334,7 +335,7 @@ package final class BlockReader {
         guard place.slot < place.frameBlockCount,
             Int(place.frameBlockCount) <= Format.frameBlockLimit(blockSize)
         else {
-            throw RepositoryError(.damaged, "\(frames.name(of: place)) is not a place of a block")
+            throw RepositoryError(.damaged, "\(frames.name(of: place)) is not the place of a block")
         }
         let frame = try frames.frame(
             at: place, until: start + blockSize.byteCount, lastSlot: lastSlot)
@@ -344,7 +345,7 @@ package final class BlockReader {
     private func patchHeader(of place: Place) throws -> FrameHeader {
         let header = try frames.header(of: place)
         guard header.kind.isPatch, header.depth == place.depth else {
-            throw RepositoryError(.damaged, "\(frames.name(of: place)) is not what its table says")
+            throw RepositoryError(.damaged, "\(frames.name(of: place)) differs from its table")
         }
         return header
     }

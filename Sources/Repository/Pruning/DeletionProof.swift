@@ -83,8 +83,8 @@ extension Prune {
         guard try isProved(leaving: Set(packs.map(\.tally.number))) else {
             throw RepositoryError(
                 .failed,
-                "packs came while this prune ran that do not hold what their tables say; nothing more "
-                    + "was deleted: prune again")
+                "new packs appeared during this prune whose data does not match their tables; "
+                    + "nothing more was deleted: prune again")
         }
     }
 }

@@ -83,8 +83,8 @@ extension Prune {
             throw RepositoryError(
                 .damaged,
                 "\(lost.count) blocks that snapshots need may be in \(unreadableCount) packs that cannot "
-                    + "be read; nothing is deleted: run 'varve repair', and forget the snapshots that "
-                    + "lack blocks even so")
+                    + "be read; nothing is deleted: run 'varve repair', then forget the snapshots "
+                    + "that still lack blocks")
         }
     }
 

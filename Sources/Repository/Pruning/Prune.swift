@@ -64,15 +64,15 @@ package final class Prune {
         where ObjectNames.parse(volumeEntry: entry.name) == nil {
             throw RepositoryError(
                 .damaged,
-                "\(entry.name) is no name that a volume's objects have, and nothing is deleted until "
-                    + "it is put right; run 'varve check'")
+                "\(entry.name) is not a valid name for an object of a volume, so nothing is "
+                    + "deleted until this is fixed; run 'varve check'")
         }
         let timelines = try repository.timelines(cache: index)
         for timeline in timelines where !timeline.isSound {
             throw RepositoryError(
                 .damaged,
-                "volume '\(timeline.volume)' has damage, and what it needs is not known: nothing is "
-                    + "deleted until that is mended; run 'varve check'")
+                "volume '\(timeline.volume)' has damage, and what it needs is unknown: nothing is "
+                    + "deleted until it is repaired; run 'varve check'")
         }
         accountReport = try index.bringAccountForward(
             of: timelines, in: repository, now: now(),
@@ -104,7 +104,7 @@ package final class Prune {
         guard attemptCount < Self.attemptLimit else {
             throw RepositoryError(
                 .failed,
-                "places of blocks failed again and again while it was planned what to delete, and "
+                "blocks repeatedly failed to be read while the prune was planned, and "
                     + "nothing was deleted; run 'varve check --read-data', and prune again")
         }
         return try self.plan()
@@ -251,7 +251,7 @@ package final class Prune {
     private static func misfit(_ tally: PackTally) -> RepositoryError {
         RepositoryError(
             .failed,
-            "\(ObjectNames.pack(tally.id)) holds blocks that no other pack has, and it was not "
+            "\(ObjectNames.pack(tally.id)) holds blocks that no other pack has, so it was not "
                 + "deleted; run 'varve index rebuild' and prune again")
     }
 

@@ -23,8 +23,8 @@ extension Repository {
         guard try mayDelete(now: now) else {
             throw RepositoryError(
                 .failed,
-                "this user may not delete from the repository at \(store.location), and nothing "
-                    + "was pruned; run 'varve prune' where that is allowed")
+                "this user may not delete from the repository at \(store.location), so nothing "
+                    + "was pruned; run 'varve prune' as a user who may delete")
         }
         for timeline in try timelines(cache: cache) { try dropSupersededMarkers(timeline) }
     }

@@ -83,7 +83,7 @@ package struct ConfigurationRescue: Hashable, Sendable {
                 throw RepositoryError(
                     .damaged,
                     "the damaged config at \(store.location) is of repository "
-                        + "\(old.repository.hexadecimal), the objects there are of "
+                        + "\(old.repository.hexadecimal), but the objects there are of "
                         + "\(origin.repository.hexadecimal); move away what does not belong there, and "
                         + "repair again")
             }
@@ -154,7 +154,7 @@ package struct ConfigurationRescue: Hashable, Sendable {
             guard let most = counts.max(by: { $0.value.all < $1.value.all }) else {
                 throw RepositoryError(
                     .noRepository,
-                    "there is no repository at \(location), nor any object that tells of one; create "
+                    "there is no repository at \(location), and no object mentions one; create "
                         + "one with 'varve init'")
             }
             let volumes = counts.values.reduce(0) { $0 + $1.volumes }

@@ -64,7 +64,7 @@ package final class PathRepair {
                 guard try !isProved(snapshot.id, of: timeline),
                     let delta = timeline.delta(to: snapshot.id)
                 else { continue }
-                broken[delta.name] = "it does not give the image digest of its snapshot"
+                broken[delta.name] = "it does not match the image digest of its snapshot"
             }
         }
         timeline = listed.without(broken)

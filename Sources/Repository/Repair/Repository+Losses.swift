@@ -102,7 +102,7 @@ extension Repository {
             guard let object = try foreign(name) else { continue }
             throw RepositoryError(
                 .damaged,
-                "\(name) is not given up: \(object.reason); use that version, or move it away")
+                "\(name) is kept: \(object.reason); use that version, or move it away")
         }
         var deleted: [String] = []
         func delete(_ name: String) throws {

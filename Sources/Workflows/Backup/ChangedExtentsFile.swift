@@ -67,7 +67,9 @@ package struct ChangedExtentsFile {
                 if form == .json { rest.removeFirst() }
             }
             rest = form == .json ? try takeObjects(rest[...]) : try takeLines(rest[...])
-            guard rest.count < buffer.byteCount else { throw refusal("a line of it does not end") }
+            guard rest.count < buffer.byteCount else {
+                throw refusal("it has a line without an end")
+            }
         }
         switch form {
         case .unknown: throw refusal("it is empty; '[]' says that nothing changed")
@@ -76,14 +78,14 @@ package struct ChangedExtentsFile {
         case .lines:
             guard rest.isEmpty else { throw Self.cutShort(self) }
             if let mapEnd, mapEnd != volumeByteCount {
-                throw refusal("it ends at \(mapEnd), the volume at \(volumeByteCount)")
+                throw refusal("it ends at \(mapEnd), but the volume ends at \(volumeByteCount)")
             }
         }
         return extents.finished()
     }
 
     private static func cutShort(_ file: ChangedExtentsFile) -> ServiceError {
-        file.refusal("it ends in the middle, as if it had been cut short")
+        file.refusal("it is incomplete, as if truncated")
     }
 
     // MARK: Lines
@@ -105,19 +107,19 @@ package struct ChangedExtentsFile {
         guard !fields.isEmpty else { return }
         guard fields.count == 2 || fields.count == 3, let offset = Self.number(fields[0]),
             let length = Self.number(fields[1])
-        else { throw refusal("line \(lineNumber) is neither OFFSET LENGTH nor START LENGTH STATE") }
+        else { throw refusal("line \(lineNumber) must be OFFSET LENGTH or START LENGTH STATE") }
         guard fields.count == 3 else {
             guard mapEnd == nil else { throw refusal("line \(lineNumber) has no state") }
             isList = true
             return try add(offset, length)
         }
         guard !isList, offset == mapEnd ?? 0 else {
-            throw refusal("line \(lineNumber) does not go on where the one before ended")
+            throw refusal("line \(lineNumber) does not start where the line before ends")
         }
         switch String(decoding: fields[2], as: UTF8.self) {
         case "data", "zero": try add(offset, length)
         case "same": try requireInside(offset, length)
-        default: throw refusal("line \(lineNumber) has no state that is known")
+        default: throw refusal("line \(lineNumber) has an unknown state")
         }
         mapEnd = offset + length
     }
@@ -180,7 +182,7 @@ package struct ChangedExtentsFile {
     }
 
     private func notJSON() -> ServiceError {
-        refusal("it is no array of objects with 'offset' and 'length'")
+        refusal("it is not an array of objects with 'offset' and 'length'")
     }
 
     // MARK: Extents
@@ -198,7 +200,7 @@ package struct ChangedExtentsFile {
     private func requireInside(_ offset: UInt64, _ length: UInt64) throws {
         let (end, overflows) = offset.addingReportingOverflow(length)
         guard !overflows, end <= volumeByteCount else {
-            throw refusal("\(offset)+\(length) is behind the end of the volume, \(volumeByteCount)")
+            throw refusal("\(offset)+\(length) is past the end of the volume, \(volumeByteCount)")
         }
     }
 
@@ -207,6 +209,6 @@ package struct ChangedExtentsFile {
     }
 
     private func refusal(_ why: String) -> ServiceError {
-        ServiceError(.usage, "\(path) is no list of changed extents of this volume: \(why)")
+        ServiceError(.usage, "\(path) is not a list of changed extents of this volume: \(why)")
     }
 }

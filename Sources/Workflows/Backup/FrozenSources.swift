@@ -133,7 +133,7 @@ extension OpenRepository {
             throw failure
         }
         logger.warning(
-            "no frozen view of \(path) could be made, so it is read as it is: \(failure)")
+            "no frozen view of \(path) could be made, so it is read live: \(failure)")
         return source
     }
 
@@ -151,7 +151,7 @@ extension OpenRepository {
             }
             throw VolumeError(
                 .failed,
-                "the store of \(path) overflowed, or could not be written, while it was captured; "
+                "the store of \(path) overflowed or could not be written during the backup; "
                     + "give it more room, and run the backup again (\(error))")
         }
     }

@@ -53,7 +53,7 @@ package struct ChangedExtentsOption: Sendable {
         guard generation != nil || isPrefix else {
             throw ServiceError(
                 .usage,
-                "--changed-since '\(since)' is neither a generation nor the first digits of an id")
+                "--changed-since '\(since)' is not a generation or the first digits of an id")
         }
         var found = timeline.snapshots.filter { $0.generation == generation }
         // An id may begin with nothing but decimal digits.
@@ -61,7 +61,7 @@ package struct ChangedExtentsOption: Sendable {
             found = timeline.snapshots.filter { $0.id.hexadecimal.hasPrefix(since) }
         }
         guard found.count <= 1 else {
-            throw ServiceError(.usage, "--changed-since '\(since)' names several snapshots")
+            throw ServiceError(.usage, "--changed-since '\(since)' matches several snapshots")
         }
         return found.first?.id ?? .nothing
     }
@@ -109,7 +109,7 @@ extension OpenRepository {
             allowed.drop { !$0.isLetter && !$0.isNumber }.prefix(VolumeName.maximumByteCount))
         guard let name = VolumeName(text) else {
             throw ServiceError(
-                .usage, "no volume name can be made of '\(path)'; give one with --volume")
+                .usage, "'\(path)' gives no valid volume name; set one with --volume")
         }
         return name
     }
@@ -203,7 +203,7 @@ extension OpenRepository {
     private func warn(of job: CaptureJob, _ timeline: Timeline) {
         if let reason = job.source.useReason {
             logger.warning(
-                "\(job.path) is in use (\(reason)): the snapshot shows no single moment")
+                "\(job.path) is in use (\(reason)): the snapshot is not consistent")
         }
         if !timeline.isSound {
             logger.warning("volume '\(job.volume)' has damage; run 'varve check'")
@@ -245,7 +245,7 @@ extension OpenRepository {
     ) throws {
         let options = job.options
         if let problem = result.indexProblem {
-            logger.warning("the index takes the new snapshot in the next time: \(problem)")
+            logger.warning("the index will add the new snapshot next time: \(problem)")
         }
         if !options.isDryRun { shortenWay(timeline) }
         // What is written while a device without views is read belongs to no era that is told of.
@@ -255,7 +255,7 @@ extension OpenRepository {
         }
         if case .refused(let reason) = result.verdict {
             logger.warning(
-                "everything was compared, because what is known of changes was not enough: \(reason)"
+                "everything was compared, because the record of changes was not usable: \(reason)"
             )
         }
     }
@@ -273,8 +273,8 @@ extension OpenRepository {
         } catch let error as RepositoryError where error.kind == .index {
             throw ServiceError(
                 .failed,
-                "\(error.cause); nothing was committed, and what came from standard input cannot be "
-                    + "read again: run the backup once more, which builds the index anew")
+                "\(error.cause); nothing was committed, and standard input cannot be "
+                    + "read again: run the backup once more, which rebuilds the index")
         }
     }
 
@@ -334,7 +334,7 @@ extension OpenRepository {
     ) throws -> BlockExtents? {
         guard let option = options.changedExtents else { return nil }
         guard let byteCount = source.byteCount else {
-            throw ServiceError(.usage, "a list of changed extents says nothing of a stream")
+            throw ServiceError(.usage, "a list of changed extents cannot be used with a stream")
         }
         return try ChangedExtentsFile.read(
             option.path, volumeByteCount: byteCount, blockSize: repository.identity.blockSize)
@@ -397,7 +397,7 @@ extension OpenRepository {
         let known = last.serial.isEmpty ? last.path : "\(last.path), serial \(last.serial)"
         throw ServiceError(
             .failed,
-            "volume '\(timeline.volume)' was captured from another source (\(known)); give another "
-                + "--volume, or --same-volume when it is the same disk in a new place")
+            "volume '\(timeline.volume)' was captured from another source (\(known)); use another "
+                + "--volume, or --same-volume if it is the same disk in a new place")
     }
 }

@@ -52,9 +52,9 @@ package struct BootTestWorkflow {
 
         private static let words: [BootProof.Means: String] = [
             .pattern: "its console showed what was expected",
-            .loginPrompt: "its console asked to log in",
-            .stableScreen: "its screen became stable", .failure: "it said so itself",
-            .stop: "the machine stopped", .timeout: "nothing showed that it did",
+            .loginPrompt: "its console showed a login prompt",
+            .stableScreen: "its screen became stable", .failure: "it reported the failure itself",
+            .stop: "the machine stopped", .timeout: "nothing showed that it booted",
         ]
     }
 
@@ -63,7 +63,7 @@ package struct BootTestWorkflow {
     /// - Throws: ``ServiceError`` of kind `usage` where it is none.
     package static func pattern(_ text: String) throws -> (String) -> Bool {
         guard let expression = try? Regex(text) else {
-            throw ServiceError(.usage, "'\(text)' is no regular expression")
+            throw ServiceError(.usage, "'\(text)' is not a regular expression")
         }
         return { (try? expression.firstMatch(in: $0)) ?? nil != nil }
     }
@@ -96,7 +96,7 @@ package struct BootTestWorkflow {
         if let directory = options.pictureDirectory,
             try FileStatus(path: directory)?.kind != .directory
         {
-            throw ServiceError(.usage, "\(directory) is no directory; make it first")
+            throw ServiceError(.usage, "\(directory) is not a directory; create it first")
         }
         self.repository = repository
         self.location = location
@@ -192,7 +192,7 @@ package struct BootTestWorkflow {
         }
         let outcome = try test.run(emulator, machine, diskURI: disk.uri)
         guard outcome.result == .proved || !disk.hasFailed else {
-            throw ServiceError(.failed, "the disk's server ended; what it said is above")
+            throw ServiceError(.failed, "the disk's server ended; see its output above")
         }
         return outcome
     }

@@ -86,7 +86,7 @@ package struct BootWorkflow {
             if Interruption.isRequested { throw Interrupted() }
             guard status == 0 else {
                 throw ServiceError(
-                    .failed, "QEMU ended with status \(status); what it said is above")
+                    .failed, "QEMU ended with status \(status); see its output above")
             }
         }
     }

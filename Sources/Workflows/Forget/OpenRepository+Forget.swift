@@ -88,14 +88,14 @@ extension OpenRepository {
         }
         if summary.isRefused {
             let text =
-                "this user may not delete from the repository: what is forgotten is hidden, and its "
-                + "deltas go when somebody who may delete forgets or prunes"
+                "this user may not delete from the repository: forgotten snapshots are hidden, and "
+                + "their deltas are deleted when a user who may delete forgets or prunes"
             logger.warning("\(text)")
         }
         if summary.falseCount > 0 {
             let deltas = Human.count(summary.falseCount, "delta")
             let volume = timeline.volume
-            logger.warning("\(deltas) of '\(volume)' proved false and were deleted")
+            logger.warning("\(deltas) of '\(volume)' were proved false and deleted")
         }
         if Repository.mayNeedConsolidation(timeline),
             let left = try timelines(timeline.volume).first
@@ -128,10 +128,10 @@ extension OpenRepository {
         // The index knows each snapshot by another way than the maps that were merged.
         let index = try currentIndex()
         guard try index.proves(delta, in: timeline, with: repository) else {
-            guard index.isNew else { throw index.wrong("a merged delta is not what it has") }
+            guard index.isNew else { throw index.wrong("a merged delta does not match it") }
             throw RepositoryError(
                 .failed,
-                "\(delta.name.objectName), merged of others, is not what the index has; nothing "
+                "\(delta.name.objectName), a merged delta, does not match the index; nothing "
                     + "was deleted: run 'varve index rebuild' and 'varve check'")
         }
     }

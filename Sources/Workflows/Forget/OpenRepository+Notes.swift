@@ -39,8 +39,8 @@ extension OpenRepository {
         }
         throw ServiceError(
             .locked,
-            "snapshots of '\(volume)' are being forgotten, and it is not known whether the "
-                + "protection came in time; run the command again when that has ended")
+            "snapshots of '\(volume)' are being forgotten, and the "
+                + "protection may be too late; run the command again when that has ended")
     }
 
     /// Tenths of a second that a protection waits for who forgets.

@@ -22,7 +22,7 @@ package struct StoreWatch {
             try startProcess(["track", "watch"])
         } catch {
             logger.warning(
-                "\(error); run 'varve track watch', which looks after the stores of trials")
+                "\(error); run 'varve track watch', which watches the stores of trials")
         }
     }
 

@@ -32,7 +32,7 @@ extension OpenRepository {
                             subject: "volume \(volume.name)", reason: volume.reason))
                 }
             } catch {
-                logger.warning("the index could not be told what was found: \(error)")
+                logger.warning("the findings could not be saved in the index: \(error)")
             }
             if coverage == .all, !report.lostBlocksAreTruncated, hold != nil {
                 takeBackLacks(report)
@@ -57,7 +57,7 @@ extension OpenRepository {
         return seen.filter { !there.contains($0.key) }.sorted { $0.key < $1.key }.map {
             (
                 $0.key,
-                "nothing of it is there any more, and this machine has seen \($0.key)@\($0.value); bring "
+                "all of it is gone, but this machine has seen \($0.key)@\($0.value); bring "
                     + "\(ObjectNames.volumes)\($0.key) back from a copy, or give the volume up with "
                     + "'varve index rebuild'"
             )
@@ -73,10 +73,10 @@ extension OpenRepository {
                     besides: lacks, in: timeline, time: clock.now(), identifiers: identifiers)
                 guard count > 0 else { continue }
                 logger.info(
-                    "\(Human.count(count, "snapshot")) of '\(timeline.volume)' are whole again")
+                    "\(Human.count(count, "snapshot")) of '\(timeline.volume)' are complete again")
             }
         } catch {
-            logger.warning("notes on lost blocks could not be taken back: \(error)")
+            logger.warning("notes on lost blocks could not be removed: \(error)")
         }
     }
 

@@ -73,11 +73,11 @@ extension OpenRepository {
         let plan = try whileListed { try prune.plan() }
         for pack in prune.falsePacks {
             let name = ObjectNames.pack(pack)
-            logger.warning("\(name) does not hold what its table says; its claims free nothing")
+            logger.warning("\(name) does not match its table; its claims are ignored")
         }
         if let count = prune.accountReport.differenceCount, count > 0 {
             let packs = Human.count(count, "pack")
-            logger.warning("the account of needed blocks was wrong for \(packs), and was made anew")
+            logger.warning("the count of needed blocks was wrong for \(packs) and was redone")
         }
         for object in prune.foreign {
             logger.warning("\(object.name) is kept: \(object.reason)")

@@ -63,8 +63,8 @@ extension OpenRepository {
         for other in others where other.repository.blockSize != repository.blockSize {
             throw ServiceError(
                 .failed,
-                "\(other.repository.store.location) has blocks of another size, and none of them is "
-                    + "one of this repository's; name a repository with blocks of "
+                "\(other.repository.store.location) has blocks of another size, so none of them "
+                    + "fits this repository; name a repository with blocks of "
                     + "\(repository.blockSize.byteCount) bytes")
         }
         let sources = try options.sources.map { try VolumeSource(path: $0, allowsUse: true) }
@@ -84,7 +84,7 @@ extension OpenRepository {
                 if !found.isEmpty {
                     let blocks = Human.count(found.count, "block")
                     logger.warning(
-                        "\(blocks) could only be read the second time; test the memory of this machine"
+                        "\(blocks) needed a second read; test the memory of this machine"
                     )
                     report.lostBlocks.subtract(found)
                 }
@@ -204,7 +204,7 @@ extension OpenRepository {
         let frames = Human.count(count, "whole frame")
         logger.info("\(frames) in \(Human.count(damaged.count, "damaged pack"))")
         let rescued = try repair.rescue(report.evidence.rotten)
-        logger.info("\(Human.count(rescued, "block")) still readable in rotten frames")
+        logger.info("\(Human.count(rescued, "block")) still readable in damaged frames")
         try? hold.renew(now: clock.steady())
         for other in others where !repair.lost.isEmpty {
             try repair.take(from: other.repository, try other.currentIndex())

@@ -29,7 +29,7 @@ package struct MountWorkflow {
     /// - Throws: ``ServiceError`` where it is no directory.
     package init(at directory: String, logger: Logger) throws {
         guard try FileStatus(path: directory)?.kind == .directory else {
-            throw ServiceError(.usage, "\(directory) is no directory; make it first")
+            throw ServiceError(.usage, "\(directory) is not a directory; create it first")
         }
         self.directory = directory
         self.logger = logger
@@ -64,8 +64,8 @@ package struct MountWorkflow {
         guard wasMounted else {
             throw ServiceError(
                 .failed,
-                "nothing could be mounted at \(directory); what libfuse said is above: install fuse3, "
-                    + "and see that /dev/fuse is there")
+                "nothing could be mounted at \(directory), see the output of libfuse above; "
+                    + "install fuse3, and check that /dev/fuse exists")
         }
     }
 
@@ -89,7 +89,7 @@ package struct MountWorkflow {
     ) throws {
         guard geteuid() == 0 else {
             throw ServiceError(
-                .usage, "mounting files takes root; 'varve ls', 'cat' and 'extract' do not")
+                .usage, "mounting files needs root; 'varve ls', 'cat' and 'extract' do not")
         }
         guard (try Directory.names(in: directory))?.isEmpty == true else {
             throw ServiceError(.usage, "\(directory) is not empty; name an empty directory")

@@ -7,10 +7,10 @@ import Workflows
 
 struct Backup: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Capture disks, partitions or image files: a base first, then deltas.",
+        abstract: "Capture disks, partitions or image files: first a base, then deltas.",
         discussion: """
             Each SOURCE becomes a volume of the repository. The first capture of a volume is its \
-            base; every later one stores only the blocks that changed. '-' reads standard input.
+            base; each later one stores only the changed blocks. '-' reads standard input.
             """)
 
     @OptionGroup var repository: RepositoryOptions
@@ -18,66 +18,66 @@ struct Backup: ParsableCommand {
 
     @Argument(
         help:
-            "A disk, a partition, an image file, '-' for standard input, or where a tracked device is mounted."
+            "A disk, partition or image file, '-' for standard input, or a tracked mount point."
     )
     var sources: [String]
 
     @Option(help: "Name of the volume (default: <hostname>-<name of the source>).")
     var volume: String?
 
-    @Option(help: "A word to find the snapshot by; may be given more than once.")
+    @Option(help: "A tag for the snapshot; can be repeated.")
     var tag: [String] = []
 
-    @Option(name: .customLong("level"), help: "Level of zstd compression.")
+    @Option(name: .customLong("level"), help: "Compression level of zstd.")
     var level = 3
 
-    @Option(help: "Number of worker threads (default: one for each processor, at most 12).")
+    @Option(help: "Number of worker threads (default: one per processor, at most 12).")
     var threads: Int?
 
-    @Flag(help: "Say what would be stored, and store nothing.")
+    @Flag(help: "Show what would be stored, but store nothing.")
     var dryRun = false
 
-    @Flag(help: "Capture a source that is in use; the snapshot shows no single moment.")
+    @Flag(help: "Capture a source that is in use; the snapshot is not consistent.")
     var liveInconsistent = false
 
-    @Flag(help: "Accept another source for the volume: the same disk in a new place.")
+    @Flag(help: "Accept a different source for the volume: the same disk in a new place.")
     var sameVolume = false
 
     @Option(
         help: """
-            A list of the extents that changed, such as 'rbd diff --format json' prints, or '-' for \
-            standard input; only they are compared, and a sample of the rest.
+            A list of changed extents, such as 'rbd diff --format json' prints, or '-' for \
+            standard input; compares only these, and a sample of the rest.
             """)
     var changedExtents: String?
 
-    @Option(help: "The snapshot since which they changed: a generation, or an id.")
+    @Option(help: "The snapshot that the list starts from: a generation or an id.")
     var changedSince: String?
 
-    @Flag(help: "Believe lists of changed extents again, after one was found wrong.")
+    @Flag(help: "Trust change lists again after one was wrong.")
     var trustAgain = false
 
     func validate() throws {
         guard !sources.isEmpty else { throw ValidationError("name at least one source") }
         guard (changedExtents == nil) == (changedSince == nil) else {
-            throw ValidationError("--changed-extents and --changed-since go together")
+            throw ValidationError("use --changed-extents and --changed-since together")
         }
         guard changedExtents == nil || sources.count == 1 else {
-            throw ValidationError("--changed-extents tells of one source; give one with it")
+            throw ValidationError("--changed-extents describes one source; name only one")
         }
         guard changedExtents != "-" || sources != ["-"] else {
-            throw ValidationError("standard input cannot be the source and the list")
+            throw ValidationError("standard input cannot be both the source and the list")
         }
         guard volume == nil || sources.count == 1 else {
-            throw ValidationError("--volume names one volume; give one source with it")
+            throw ValidationError("--volume names one volume; name only one source")
         }
         guard (-7...19).contains(level) else {
-            throw ValidationError("--level goes from -7 to 19")
+            throw ValidationError("--level must be from -7 to 19")
         }
         guard threads.map({ (1...256).contains($0) }) ?? true else {
-            throw ValidationError("--threads goes from 1 to 256")
+            throw ValidationError("--threads must be from 1 to 256")
         }
         guard tag.count <= 64, tag.allSatisfy({ (1...256).contains($0.utf8.count) }) else {
-            throw ValidationError("at most 64 tags of 1 to 256 bytes")
+            throw ValidationError("use at most 64 tags of 1 to 256 bytes")
         }
     }
 
@@ -114,8 +114,8 @@ struct Backup: ParsableCommand {
         guard let name = VolumeName(text) else {
             throw ServiceError(
                 .usage,
-                "'\(text)' is no volume name: 1 to 64 of A-Z a-z 0-9 . _ -, "
-                    + "beginning with a letter or digit")
+                "'\(text)' is not a volume name: use 1 to 64 of A-Z a-z 0-9 . _ -, "
+                    + "starting with a letter or digit")
         }
         return name
     }
@@ -159,7 +159,7 @@ struct Backup: ParsableCommand {
             + "read \(Human.bytes(facts.bytesRead)) in \(Human.duration(seconds)) (\(rate)/s)"
         if let sample = summary.sample {
             text +=
-                "; \(Human.bytes(sample.byteCount)) of the rest compared too, all of it "
+                "; \(Human.bytes(sample.byteCount)) of the rest also compared, all of it "
                 + "within \(Human.count(sample.cycleLength, "such backup"))"
         }
         if let window = summary.windowNanoseconds {

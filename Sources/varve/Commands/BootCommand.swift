@@ -7,32 +7,32 @@ import Workflows
 
 /// What a snapshot's machine is made of.
 struct MachineOptions: ParsableArguments {
-    @Flag(help: "Start by UEFI (default: where the disk has a partition for it).")
+    @Flag(help: "Boot by UEFI (default: if the disk has a UEFI partition).")
     var uefi = false
 
-    @Flag(help: "Start by BIOS.")
+    @Flag(help: "Boot by BIOS.")
     var bios = false
 
     @Option(help: "Memory of the machine, such as 4G.")
     var memory = ByteCount(2 << 30)
 
-    @Option(help: "Processors of the machine.")
+    @Option(help: "Number of processors of the machine.")
     var cpus = 2
 
-    @Option(help: "What the disk is attached to: virtio, sata, nvme or scsi.")
+    @Option(help: "Bus of the disk: virtio, sata, nvme or scsi.")
     var bus = MachineRequest().bus
 
-    @Option(help: "What runs it: kvm, tcg (software, slow), or auto for kvm where it works.")
+    @Option(help: "Accelerator: kvm, tcg (software, slow), or auto for kvm if it works.")
     var accelerator = MachineRequest().accelerator
 
-    @Option(help: "none, or user: what this machine reaches, by addresses of its own.")
+    @Option(help: "none, or user: reach the network of this machine through NAT.")
     var network = MachineRequest().network
 
     func validate() throws {
-        guard !uefi || !bios else { throw ValidationError("--uefi and --bios exclude each other") }
-        guard (1...255).contains(cpus) else { throw ValidationError("--cpus is 1 to 255") }
+        guard !uefi || !bios else { throw ValidationError("--uefi and --bios cannot be combined") }
+        guard (1...255).contains(cpus) else { throw ValidationError("--cpus must be 1 to 255") }
         guard memory.value >= 64 << 20 else {
-            throw ValidationError("--memory is 64M or more")
+            throw ValidationError("--memory must be 64M or more")
         }
     }
 
@@ -58,10 +58,10 @@ struct BootCommand: ParsableCommand {
         abstract: "Run a snapshot as a machine, without restoring it.",
         discussion: """
             SNAPSHOT is \(SnapshotSelector.help). QEMU reads the disk from the repository; what the \
-            machine writes is thrown away when it ends, or kept in the file of --overlay. It has a \
-            window, or with --headless its serial console here (on a terminal, Ctrl-A X ends it).
+            machine writes is discarded when it ends, or kept in the file of --overlay. It has a \
+            window, or with --headless its serial console here (on a terminal, Ctrl-A X quits).
 
-            ARGUMENTS go to QEMU.
+            ARGUMENTS are passed to QEMU.
             """)
 
     @OptionGroup var repository: RepositoryOptions
@@ -71,14 +71,14 @@ struct BootCommand: ParsableCommand {
     @Argument(help: "The snapshot.")
     var snapshot: String
 
-    @Argument(parsing: .postTerminator, help: "More arguments for QEMU, behind '--'.")
+    @Argument(parsing: .postTerminator, help: "More arguments for QEMU, after '--'.")
     var arguments: [String] = []
 
-    @Flag(help: "No window; the serial console is standard input and output.")
+    @Flag(help: "No window; use standard input and output as serial console.")
     var headless = false
 
     @Option(
-        help: "Keep what the machine writes in this file (qcow2), and go on from it the next time.")
+        help: "Keep what the machine writes in this file (qcow2), and continue from it next time.")
     var overlay: String?
 
     private struct Message: Encodable {
@@ -119,10 +119,9 @@ struct BootCommand: ParsableCommand {
                     firmware: start.firmware.rawValue, accelerator: start.accelerator))
         }
         output.note(
-            "\(start.volume)@\(found.generation) of \(Moment.local(found.facts.time)) starts by "
+            "\(start.volume)@\(found.generation) of \(Moment.local(found.facts.time)) boots by "
                 + "\(start.firmware == .uefi ? "UEFI" : "BIOS"), on \(start.machine); "
-                + (overlay.map { "what it writes is kept in \($0)" }
-                    ?? "what it writes is thrown away")
+                + (overlay.map { "its writes are kept in \($0)" } ?? "its writes are discarded")
         )
     }
 }

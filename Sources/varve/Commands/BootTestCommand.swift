@@ -9,13 +9,13 @@ struct BootTestCommand: ParsableCommand {
         commandName: "boot-test",
         abstract: "Prove that snapshots boot, and record the proof.",
         discussion: """
-            A SNAPSHOT is \(SnapshotSelector.help). Each is run as by 'boot --headless', without a \
-            network, until its serial console shows a prompt to log in, or the line of --expect. \
-            The result, the seconds it took and a picture of the screen are recorded in the \
-            repository; 'snapshots' shows them. Exit status 3 says that one did not boot.
+            A SNAPSHOT is \(SnapshotSelector.help). Each runs as with 'boot --headless', without a \
+            network, until its serial console shows a login prompt, or the line of --expect. \
+            The result, the time it took and a screenshot are recorded in the \
+            repository; 'snapshots' shows them. Exit status 3 means that one did not boot.
 
-            A system says something on its serial console when its kernel is told so \
-            (console=ttyS0). For others there is --accept-screen.
+            A system uses its serial console if its kernel command line says so \
+            (console=ttyS0). For others, use --accept-screen.
             """)
 
     @OptionGroup var repository: RepositoryOptions
@@ -25,25 +25,25 @@ struct BootTestCommand: ParsableCommand {
     @Argument(help: "The snapshots.")
     var snapshots: [String]
 
-    @Option(help: "A regular expression; a line of the serial console with it is the proof.")
+    @Option(help: "A regular expression; a matching line of the serial console is the proof.")
     var expect: String?
 
     @Flag(
         help: """
-            A screen that stays the same for 30 s is a proof too: a weaker one, so look at it.
+            Also accept a screen that is stable for 30 s: weaker proof, so look at it.
             """)
     var acceptScreen = false
 
-    @Option(help: "Seconds until a system counts as one that does not boot.")
+    @Option(help: "Seconds to wait before a system counts as not booting.")
     var timeout = 300
 
-    @Option(help: "Write the picture of the screen to DIRECTORY/VOLUME@GENERATION.png.")
+    @Option(help: "Write the screenshot to DIRECTORY/VOLUME@GENERATION.png.")
     var screenshots: String?
 
-    @Flag(inversion: .prefixedNo, help: "Record what is found in the repository.")
+    @Flag(inversion: .prefixedNo, help: "Record the result in the repository.")
     var record = true
 
-    @Flag(help: "Start nothing; show what is recorded.")
+    @Flag(help: "Boot nothing; show the recorded results.")
     var recorded = false
 
     private struct Message: Encodable {
@@ -64,7 +64,7 @@ struct BootTestCommand: ParsableCommand {
     }
 
     func validate() throws {
-        guard timeout > 0 else { throw ValidationError("--timeout is a number of seconds") }
+        guard timeout > 0 else { throw ValidationError("--timeout must be a number of seconds") }
         if let expect { _ = try BootTestWorkflow.pattern(expect) }
     }
 
@@ -82,7 +82,7 @@ struct BootTestCommand: ParsableCommand {
         guard !recorded else {
             return try workflow.recorded(
                 selectors,
-                missing: { output.note("\($0) was never tried; run 'varve boot-test'") },
+                missing: { output.note("\($0) was never tested; run 'varve boot-test'") },
                 ended: tell)
         }
         var events = BootTestWorkflow.Events()

@@ -6,19 +6,19 @@ import Workflows
 
 struct Check: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Prove the repository whole: its structure, or all its data.",
+        abstract: "Verify the repository: its structure, or all its data.",
         discussion: """
-            Without options every object but the contents of packs is read, and the image digest of \
-            every snapshot is computed anew from the deltas. --read-data also decodes every block.
+            Without options, reads every object except the contents of packs, and recomputes the \
+            image digest of every snapshot from the deltas. --read-data also decodes every block.
             """)
 
     @OptionGroup var repository: RepositoryOptions
     @OptionGroup var output: OutputOptions
 
-    @Flag(help: "Read and prove every block.")
+    @Flag(help: "Read and verify every block.")
     var readData = false
 
-    @Option(help: "Read and prove a random share of the packs, such as 5%.")
+    @Option(help: "Read and verify a random share of the packs, such as 5%.")
     var readDataSubset: String?
 
     private struct FindingMessage: Encodable {
@@ -61,7 +61,7 @@ struct Check: ParsableCommand {
             readDataSubset.hasSuffix("%") ? String(readDataSubset.dropLast()) : readDataSubset
         guard let percent = Double(digits), percent > 0, percent <= 100 else {
             throw ServiceError(
-                .usage, "'\(readDataSubset)' is no share; use a number of percent such as 5%")
+                .usage, "'\(readDataSubset)' is not a share; use a percentage such as 5%")
         }
         return .percent(percent)
     }
@@ -97,7 +97,7 @@ struct Check: ParsableCommand {
     private func conclude(_ report: CheckReport, _ coverage: DataCoverage) throws {
         let read =
             coverage == .none
-            ? "structure only; --read-data proves the data too"
+            ? "structure only; --read-data also verifies the data"
             : "\(Human.count(report.packsRead, "pack")) read (\(Human.bytes(report.bytesRead)))"
         let scope =
             "in \(Human.count(report.volumeCount, "volume")), "
@@ -109,14 +109,14 @@ struct Check: ParsableCommand {
             if report.lackingSnapshotCount > 0 {
                 text +=
                     "; \(report.lackingSnapshotCount) of \(report.snapshotCount) cannot be restored "
-                    + "whole: 'varve repair' looks for what is lost, and the next backup stores again "
-                    + "what its disk still has"
+                    + "completely: 'varve repair' looks for lost blocks, and the next backup "
+                    + "stores again what its disk still has"
             }
             throw ServiceError(.damaged, text)
         }
         output.say(
             report.findings.isEmpty
                 ? "no damage \(scope)"
-                : "no snapshot is damaged: \(findings) that no snapshot suffers from \(scope)")
+                : "no snapshot is damaged: \(findings) that affect no snapshot \(scope)")
     }
 }

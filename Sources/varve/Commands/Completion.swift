@@ -11,7 +11,7 @@ struct Completion: ParsableCommand {
 
     func run() throws {
         guard let known = CompletionShell(rawValue: shell) else {
-            throw ServiceError(.usage, "'\(shell)' is no shell known here; use bash, zsh or fish")
+            throw ServiceError(.usage, "'\(shell)' is not a supported shell; use bash, zsh or fish")
         }
         Terminal.write(ProgramText(Varve.completionScript(for: known)))
     }

@@ -7,7 +7,7 @@ import SnapshotService
 
 /// Which configuration a command follows.
 struct ConfigurationOptions: ParsableArguments {
-    @Option(help: "The configuration (or VARVE_CONFIG).")
+    @Option(help: "The configuration file (or VARVE_CONFIG).")
     var config: String?
 
     var path: String {
@@ -57,14 +57,14 @@ struct ConfigurationOptions: ParsableArguments {
 
 struct ConfigCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "config", abstract: "Look at the configuration.",
+        commandName: "config", abstract: "Check the configuration.",
         subcommands: [CheckCommand.self, Example.self])
 
     struct CheckCommand: ParsableCommand {
         static let configuration = CommandConfiguration(
             commandName: "check",
-            abstract: "Say what is wrong with the configuration, by line.",
-            discussion: "Exit status 2 says that something is.")
+            abstract: "Report errors in the configuration, with line numbers.",
+            discussion: "Exit status 2 means that there are errors.")
 
         @OptionGroup var configuration: ConfigurationOptions
         @OptionGroup var output: OutputOptions
@@ -86,13 +86,13 @@ struct ConfigCommand: ParsableCommand {
             }
             output.say(
                 "\(configuration.path): \(Human.count(found.repositories.count, "repository")), "
-                    + "\(Human.count(found.jobs.count, "job")), nothing wrong")
+                    + "\(Human.count(found.jobs.count, "job")), no errors")
         }
     }
 
     struct Example: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Print a configuration to begin with.")
+            abstract: "Print an example configuration.")
 
         func run() throws { Terminal.write(ProgramText(ExampleConfiguration.text)) }
     }

@@ -10,9 +10,9 @@ struct CopyCommand: ParsableCommand {
         commandName: "copy",
         abstract: "Copy snapshots from another repository to this one.",
         discussion: """
-            All snapshots, or those named; each is \(SnapshotSelector.help), in the other repository. \
-            What is there already is not copied again, and a copy that was stopped is gone on with by \
-            the next one. Both repositories need the same block size.
+            Copies all snapshots, or the named ones: \(SnapshotSelector.help), in the other \
+            repository. Snapshots that exist here are skipped. The next run resumes an interrupted \
+            copy. Both repositories need the same block size.
             """)
 
     @OptionGroup var repository: RepositoryOptions
@@ -21,7 +21,7 @@ struct CopyCommand: ParsableCommand {
     @Option(help: "The other repository's directory (or VARVE_FROM_REPOSITORY).")
     var fromRepo: String?
 
-    @Option(help: "All of this volume; may be given several times.")
+    @Option(help: "All snapshots of this volume; can be repeated.")
     var volume: [String] = []
 
     @Argument(help: "The snapshots (default: all).")
@@ -45,14 +45,14 @@ struct CopyCommand: ParsableCommand {
 
     func validate() throws {
         guard volume.isEmpty || snapshots.isEmpty else {
-            throw ValidationError("name snapshots, or give --volume, not both")
+            throw ValidationError("use either snapshot names or --volume, not both")
         }
     }
 
     func run() throws {
         let environment = ProcessStart.environment
         guard let from = fromRepo ?? environment["VARVE_FROM_REPOSITORY"], !from.isEmpty else {
-            throw ServiceError(.usage, "no other repository is named; give one with --from-repo")
+            throw ServiceError(.usage, "no other repository was given; set one with --from-repo")
         }
         let target = try repository.open(output)
         let source = try OpenRepository(
@@ -73,8 +73,8 @@ struct CopyCommand: ParsableCommand {
                     blocksStored: total.blockCount, bytesStored: total.storedByteCount))
         }
         output.say(
-            "\(Human.count(total.copiedCount, "snapshot")) copied, \(total.knownCount) were there; "
-                + "stored \(Human.bytes(total.storedByteCount))")
+            "\(Human.count(total.copiedCount, "snapshot")) copied, \(total.knownCount) already "
+                + "there; stored \(Human.bytes(total.storedByteCount))")
     }
 
     private func choice() throws -> CopyWorkflow.Choice {

@@ -10,9 +10,9 @@ struct Diff: ParsableCommand {
         discussion: """
             A snapshot is \(SnapshotSelector.help).
 
-            With --files, a line for each file: + added, - removed, M modified, U owner, rights or \
-            attributes only, R renamed. They are found from the changed blocks, without walking \
-            through the file system (ext2, ext3, ext4).
+            With --files, one line per file: + added, - removed, M modified, U only owner, mode or \
+            attributes, R renamed. The files are found from the changed blocks, without walking \
+            the file system (ext2, ext3, ext4).
             """)
 
     @OptionGroup var repository: RepositoryOptions
@@ -27,7 +27,7 @@ struct Diff: ParsableCommand {
     @Flag(help: "Show which files differ.")
     var files = false
 
-    @Option(help: "With --files, the number of the partition, where several have files.")
+    @Option(help: "With --files, the partition number, if several have files.")
     var partition: Int?
 
     private struct File: Encodable {
@@ -131,7 +131,7 @@ struct Diff: ParsableCommand {
                     nameless: found.namelessCount))
         }
         if found.namelessCount > 0 {
-            output.note("\(Human.count(found.namelessCount, "file")) without a name changed too")
+            output.note("\(Human.count(found.namelessCount, "file")) without a name also changed")
         }
     }
 }

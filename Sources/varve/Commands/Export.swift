@@ -6,13 +6,13 @@ import Workflows
 
 struct Export: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Serve a snapshot as a block device, by NBD.",
+        abstract: "Serve a snapshot as a block device over NBD.",
         discussion: """
-            SNAPSHOT is \(SnapshotSelector.help). nbdkit serves it, read-only, until this is \
-            interrupted or the command of --run has ended. What can open it: nbdinfo, nbdcopy, \
+            SNAPSHOT is \(SnapshotSelector.help). nbdkit serves it read-only until this command is \
+            interrupted or the command of --run ends. These can open it: nbdinfo, nbdcopy, \
             qemu-img, qemu-nbd, nbd-client, fio, QEMU itself.
 
-            ARGUMENTS go to nbdkit: '--filter=partition partition=1' serves one partition.
+            ARGUMENTS are passed to nbdkit: '--filter=partition partition=1' serves one partition.
             """)
 
     @OptionGroup var repository: RepositoryOptions
@@ -21,32 +21,32 @@ struct Export: ParsableCommand {
     @Argument(help: "The snapshot.")
     var snapshot: String
 
-    @Argument(parsing: .postTerminator, help: "More arguments for nbdkit, behind '--'.")
+    @Argument(parsing: .postTerminator, help: "More arguments for nbdkit, after '--'.")
     var arguments: [String] = []
 
-    @Option(help: "The socket to make (default: one in a new directory that only you reach).")
+    @Option(help: "The socket to create (default: one in a new private directory).")
     var socket: String?
 
     @Option(
         help: """
-            Serve at HOST:PORT instead. Whoever reaches it can read the disk; only this machine \
-            reaches 127.0.0.1.
+            Serve at HOST:PORT instead. Anyone who connects can read the disk; only this machine \
+            can connect to 127.0.0.1.
             """)
     var address: String?
 
-    @Flag(help: "Take what clients write, and throw it away at the end.")
+    @Flag(help: "Let clients write, and discard their writes at the end.")
     var writable = false
 
     @Option(
-        help: "Take what clients write, and keep it in this file (qcow2) for the next time.")
+        help: "Let clients write, and keep their writes in this file (qcow2) for next time.")
     var overlay: String?
 
-    @Flag(inversion: .prefixedNo, help: "Prove each block by its digest.")
+    @Flag(inversion: .prefixedNo, help: "Verify each block by its digest.")
     var verify = true
 
     @Option(
         help: """
-            Bytes of blocks that are kept in memory, such as 2G (default: a sixteenth of the \
+            Bytes of blocks to keep in memory, such as 2G (default: a sixteenth of the \
             memory, 256M to 1G).
             """)
     var cache: ByteCount?
@@ -54,19 +54,19 @@ struct Export: ParsableCommand {
     @Option(
         name: .customLong("run"),
         help: """
-            Run this by the shell, with 'uri' and 'unixsocket' set, and end with its exit status.
+            Run this in a shell, with 'uri' and 'unixsocket' set, and exit with its status.
             """)
     var program: String?
 
     func validate() throws {
         guard socket == nil || address == nil else {
-            throw ValidationError("--socket and --address exclude each other")
+            throw ValidationError("--socket and --address cannot be combined")
         }
         guard !writable || overlay == nil else {
-            throw ValidationError("--writable and --overlay exclude each other")
+            throw ValidationError("--writable and --overlay cannot be combined")
         }
         if let address, ExportWorkflow.Endpoint(address: address) == nil {
-            throw ValidationError("--address is HOST:PORT, such as 127.0.0.1:10809")
+            throw ValidationError("--address must be HOST:PORT, such as 127.0.0.1:10809")
         }
     }
 

@@ -6,11 +6,11 @@ import SnapshotService
 
 struct History: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Show when a file appeared, changed and vanished.",
+        abstract: "Show when a file appeared, changed and disappeared.",
         discussion: """
-            A line for each state of the file, over all snapshots of the volume, oldest first, for \
-            each partition that ever had it. Only what changed is read (ext2, ext3, ext4, FAT, exFAT, \
-            NTFS); what else may have files is named, and the status is 3 then.
+            Prints one line per state of the file, over all snapshots of the volume, oldest \
+            first, for each partition that had it. Reads only changes (ext2, ext3, ext4, FAT, \
+            exFAT, NTFS). Lists other partitions that may have files; the exit status is 3 then.
             """)
 
     @OptionGroup var repository: RepositoryOptions
@@ -19,7 +19,7 @@ struct History: ParsableCommand {
     @Argument(help: "VOLUME:/path.")
     var file: String
 
-    @Option(help: "Number of the only partition to look at.")
+    @Option(help: "Search only the partition with this number.")
     var partition: Int?
 
     func run() throws {
@@ -42,8 +42,8 @@ struct History: ParsableCommand {
             throw ServiceError(
                 .partial,
                 found.versions.isEmpty
-                    ? "\(path.carrier) is in no snapshot of \(volume), as far as it could be searched"
-                    : "not all could be searched")
+                    ? "\(path.carrier) is in no searchable snapshot of \(volume)"
+                    : "not everything could be searched")
         }
         guard !found.versions.isEmpty else {
             throw ServiceError(.failed, "\(path.carrier) is in no snapshot of \(volume)")
@@ -53,13 +53,13 @@ struct History: ParsableCommand {
 
 struct Find: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Find files by their name in snapshots.",
+        abstract: "Find files by name in snapshots.",
         discussion: """
-            Each SNAPSHOT is \(SnapshotSelector.help); or VOLUME for all of its snapshots. NAME may \
-            have *, ? and [...]; one with a slash is compared with the whole path. A line for each \
-            state of each file, with the snapshots that have it. Directories that did not change from \
-            one snapshot to the next are read once (ext2, ext3, ext4, FAT, exFAT, NTFS). Partitions \
-            that may have files and cannot be read are named, and the status is 3 then.
+            Each SNAPSHOT is \(SnapshotSelector.help); or VOLUME for all its snapshots. NAME may \
+            have *, ? and [...]; one with a slash is matched against the whole path. Prints one \
+            line per state of each file, with the snapshots that have it. Unchanged directories \
+            are read only once (ext2, ext3, ext4, FAT, exFAT, NTFS). Lists unreadable \
+            partitions that may have files; the exit status is 3 then.
             """)
 
     @OptionGroup var repository: RepositoryOptions
@@ -68,15 +68,15 @@ struct Find: ParsableCommand {
     @Argument(help: "SNAPSHOT... NAME")
     var words: [String]
 
-    @Flag(name: .shortAndLong, help: "Small and large letters are alike.")
+    @Flag(name: .shortAndLong, help: "Ignore the case of letters.")
     var ignoreCase = false
 
-    @Option(help: "Number of the only partition to look at.")
+    @Option(help: "Search only the partition with this number.")
     var partition: Int?
 
     func validate() throws {
         guard words.count >= 2 else {
-            throw ValidationError("name the snapshots, or a volume, and then what to find")
+            throw ValidationError("name the snapshots or a volume, then what to find")
         }
     }
 
@@ -97,9 +97,9 @@ struct Find: ParsableCommand {
         }
         for problem in problems { Exit.report(ServiceError(.damaged, problem), about: nil) }
         guard problems.isEmpty else {
-            throw ServiceError(.partial, "not all could be searched")
+            throw ServiceError(.partial, "not everything could be searched")
         }
-        if count == 0 { output.note("nothing has such a name") }
+        if count == 0 { output.note("no file has that name") }
     }
 }
 

@@ -9,12 +9,12 @@ struct FileOptions: ParsableArguments {
     @OptionGroup var repository: RepositoryOptions
     @OptionGroup var output: OutputOptions
 
-    @Option(help: "Number of the partition, where several have files.")
+    @Option(help: "Partition number, if several have files.")
     var partition: Int?
 
     static let help = """
-        Files are read without mounting, and without root, from ext2, ext3, ext4, FAT, exFAT and \
-        NTFS; a journal is not replayed. The disk may have a partition table.
+        Reads files from ext2, ext3, ext4, FAT, exFAT and NTFS without mounting and without \
+        root; journals are not replayed. The disk may have a partition table.
         """
 
     /// Runs `body` with the file, of a snapshot that is open until then.
@@ -43,10 +43,10 @@ struct List: ParsableCommand {
     @Argument(help: "The file or directory.")
     var file: String
 
-    @Flag(name: .shortAndLong, help: "Show mode, owner, size and time too.")
+    @Flag(name: .shortAndLong, help: "Also show mode, owner, size and time.")
     var long = false
 
-    @Flag(name: [.customShort("R"), .long], help: "List everything below.")
+    @Flag(name: [.customShort("R"), .long], help: "List directories recursively.")
     var recursive = false
 
     private struct Message: Encodable {
@@ -134,8 +134,8 @@ struct Extract: ParsableCommand {
         abstract: "Copy files of a snapshot to a directory.",
         discussion: """
             FILE is SNAPSHOT:/path, where SNAPSHOT is \(SnapshotSelector.help). TARGET is a new \
-            name, or a directory that gets the file under its own name. Nothing that exists is \
-            written over. Modes, times, links and attributes are kept, and owners as root. \
+            name, or a directory that receives the file under its own name. Existing files are not \
+            overwritten. Modes, times, links and attributes are kept; as root, owners too. \
             \(FileOptions.help)
             """)
 
@@ -144,7 +144,7 @@ struct Extract: ParsableCommand {
     @Argument(help: "The file or directory.")
     var file: String
 
-    @Argument(help: "Where to.")
+    @Argument(help: "The new name, or a directory.")
     var target: String
 
     private struct Message: Encodable {

@@ -9,16 +9,16 @@ struct Forget: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Forget snapshots by a policy, or by name.",
         discussion: """
-            With --keep-… options, each volume keeps what they ask for, and the rest is forgotten; a \
-            snapshot that several ask for is kept once. Of an interval the newest snapshot is kept. \
-            NUMBER may be 'unlimited'; a DURATION is such as 1y6m, 30d or 12h, before the newest \
-            snapshot. Kept whatever they say: the newest, protected ones, ones from the future, and \
-            the newest that is proved to boot, if no other such is kept.
+            With --keep-… options, each volume keeps what they select, and the rest is \
+            forgotten. Each interval keeps its newest snapshot; empty intervals do not count. \
+            NUMBER can be 'unlimited'; DURATION is a time such as 1y6m, 30d or 12h, ending at the \
+            newest snapshot. Always kept: the newest, protected ones, ones from the future, and \
+            the newest one proved to boot, if no other such snapshot is kept.
 
-            Or the SNAPSHOTs named are forgotten, each \(SnapshotSelector.help).
+            Or forgets the named SNAPSHOTs, each \(SnapshotSelector.help).
 
-            A forgotten snapshot cannot be named any more. Its deltas are merged with others as soon \
-            as that pays.
+            A forgotten snapshot can no longer be used. Its deltas are merged with others as soon \
+            as that pays off.
             """)
 
     @OptionGroup var repository: RepositoryOptions
@@ -27,50 +27,50 @@ struct Forget: ParsableCommand {
     @Argument(help: "Snapshots to forget, instead of a policy.")
     var snapshots: [String] = []
 
-    @Option(help: "Only this volume; may be given several times.")
+    @Option(help: "Only this volume; can be repeated.")
     var volume: [String] = []
 
-    @Option(help: ArgumentHelp("Keep so many of the newest.", valueName: "number"))
+    @Option(help: ArgumentHelp("Keep the last NUMBER snapshots.", valueName: "number"))
     var keepLast: KeepCount?
-    @Option(help: ArgumentHelp("For so many hours that have any, one.", valueName: "number"))
+    @Option(help: ArgumentHelp("Keep one for each of the last NUMBER hours.", valueName: "number"))
     var keepHourly: KeepCount?
-    @Option(help: ArgumentHelp("For so many days that have any, one.", valueName: "number"))
+    @Option(help: ArgumentHelp("Keep one for each of the last NUMBER days.", valueName: "number"))
     var keepDaily: KeepCount?
-    @Option(help: ArgumentHelp("For so many weeks that have any, one.", valueName: "number"))
+    @Option(help: ArgumentHelp("Keep one for each of the last NUMBER weeks.", valueName: "number"))
     var keepWeekly: KeepCount?
-    @Option(help: ArgumentHelp("For so many months that have any, one.", valueName: "number"))
+    @Option(help: ArgumentHelp("Keep one for each of the last NUMBER months.", valueName: "number"))
     var keepMonthly: KeepCount?
-    @Option(help: ArgumentHelp("For so many years that have any, one.", valueName: "number"))
+    @Option(help: ArgumentHelp("Keep one for each of the last NUMBER years.", valueName: "number"))
     var keepYearly: KeepCount?
-    @Option(help: ArgumentHelp("Keep all of that time.", valueName: "duration"))
+    @Option(help: ArgumentHelp("Keep all snapshots within DURATION.", valueName: "duration"))
     var keepWithin: CalendarSpan?
-    @Option(help: ArgumentHelp("Keep one for each hour of that time.", valueName: "duration"))
+    @Option(help: ArgumentHelp("Keep one for each hour within DURATION.", valueName: "duration"))
     var keepWithinHourly: CalendarSpan?
-    @Option(help: ArgumentHelp("Keep one for each day of that time.", valueName: "duration"))
+    @Option(help: ArgumentHelp("Keep one for each day within DURATION.", valueName: "duration"))
     var keepWithinDaily: CalendarSpan?
-    @Option(help: ArgumentHelp("Keep one for each week of that time.", valueName: "duration"))
+    @Option(help: ArgumentHelp("Keep one for each week within DURATION.", valueName: "duration"))
     var keepWithinWeekly: CalendarSpan?
-    @Option(help: ArgumentHelp("Keep one for each month of that time.", valueName: "duration"))
+    @Option(help: ArgumentHelp("Keep one for each month within DURATION.", valueName: "duration"))
     var keepWithinMonthly: CalendarSpan?
-    @Option(help: ArgumentHelp("Keep one for each year of that time.", valueName: "duration"))
+    @Option(help: ArgumentHelp("Keep one for each year within DURATION.", valueName: "duration"))
     var keepWithinYearly: CalendarSpan?
     @Option(
         help: ArgumentHelp(
-            "Keep those that have all of these tags; may be given several times.",
+            "Keep snapshots with all these tags; can be repeated.",
             valueName: "tag,tag"))
     var keepTag: [String] = []
 
     @Option(
-        help: "Where days begin, such as Europe/Berlin or UTC (default: as this system has it).")
+        help: "Time zone for days, such as Europe/Berlin or UTC (default: that of this system).")
     var timeZone: String?
 
-    @Flag(name: [.customShort("n"), .long], help: "Show what would be done, and do nothing.")
+    @Flag(name: [.customShort("n"), .long], help: "Show what would be done, but do nothing.")
     var dryRun = false
 
-    @Flag(help: "Merge and delete the deltas of all forgotten snapshots, also where it costs much.")
+    @Flag(help: "Merge and delete the deltas of all forgotten snapshots, even if it is expensive.")
     var now = false
 
-    @Flag(help: "Give back the space that this frees, as 'varve prune' does.")
+    @Flag(help: "Reclaim the freed space, like 'varve prune'.")
     var prune = false
 
     @OptionGroup(title: "With --prune") var pruning: PruningOptions
@@ -122,9 +122,9 @@ struct Forget: ParsableCommand {
         guard snapshots.isEmpty != policy.isEmpty || now && policy.isEmpty else {
             throw ValidationError(
                 snapshots.isEmpty
-                    ? "say what is to be kept, by one or more of the --keep-… options, or name "
+                    ? "say what to keep with one or more --keep-… options, or name "
                         + "snapshots"
-                    : "name snapshots, or give a policy, not both")
+                    : "use either snapshot names or a policy, not both")
         }
         guard !keepTag.contains(where: { $0.split(separator: ",").isEmpty }) else {
             throw ValidationError("--keep-tag needs a tag")
@@ -140,7 +140,7 @@ struct Forget: ParsableCommand {
             try forgetByPolicy(service)
         }
         if prune, dryRun {
-            output.say("what these would free shows when they are forgotten; as things are now:")
+            output.say("what these free is known only after they are forgotten; at present:")
         }
         if prune { try pruning.run(service, output, isDryRun: dryRun) }
     }
@@ -158,7 +158,7 @@ struct Forget: ParsableCommand {
             volumes: volume, policy: policy.isEmpty ? nil : policy, show: show, done: finish)
         for problem in problems { Terminal.errorLine("varve: \(problem)") }
         guard problems.isEmpty else {
-            throw ServiceError(.damaged, "not all volumes could be gone through")
+            throw ServiceError(.damaged, "not all volumes could be processed")
         }
     }
 
@@ -206,7 +206,7 @@ struct Forget: ParsableCommand {
         }
         output.say(
             "\(done.volume): kept \(done.keptCount), forgot \(done.forgottenCount) (\(zone)); removed "
-                + "the deltas of \(removal.removedCount), \(removal.waitingCount) wait until it pays"
+                + "\(removal.removedCount) deltas, deferred \(removal.waitingCount)"
         )
     }
 }
@@ -231,7 +231,7 @@ extension CalendarSpan: ExpressibleByArgument {
 
 struct Protect: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Keep snapshots from being forgotten.",
+        abstract: "Protect snapshots from 'varve forget'.",
         discussion: "A SNAPSHOT is \(SnapshotSelector.help).")
 
     @OptionGroup var options: ProtectionOptions
@@ -241,7 +241,7 @@ struct Protect: ParsableCommand {
 
 struct Unprotect: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Take back that snapshots are protected.",
+        abstract: "Remove protection from snapshots.",
         discussion: "A SNAPSHOT is \(SnapshotSelector.help).")
 
     @OptionGroup var options: ProtectionOptions
@@ -283,13 +283,13 @@ struct Tag: ParsableCommand {
     @Argument(help: "The snapshots.")
     var snapshots: [String]
 
-    @Option(help: ArgumentHelp("Tags to add; may be given several times.", valueName: "tag,tag"))
+    @Option(help: ArgumentHelp("Tags to add; can be repeated.", valueName: "tag,tag"))
     var add: [String] = []
 
     @Option(help: ArgumentHelp("Tags to remove.", valueName: "tag,tag"))
     var remove: [String] = []
 
-    @Option(help: ArgumentHelp("Tags that stand for all that there are.", valueName: "tag,tag"))
+    @Option(help: ArgumentHelp("Tags that replace all existing tags.", valueName: "tag,tag"))
     var set: [String] = []
 
     private struct Message: Encodable {
@@ -304,16 +304,16 @@ struct Tag: ParsableCommand {
 
     func validate() throws {
         guard !(add + remove + set).isEmpty else {
-            throw ValidationError("say which tags to --add, --remove or --set")
+            throw ValidationError("use --add, --remove or --set")
         }
         guard set.isEmpty || (add + remove).isEmpty else {
-            throw ValidationError("--set stands alone")
+            throw ValidationError("--set cannot be combined with --add or --remove")
         }
         guard Self.split(add + set).allSatisfy({ (1...256).contains($0.utf8.count) }) else {
-            throw ValidationError("a tag has 1 to 256 bytes")
+            throw ValidationError("a tag must have 1 to 256 bytes")
         }
         guard Self.split(add + set).allSatisfy({ Terminal.printable($0) == $0 }) else {
-            throw ValidationError("a tag has no control characters")
+            throw ValidationError("a tag cannot have control characters")
         }
     }
 

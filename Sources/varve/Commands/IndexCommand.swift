@@ -4,12 +4,12 @@ import SnapshotService
 
 struct IndexCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "index", abstract: "Look after the index, a cache beside the repository.",
+        commandName: "index", abstract: "Maintain the index, a cache beside the repository.",
         subcommands: [Rebuild.self])
 
     struct Rebuild: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Throw the index away and build it from the repository; loses nothing.")
+            abstract: "Discard the index and rebuild it from the repository; loses nothing.")
 
         @OptionGroup var repository: RepositoryOptions
         @OptionGroup var output: OutputOptions

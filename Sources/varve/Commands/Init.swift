@@ -22,7 +22,7 @@ struct Init: ParsableCommand {
         guard let byteCount = Self.bytes(blockSize), let size = BlockSize(byteCount: byteCount)
         else {
             throw ServiceError(
-                .usage, "'\(blockSize)' is no block size; use a power of two from 4K to 4M")
+                .usage, "'\(blockSize)' is not a block size; use a power of two from 4K to 4M")
         }
         let location = try repository.location()
         let id = try OpenRepository.create(location: location, blockSize: size).hexadecimal

@@ -4,23 +4,23 @@ import Workflows
 
 struct Layer: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Let a root that is a plain partition be tracked and tried upon.",
+        abstract: "Make a root on a plain partition ready for tracking and trials.",
         discussion: """
-            A script in the initramfs puts a layer of device-mapper under the root at every start; \
-            nothing else of the start changes. If it can do nothing, the machine starts as before.
+            A script in the initramfs puts a device-mapper layer under the root at every boot; \
+            nothing else changes. If the script cannot do that, the machine boots as before.
             """,
         subcommands: [Install.self, Remove.self, Status.self, Note.self, Stop.self])
 
     struct Install: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Put the layer into the start of this machine, from the next one on.")
+            abstract: "Add the layer to the boot of this machine, from the next boot on.")
 
         @OptionGroup var output: OutputOptions
 
         @Option(
             help: """
-                An empty partition that keeps what a trial of the root overwrites; without it there are \
-                no trials of the root.
+                An empty partition for data that a trial of the root overwrites; without it, there \
+                are no trials of the root.
                 """)
         var store: String?
 
@@ -36,7 +36,7 @@ struct Layer: ParsableCommand {
 
     struct Remove: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Take the layer out of the start of this machine.")
+            abstract: "Remove the layer from the boot of this machine.")
 
         @OptionGroup var output: OutputOptions
 
@@ -44,13 +44,13 @@ struct Layer: ParsableCommand {
             let workflow = LayerWorkflow(output)
             try workflow.remove()
             if output.json { JSONLine.write(LayerMessage(workflow)) }
-            output.say("removed; the layer is gone when the machine starts again")
+            output.say("removed; the layer is gone after the next boot")
         }
     }
 
     struct Status: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Show whether the layer is installed, and whether this start made it.")
+            abstract: "Show whether the layer is installed and active.")
 
         @OptionGroup var output: OutputOptions
 
@@ -67,13 +67,13 @@ struct Layer: ParsableCommand {
             output.answer(
                 workflow.isActive
                     ? "the root is \(LayerWorkflow.devicePath)"
-                    : "the machine was started without it")
+                    : "the machine was booted without it")
         }
     }
 
     struct Note: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Take trials up after a start; its unit of systemd runs this.",
+            abstract: "Resume trials after boot; a systemd unit runs this.",
             shouldDisplay: false)
 
         @OptionGroup var output: OutputOptions
@@ -85,7 +85,7 @@ struct Layer: ParsableCommand {
 extension Layer {
     struct Stop: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Put trials to rest when the machine ends; its units of systemd run this.",
+            abstract: "Close trials at shutdown; systemd units run this.",
             shouldDisplay: false)
 
         @Flag(help: "After the last write of the root.")

@@ -8,13 +8,13 @@ struct MountCommand: ParsableCommand {
         commandName: "mount",
         abstract: "Show all snapshots as image files in a directory, or the files of one.",
         discussion: """
-            DIRECTORY has a directory for each volume then, and in it TIME.img for each snapshot \
+            DIRECTORY then has one directory per volume, with TIME.img for each snapshot \
             (in UTC, 2026-11-22T194722Z.img) and latest.img, all read-only. New snapshots appear \
-            within a second. It stays until this is interrupted, or 'umount DIRECTORY'.
+            within a second. The mount lasts until this is interrupted, or 'umount DIRECTORY'.
 
-            With --files it has the files of one snapshot, by the kernel's own file systems: read-only, \
-            without devices and set-user-id programs, with journals left as they are. That takes root, \
-            and trust in what was on the disk: 'ls', 'cat' and 'extract' need neither. SNAPSHOT is \
+            With --files it has the files of one snapshot, mounted by the kernel: read-only, \
+            without devices and set-user-id programs, without journal replay. That needs root, \
+            and trust in the data on the disk: 'ls', 'cat' and 'extract' need neither. SNAPSHOT is \
             \(SnapshotSelector.help).
             """)
 
@@ -27,10 +27,10 @@ struct MountCommand: ParsableCommand {
     @Option(help: ArgumentHelp("Mount the files of this snapshot.", valueName: "snapshot"))
     var files: String?
 
-    @Option(help: "With --files, the number of the partition, where several can be mounted.")
+    @Option(help: "With --files, the partition number, if several can be mounted.")
     var partition: Int?
 
-    @Flag(help: "Let other users read it too (root, or user_allow_other in /etc/fuse.conf).")
+    @Flag(help: "Also let other users read it (root, or user_allow_other in /etc/fuse.conf).")
     var allowOther = false
 
     @Option(
@@ -61,7 +61,7 @@ struct MountCommand: ParsableCommand {
             mounted: say,
             isStillOpen: {
                 output.note(
-                    "something in \(directory) is still open; it is there for those who have it")
+                    "something in \(directory) is still open; it stays mounted until it is closed")
             })
     }
 

@@ -9,19 +9,19 @@ import Workflows
 struct PruneCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "prune",
-        abstract: "Give back the space of what no snapshot needs any more.",
+        abstract: "Reclaim the space that no snapshot needs.",
         discussion: """
-            Packs of which nothing is needed are deleted; of those that are needed in part, the rest \
-            is written again where more than --max-unused would be left. What is going to be done is \
-            shown first, with its bytes; -n shows that only. No other command may use the repository \
-            meanwhile. Stopped at any moment, the next prune goes on from there.
+            Deletes packs that are not needed. Repacks the rest of partly needed packs \
+            if more than --max-unused would stay unused. Prints the plan and its bytes \
+            first; -n prints only the plan. No other command can use the repository \
+            meanwhile. The next prune resumes an interrupted one.
             """)
 
     @OptionGroup var repository: RepositoryOptions
     @OptionGroup var output: OutputOptions
     @OptionGroup var pruning: PruningOptions
 
-    @Flag(name: [.customShort("n"), .long], help: "Show what would be done, and do nothing.")
+    @Flag(name: [.customShort("n"), .long], help: "Show what would be done, but do nothing.")
     var dryRun = false
 
     func run() throws {
@@ -33,25 +33,25 @@ struct PruneCommand: ParsableCommand {
 struct PruningOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
-            "Leave at most so much that nothing needs: a share of what is left, a size, or "
-                + "'unlimited' to write nothing again.", valueName: "5%|size|unlimited"))
+            "Space that may stay unused: a share of the remaining bytes, a size, or "
+                + "'unlimited' to repack nothing.", valueName: "5%|size|unlimited"))
     var maxUnused = UnusedLimit(value: .percent(5))
 
     @Option(
-        help: ArgumentHelp("Write at most so much again, such as 10G.", valueName: "size"))
+        help: ArgumentHelp("Repack at most this much, such as 10G.", valueName: "size"))
     var maxRepackSize: ByteCount?
 
-    @Flag(help: "Write small packs together, where there are more than 64.")
+    @Flag(help: "Combine small packs, if there are more than 64.")
     var repackSmall = false
 
     @Option(
         help: ArgumentHelp(
-            "Leave alone for so long what an interrupted backup stored, such as 12h or 7d.",
+            "Keep the packs of an interrupted backup this long, such as 12h or 7d.",
             valueName: "duration"))
     var minAge = ShortDuration(seconds: 7 * 86_400)
 
     @Flag(
-        help: "Count anew what is needed, from all deltas, and say whether the account was right.")
+        help: "Recount what is needed from all deltas, and report whether the count was right.")
     var recount = false
 
     private var options: PruneOptions {
@@ -115,10 +115,10 @@ struct PruningOptions: ParsableArguments {
         let freed = done.freedByteCount
         output.say(
             freed < 0
-                ? "\(Human.bytes(freed.magnitude)) more are used, which the next prune gives back"
+                ? "\(Human.bytes(freed.magnitude)) more are in use; the next prune reclaims them"
                 : "\(Human.bytes(freed.magnitude)) freed: "
                     + "\(Human.count(done.deletedPackCount, "pack")) deleted, "
-                    + "\(done.repackedPackCount) written again "
+                    + "\(done.repackedPackCount) repacked "
                     + "(\(Human.bytes(done.writtenByteCount)))")
         guard done.damagedPacks.isEmpty else {
             throw ServiceError(
@@ -129,7 +129,7 @@ struct PruningOptions: ParsableArguments {
         guard !done.isOutOfSpace else {
             throw ServiceError(
                 .partial,
-                "there was no space to write the rest again; free some and prune again, or use "
+                "there was no space to repack the rest; free some and prune again, or use "
                     + "--max-unused unlimited")
         }
     }
@@ -152,31 +152,31 @@ struct PruningOptions: ParsableArguments {
         if let count = account.differenceCount {
             output.say(
                 count == 0
-                    ? "counted anew: the account of what is needed was right"
-                    : "counted anew: the account of what is needed was wrong for "
+                    ? "recounted: the count of needed blocks was right"
+                    : "recounted: the count of needed blocks was wrong for "
                         + Human.count(count, "pack"))
         } else if let reason = account.reason, output.verbose {
-            output.say("what is needed was counted anew: \(reason)")
+            output.say("recounted what is needed: \(reason)")
         }
         output.say(
-            "\(Human.bytes(plan.byteCount)) in packs, of which nothing needs "
-                + "\(Human.bytes(plan.unusedByteCount))")
+            "\(Human.bytes(plan.unusedByteCount)) of "
+                + "\(Human.bytes(plan.byteCount)) can be reclaimed")
         output.say(
             "delete        \(Human.count(plan.deadPackCount, "pack")), \(plan.deadByteCount) bytes")
         output.say(
-            "write again   \(Human.count(plan.repackedPackCount, "pack")), \(plan.repackedByteCount) "
-                + "bytes, of which \(plan.repackFreedByteCount) go")
+            "repack        \(Human.count(plan.repackedPackCount, "pack")), \(plan.repackedByteCount) "
+                + "bytes, frees \(plan.repackFreedByteCount) bytes")
         if plan.unreadablePackCount > 0 {
             output.say(
                 "delete        \(Human.count(plan.unreadablePackCount, "pack")), "
-                    + "\(plan.unreadableByteCount) bytes: damaged, and nothing needs them")
+                    + "\(plan.unreadableByteCount) bytes: damaged and not needed")
         }
-        let allowance = plan.remainingUnusedByteCount > 0 ? ", which --max-unused allows" : ""
-        output.say("unused then   \(plan.remainingUnusedByteCount) bytes\(allowance)")
+        let allowance = plan.remainingUnusedByteCount > 0 ? ", allowed by --max-unused" : ""
+        output.say("still unused  \(plan.remainingUnusedByteCount) bytes\(allowance)")
         if plan.unfinishedPackCount > 0 {
             output.say(
-                "left alone    \(Human.count(plan.unfinishedPackCount, "pack")), \(plan.unfinishedByteCount) bytes: of a "
-                    + "backup that did not end (--min-age)")
+                "skip          \(Human.count(plan.unfinishedPackCount, "pack")), "
+                    + "\(plan.unfinishedByteCount) bytes: from an unfinished backup (--min-age)")
         }
     }
 }

@@ -8,32 +8,32 @@ import Workflows
 struct RepairCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "repair",
-        abstract: "Bring back what is lost, from wherever it is still known.",
+        abstract: "Recover lost data from wherever a copy still exists.",
         discussion: """
-            All data is read and proved, as by 'check --read-data'. Deltas that are lost are written \
-            again from what the index knows, or taken from other repositories; the index is built anew \
-            where it is wrong. Blocks that snapshots need and nothing gives are looked for in packs that \
-            cannot be read, frame by frame; in other repositories; and on disks, in use or not, which \
-            may still have them. All of it is proved by digests before anything relies on it. Snapshots \
-            that lack blocks even so are marked, in 'varve snapshots'. Damaged packs that nothing needs \
-            any more are deleted by the next 'varve prune'.
+            Reads and verifies all data, like 'check --read-data'. Restores lost deltas \
+            from the index or from other repositories, and rebuilds the index \
+            if it is wrong. Looks for lost blocks frame by frame in unreadable \
+            packs, in other repositories, and on disks that \
+            may still have them, in use or not. Verifies everything by digest before use. Marks \
+            snapshots that still lack blocks, in 'varve snapshots'. The next 'varve prune' deletes \
+            damaged packs that are no longer needed.
             """)
 
     @OptionGroup var repository: RepositoryOptions
     @OptionGroup var output: OutputOptions
 
-    @Option(help: "Another repository, such as a copy; may be given several times.")
+    @Option(help: "Another repository, such as a copy; can be repeated.")
     var fromRepo: [String] = []
 
-    @Option(help: "A disk, a partition or an image file; may be given several times.")
+    @Option(help: "A disk, a partition or an image file; can be repeated.")
     var from: [String] = []
 
     @Flag(
         help: ArgumentHelp(
-            "Give up snapshots that no path of deltas leads to, and notes that cannot be read.",
+            "Give up snapshots without a path of deltas, and notes that cannot be read.",
             discussion: """
-                Without it they stay, as damage, and nothing of their volume is forgotten or pruned. Their \
-                numbers are not used again.
+                Without it they remain as damage, and nothing of their volume is forgotten or \
+                pruned. Their numbers are not reused.
                 """))
     var forgetLost = false
 
@@ -90,10 +90,10 @@ struct RepairCommand: ParsableCommand {
                     foreignObjects: rescue.foreignCount))
         }
         let others =
-            rescue.foreignCount == 0 ? "" : "; \(rescue.foreignCount) are of other repositories"
+            rescue.foreignCount == 0 ? "" : "; \(rescue.foreignCount) belong to other repositories"
         output.say(
-            "config was written again: repository \(id), blocks of \(rescue.blockByteCount) bytes, as "
-                + "\(Human.count(rescue.objectCount, "object")) say\(others)")
+            "config was restored: repository \(id), blocks of \(rescue.blockByteCount) bytes, "
+                + "according to \(Human.count(rescue.objectCount, "object"))\(others)")
     }
 
     func run() throws {
@@ -149,11 +149,11 @@ struct RepairCommand: ParsableCommand {
         for (volume, mended) in summary.mended {
             let origin =
                 switch mended.origin {
-                case .index: "written again from the index"
+                case .index: "restored from the index"
                 case .otherRepository: "copied from another repository"
                 case .otherPath: "another path leads to it"
                 }
-            output.say("\(volume)@\(mended.generation): its delta is back; \(origin)")
+            output.say("\(volume)@\(mended.generation): its delta is recovered; \(origin)")
         }
         for (volume, lost) in summary.lost {
             output.say("\(volume)@\(lost.generation): lost; \(lost.reason)")
@@ -164,16 +164,16 @@ struct RepairCommand: ParsableCommand {
         }
         for name in summary.deleted { output.say("deleted \(name)") }
         for finding in summary.findings { output.say("\(finding.subject): \(finding.reason)") }
-        if summary.indexWasRebuilt { output.say("the index was wrong, and was built anew") }
+        if summary.indexWasRebuilt { output.say("the index was wrong and was rebuilt") }
         if summary.lostBlockCount > 0 {
             output.say(
-                "\(Human.count(summary.lostBlockCount, "block")) were lost, of which "
-                    + "\(summary.mendedBlockCount) are stored again")
+                "\(Human.count(summary.lostBlockCount, "block")) were lost, "
+                    + "\(summary.mendedBlockCount) recovered")
         }
         if summary.uselessPackCount > 0 {
             output.say(
-                "\(Human.count(summary.uselessPackCount, "damaged pack")) that nothing needs any "
-                    + "more: 'varve prune' deletes what is left of them")
+                "\(Human.count(summary.uselessPackCount, "damaged pack")) no longer "
+                    + "needed: 'varve prune' deletes the rest of them")
         }
     }
 
@@ -181,13 +181,13 @@ struct RepairCommand: ParsableCommand {
         guard summary.isWhole else {
             var text: [String] = []
             if !summary.lost.isEmpty {
-                text.append("\(Human.count(summary.lost.count, "snapshot")) cannot be brought back")
+                text.append("\(Human.count(summary.lost.count, "snapshot")) cannot be recovered")
             }
             if !summary.lacking.isEmpty {
                 text.append("\(Human.count(summary.lacking.count, "snapshot")) still lack blocks")
             }
             if summary.hasMoreLostBlocks {
-                text.append("more is lost than is looked for at once: repair again")
+                text.append("more is lost than one run can handle: repair again")
             }
             var remedy = "; name other repositories (--from-repo)"
             if !summary.lacking.isEmpty {
@@ -200,8 +200,8 @@ struct RepairCommand: ParsableCommand {
             throw ServiceError(
                 .damaged,
                 "every snapshot can be restored, but "
-                    + "\(Human.count(summary.findings.count, "thing")) above cannot be mended; see "
-                    + "'varve check'")
+                    + "\(Human.count(summary.findings.count, "thing")) above cannot be repaired; "
+                    + "see 'varve check'")
         }
         if summary.mended.isEmpty && summary.lostBlockCount == 0 && summary.deleted.isEmpty {
             output.say("nothing is lost")

@@ -13,8 +13,8 @@ struct RestoreCommand: ParsableCommand {
         commandName: "restore",
         abstract: "Write a snapshot to a file, a device, or standard output.",
         discussion: """
-            SNAPSHOT is \(SnapshotSelector.help). TARGET is a new file, a device that nothing \
-            uses, or '-'. A restore that was interrupted is finished with --in-place.
+            SNAPSHOT is \(SnapshotSelector.help). TARGET is a new file, an unused device, \
+            or '-'. Use --in-place to finish an interrupted restore.
             """)
 
     @OptionGroup var repository: RepositoryOptions
@@ -29,18 +29,18 @@ struct RestoreCommand: ParsableCommand {
     @Flag(help: "Read the target and write only the blocks that differ.")
     var inPlace = false
 
-    @Option(help: "What is proved: blocks (by digest, as they are written), read-back or none.")
+    @Option(help: "What to verify: blocks (by digest, as they are written), read-back or none.")
     var verify = RestoreVerification.blocks
 
-    @Option(help: "Number of worker threads (default: one for each processor, at most 12).")
+    @Option(help: "Number of worker threads (default: one per processor, at most 12).")
     var threads: Int?
 
     func validate() throws {
         guard threads.map({ (1...256).contains($0) }) ?? true else {
-            throw ValidationError("--threads goes from 1 to 256")
+            throw ValidationError("--threads must be from 1 to 256")
         }
         guard target != "-" || !(inPlace || verify == .readBack) else {
-            throw ValidationError("standard output can neither be compared nor read back")
+            throw ValidationError("standard output cannot be compared or read back")
         }
     }
 
@@ -111,9 +111,9 @@ struct RestoreCommand: ParsableCommand {
         let seconds = Double(summary.durationNanoseconds) / 1e9
         let proof =
             switch verify {
-            case .blocks: "every block and the image digest proved"
-            case .readBack: "every block, the image digest and the medium proved"
-            case .none: "nothing proved"
+            case .blocks: "every block and the image digest verified"
+            case .readBack: "every block, the image digest and the medium verified"
+            case .none: "nothing verified"
             }
         return "restored \(summary.volume)@\(summary.snapshot.generation) of "
             + "\(Moment.local(summary.snapshot.facts.time)) to \(target): wrote "

@@ -9,10 +9,10 @@ import Workflows
 struct RunCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "run",
-        abstract: "Do jobs of the configuration: back up, forget, and what else is due.",
+        abstract: "Run jobs of the configuration: back up, forget, and what else is due.",
         discussion: """
-            Of each JOB: hooks, backup of its volumes at one moment, retention, and pruning, check \
-            and boot test when they are due. A job that runs already is left out (status 11).
+            Each JOB runs hooks, a backup of its volumes at one moment, retention, and prune, \
+            check and boot test when they are due. A job already running is skipped (status 11).
             """)
 
     @OptionGroup var configuration: ConfigurationOptions
@@ -23,7 +23,7 @@ struct RunCommand: ParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "How long to wait for others that use the repository, such as 30m.",
+            "How long to wait for other users of the repository, such as 30m.",
             valueName: "duration"))
     var wait = ShortDuration(seconds: 3600)
 

@@ -7,17 +7,17 @@ import SnapshotService
 struct ScheduleCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "schedule",
-        abstract: "Run jobs by timers of systemd.",
+        abstract: "Run jobs by systemd timers.",
         subcommands: [Install.self, ScheduleStatus.self, Remove.self])
 
     struct UnitOptions: ParsableArguments {
         @OptionGroup var configuration: ConfigurationOptions
         @OptionGroup var output: OutputOptions
 
-        @Option(help: "Where units are written (default: /etc/systemd/system).")
+        @Option(help: "Directory for the units (default: /etc/systemd/system).")
         var unitDirectory: String?
 
-        @Flag(inversion: .prefixedNo, help: "Tell systemd, and begin or end the timers.")
+        @Flag(inversion: .prefixedNo, help: "Reload systemd, and start or stop the timers.")
         var start = true
 
         func units(_ found: Configuration) throws -> ScheduleUnits {
@@ -35,7 +35,7 @@ struct ScheduleCommand: ParsableCommand {
 
     struct Install: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Write units for the jobs that have a schedule, and begin their timers.")
+            abstract: "Write units for the jobs with a schedule, and start their timers.")
 
         @OptionGroup var options: UnitOptions
 
@@ -49,7 +49,7 @@ struct ScheduleCommand: ParsableCommand {
 
     struct Remove: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "End the timers, and remove the units that were written.")
+            abstract: "Stop the timers, and remove their units.")
 
         @OptionGroup var options: UnitOptions
 
@@ -91,13 +91,15 @@ struct ScheduleCommand: ParsableCommand {
             }
             for name in outdated {
                 options.output.say(
-                    "\(name) is not what the configuration says now; run 'varve schedule install'")
+                    "\(name) does not match the configuration; run 'varve schedule install'")
             }
             for name in wanted where !installed.contains(name) {
                 options.output.say("\(name) is missing; run 'varve schedule install'")
             }
             for name in installed where !wanted.contains(name) {
-                options.output.say("\(name) is of no job any more; run 'varve schedule install'")
+                options.output.say(
+                    "\(name) no longer belongs to a job; run 'varve schedule "
+                        + "install'")
             }
             let timers = installed.filter { $0.hasSuffix(".timer") }
             if options.start, !options.output.json, !timers.isEmpty {

@@ -5,7 +5,7 @@ import SnapshotService
 
 struct Snapshots: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "List the timeline: when, generation, changed, stored, how detected.")
+        abstract: "List snapshots with time, generation, changed and stored bytes, and method.")
 
     @OptionGroup var repository: RepositoryOptions
     @OptionGroup var output: OutputOptions
@@ -19,7 +19,7 @@ struct Snapshots: ParsableCommand {
     func run() throws {
         let only = try volume.map { text in
             guard let name = VolumeName(text) else {
-                throw ServiceError(.usage, "'\(text)' is no volume name")
+                throw ServiceError(.usage, "'\(text)' is not a volume name")
             }
             return name
         }
@@ -52,8 +52,8 @@ struct Snapshots: ParsableCommand {
         if isDamaged {
             throw ServiceError(
                 .damaged,
-                "the repository has damage; 'varve check --read-data' tells more, and 'varve repair' "
-                    + "brings back what it can")
+                "the repository has damage; 'varve check --read-data' shows more, and 'varve "
+                    + "repair' recovers what it can")
         }
     }
 }

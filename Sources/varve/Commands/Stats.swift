@@ -5,12 +5,12 @@ import SnapshotService
 
 struct Stats: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Show what the repository holds and what it takes.")
+        abstract: "Show the contents and size of the repository.")
 
     @OptionGroup var repository: RepositoryOptions
     @OptionGroup var output: OutputOptions
 
-    @Flag(help: "Show what each snapshot costs alone, and what dropping it would free.")
+    @Flag(help: "Show what each snapshot alone costs, and what forgetting it would free.")
     var snapshots = false
 
     private struct Cost: Encodable {

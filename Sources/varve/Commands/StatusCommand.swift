@@ -7,10 +7,10 @@ import SnapshotService
 struct StatusCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "status",
-        abstract: "Say whether all jobs are well, and why not.",
+        abstract: "Show whether all jobs are healthy, and why not.",
         discussion: """
-            From what the last runs left, without reading repositories. Exit status 0 says that all \
-            is well, 1 that something is not.
+            Uses the records of the last runs, without reading repositories. Exit status 0 means \
+            that all jobs are healthy, 1 that one is not.
             """)
 
     @OptionGroup var configuration: ConfigurationOptions
@@ -19,7 +19,7 @@ struct StatusCommand: ParsableCommand {
     @Argument(help: "The jobs (default: all).")
     var jobs: [String] = []
 
-    @Flag(help: "Tell who is to be told of what is new, and write metrics.")
+    @Flag(help: "Send alerts about new problems, and write metrics.")
     var notify = false
 
     private struct VolumeMessage: Encodable {

@@ -5,10 +5,10 @@ import Workflows
 
 struct Track: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Follow what is written to disks in use, so that backups need to read only that.",
+        abstract: "Track writes to disks in use, so backups read only what was written.",
         discussion: """
-            A tracked device has a frozen view and a store for what is overwritten. 'varve backup' \
-            of it begins a new view in a window of milliseconds and reads what was written since the \
+            A tracked device has a frozen view and a store for overwritten data. 'varve backup' \
+            of it starts a new view within milliseconds and reads what was written since the \
             last one.
             """,
         subcommands: [
@@ -17,33 +17,33 @@ struct Track: ParsableCommand {
 
     struct Begin: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Begin to track a device, in use or not.",
+            abstract: "Start tracking a device, in use or not.",
             discussion: """
-                DEVICE is a device of device-mapper, in use or not, of the kinds linear, striped or \
-                crypt (logical volumes, encrypted devices) or a thin volume; or a directory it is \
-                mounted at. A plain disk or partition that nothing uses gets a layer \
-                /dev/mapper/varve-NAME, which is to be mounted instead of it; after a restart of the \
-                machine 'track begin' makes it again.
+                DEVICE is a device-mapper device, in use or not, of type linear, striped or \
+                crypt (logical volumes, encrypted devices) or a thin volume; or its mount \
+                point. An unused plain disk or partition gets a layer \
+                /dev/mapper/varve-NAME; mount that instead. After a restart of the \
+                machine, 'track begin' creates it again.
 
-                A thin volume is followed by snapshots in its own pool, and a device with a dm-era \
-                target, which is backed up at rest, by that: both need no store.
+                A thin volume is tracked by snapshots in its own pool, and a device with a dm-era \
+                target by that target, with backups while it is idle: both need no store.
                 """)
 
         @OptionGroup var output: OutputOptions
 
-        @Argument(help: "The device, or where it is mounted.")
+        @Argument(help: "The device or its mount point.")
         var device: String
 
         @Option(
             help: """
-                Where to keep what is overwritten: a directory on another file system, or an empty \
+                Where to keep overwritten data: a directory on another file system, or an empty \
                 partition.
                 """)
         var store: String?
 
         @Option(
             help:
-                "Bytes of each store to set aside on the disk at once, such as 512M (default: none)."
+                "Bytes of each store to reserve on disk at once, such as 512M (default: none)."
         )
         var storeSize: ByteCount?
 
@@ -66,7 +66,7 @@ struct Track: ParsableCommand {
                         store: tracked.store,
                         windowMilliseconds: window.map { Double($0 / 1000) / 1000 }))
             }
-            let stood = window.map { "; it stood still for \(Human.milliseconds($0))" } ?? ""
+            let stood = window.map { "; paused for \(Human.milliseconds($0))" } ?? ""
             output.say("tracking \(tracked.path), \(Self.how(tracked.mechanism))\(stood)")
             if tracked.store != nil {
                 output.say("discards (fstrim) are held back from now on; see 'varve track trim'")
@@ -80,18 +80,18 @@ struct Track: ParsableCommand {
             switch mechanism {
             case .stores(let place): "stores in \(place)"
             case .thinPool: "by snapshots in its thin pool"
-            case .era: "by its dm-era target; it is backed up while nothing uses it"
+            case .era: "by its dm-era target; back it up while it is not in use"
             }
         }
     }
 
     struct Stop: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Track a device no longer, and take the layer from under it.")
+            abstract: "Stop tracking a device, and remove the layer under it.")
 
         @OptionGroup var output: OutputOptions
 
-        @Argument(help: "The device, or where it is mounted.")
+        @Argument(help: "The device or its mount point.")
         var device: String
 
         func run() throws {
@@ -100,25 +100,25 @@ struct Track: ParsableCommand {
             if output.json {
                 JSONLine.write(DeviceMessage(device: "/dev/mapper/\(name)"))
             }
-            output.say("/dev/mapper/\(name) is not tracked any more")
+            output.say("/dev/mapper/\(name) is no longer tracked")
             if keepsLayer {
                 output.say(
-                    "it is in use, so that it stays; remove it later: dmsetup remove \(name)")
+                    "it is in use, so it remains; remove it later: dmsetup remove \(name)")
             }
         }
     }
 
     struct Trim: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Discard what the file system does not use, which tracking holds back.",
+            abstract: "Discard unused blocks of the file system, as fstrim does without tracking.",
             discussion: """
-                The layer is taken from under the device, the file system trimmed, and the layer put \
+                Removes the layer under the device, trims the file system, and puts the layer \
                 back. The next backup compares everything.
                 """)
 
         @OptionGroup var output: OutputOptions
 
-        @Argument(help: "The device, or where it is mounted.")
+        @Argument(help: "The device or its mount point.")
         var device: String
 
         private struct Message: Encodable {
@@ -138,12 +138,12 @@ struct Track: ParsableCommand {
     struct Release: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract:
-                "Let go of a tracked device's store, before its file system is unmounted at shutdown.",
+                "Release a tracked device's store before its file system is unmounted at shutdown.",
             shouldDisplay: false)
 
         @OptionGroup var output: OutputOptions
 
-        @Argument(help: "The name of the device below /dev/mapper.")
+        @Argument(help: "The name of the device in /dev/mapper.")
         var device: String
 
         func run() throws { try TrackWorkflow(states: Local.states).release(device) }
@@ -151,12 +151,12 @@ struct Track: ParsableCommand {
 
     struct Watch: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Look after the stores of trials, for as long as there are any.",
-            discussion: "'trial begin' starts this by itself.", shouldDisplay: false)
+            abstract: "Watch the stores of trials as long as there are any.",
+            discussion: "'trial begin' starts this automatically.", shouldDisplay: false)
 
         @OptionGroup var output: OutputOptions
 
-        @Flag(help: "Look once, and end.")
+        @Flag(help: "Check once, then exit.")
         var once = false
 
         func run() throws { try StoreWatch(output).run(once: once) }

@@ -7,11 +7,11 @@ extension Track {
     struct Status: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract:
-                "Show what is tracked: how full its store is, how old its view, what it costs.")
+                "Show what is tracked: how full its store is, how old its view is, what it costs.")
 
         @OptionGroup var output: OutputOptions
 
-        @Argument(help: "The device, or where it is mounted (default: all).")
+        @Argument(help: "The device or its mount point (default: all).")
         var device: String?
 
         func run() throws {
@@ -37,7 +37,7 @@ extension Track {
                 lines += details(status)
             case .overflowed:
                 lines[0] += "tracked, \(mounts); its store overflowed"
-                lines.append("               the next backup compares everything and begins anew")
+                lines.append("               the next backup compares everything and starts over")
             case .inactive(let reason):
                 lines[0] += "not tracked now, \(mounts): \(reason)"
                 lines.append(Self.next(status))
@@ -47,18 +47,18 @@ extension Track {
 
         private static func next(_ status: TrackWorkflow.Status) -> String {
             guard !status.isThere else {
-                return "               the next backup compares everything and begins anew"
+                return "               the next backup compares everything and starts over"
             }
             let path = status.tracked.path
             guard let plain = status.tracked.plainDevice else {
-                return "               'varve track stop \(path)' takes away what is left of it"
+                return "               'varve track stop \(path)' removes what is left of it"
             }
-            return "               'varve track begin \(plain)' makes its layer again"
+            return "               'varve track begin \(plain)' creates its layer again"
         }
 
         private static func details(_ status: TrackWorkflow.Status) -> [String] {
             let view =
-                "frozen view    \(status.viewPath), of \(Moment.local(status.viewBegan))"
+                "frozen view    \(status.viewPath), taken \(Moment.local(status.viewBegan))"
             let copied = Human.bytes(TrackWorkflow.copiedByteCount)
             let used = Human.bytes(status.usedByteCount)
             let total = Human.bytes(status.storeByteCount)
@@ -71,11 +71,11 @@ extension Track {
                 ]
             case .thinPool:
                 return [
-                    view, "thin pool      \(used) of \(total) used, by all in it",
-                    "cost           the pool keeps what is overwritten until the next backup",
+                    view, "thin pool      \(used) of \(total) used, by all its volumes",
+                    "cost           the pool keeps overwritten data until the next backup",
                 ]
             case .era:
-                return ["era            \(status.view)", "cost           none but that of dm-era"]
+                return ["era            \(status.view)", "cost           only that of dm-era"]
             }
         }
 

@@ -7,15 +7,15 @@ import Workflows
 struct TrialCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "trial",
-        abstract: "Try something risky on a volume, then keep it or throw it away.",
+        abstract: "Try something risky on a volume, then keep or discard it.",
         discussion: """
-            From 'begin' on, what the volume held is kept in a store. 'discard' writes it back, at \
-            once visible and safe through a crash; 'keep' forgets it. With a repository named, \
-            'begin' and 'keep' take a snapshot too, so that the history is off the machine as well.
+            From 'begin' on, a store keeps the old contents of the volume. 'discard' writes them \
+            back, visible at once and safe through a crash; 'keep' drops them. If a repository is \
+            set, 'begin' and 'keep' also take a snapshot, so the history is off the machine too.
 
-            Devices of device-mapper of the kinds linear, striped and crypt can be tried upon, plain \
-            ones that nothing uses, and a root with 'varve layer install'; thin volumes, devices \
-            with a dm-era target, and other roots cannot.
+            Trials work on device-mapper devices of type linear, striped and crypt, unused plain \
+            devices, and a root with 'varve layer install'; not on thin volumes, devices \
+            with a dm-era target, or other roots.
             """,
         subcommands: [Begin.self, Status.self, Keep.self, Discard.self, Resume.self])
 
@@ -26,7 +26,7 @@ struct TrialCommand: ParsableCommand {
         @Option(help: "Name of the volume (default: <hostname>-<name of the device>).")
         var volume: String?
 
-        @Flag(help: "Take no snapshot, though a repository is named.")
+        @Flag(help: "Take no snapshot, even if a repository is set.")
         var noBackup = false
 
         /// The repository, when a snapshot is to be taken.
@@ -51,19 +51,19 @@ struct TrialCommand: ParsableCommand {
         @OptionGroup var capture: CaptureOptions
         @OptionGroup var output: OutputOptions
 
-        @Argument(help: "The device, or where it is mounted.")
+        @Argument(help: "The device or its mount point.")
         var device: String
 
         @Option(
             help: """
-                Where to keep what is overwritten: a directory on another file system, or an empty \
+                Where to keep overwritten data: a directory on another file system, or an empty \
                 partition (for a root with 'varve layer install', what was given there).
                 """)
         var store: String?
 
         @Option(
             help:
-                "Bytes of the store to set aside on the disk at once, such as 512M (default: none)."
+                "Bytes of the store to reserve on disk at once, such as 512M (default: none)."
         )
         var storeSize: ByteCount?
 
@@ -92,7 +92,7 @@ struct TrialCommand: ParsableCommand {
                         windowMilliseconds: Double(begun.windowNanoseconds / 1000) / 1000))
             }
             output.say(
-                "\(path) is on trial, store in \(subject.store); it stood still for "
+                "\(path) is on trial, store in \(subject.store); paused for "
                     + Human.milliseconds(begun.windowNanoseconds))
             if let plain = subject.plainDevice {
                 output.say("mount \(path) from now on, not \(plain)")
@@ -100,8 +100,10 @@ struct TrialCommand: ParsableCommand {
             for caution in begun.cautions { output.logger.warning("\(caution)") }
             output.say(
                 subject.isRoot
-                    ? "to throw away what follows: 'varve trial discard /', then restart the machine"
-                    : "to throw away what follows, it has to be unmounted: 'varve trial discard \(path)'"
+                    ? "to discard all later writes: 'varve trial discard /', then restart the "
+                        + "machine"
+                    : "to discard all later writes, unmount it, then run 'varve trial discard "
+                        + "\(path)'"
             )
         }
     }
@@ -113,29 +115,29 @@ struct TrialCommand: ParsableCommand {
         @OptionGroup var capture: CaptureOptions
         @OptionGroup var output: OutputOptions
 
-        @Argument(help: "The device, or where it is mounted.")
+        @Argument(help: "The device or its mount point.")
         var device: String
 
         func run() throws {
             try TrialWorkflow(output).keep(device, capture: capture.capture(output)) { path in
                 if output.json { JSONLine.write(DeviceMessage(device: path)) }
-                output.say("the trial of \(path) is over: everything stays as it is now")
+                output.say("the trial of \(path) has ended: everything stays as it is now")
             }
         }
     }
 
     struct Discard: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "End a trial and throw away what was written since it began.",
+            abstract: "End a trial and discard what was written since it began.",
             discussion: """
-                A data volume has to be unmounted; it shows at once what it held, which is written \
-                back meanwhile. The root is thrown back when the machine starts again, before it is \
+                A data volume must be unmounted; it shows its old contents at once, while they are \
+                written back. The root is reset at the next boot, before it is \
                 mounted.
                 """)
 
         @OptionGroup var output: OutputOptions
 
-        @Argument(help: "The device, or where it is mounted.")
+        @Argument(help: "The device or its mount point.")
         var device: String
 
         private struct Message: Encodable {
@@ -154,15 +156,15 @@ struct TrialCommand: ParsableCommand {
             output.say(
                 isDone
                     ? "\(device) is as it was when the trial began"
-                    : "restart the machine now: before the root is mounted it is thrown back to what it "
-                        + "was when the trial began, and what is written until then is lost too")
+                    : "restart the machine now: the root is reset before it is mounted to what it "
+                        + "was when the trial began, and all writes until then are lost too")
         }
     }
 
     struct Resume: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract:
-                "Take trials of data volumes up again after a restart, before they are mounted.")
+                "Resume trials of data volumes after a restart, before they are mounted.")
 
         @OptionGroup var output: OutputOptions
 
@@ -190,7 +192,7 @@ struct TrialCommand: ParsableCommand {
                 case .active: output.say("\(path) is on trial again")
                 case .discarded: output.say("\(path) is as it was when the trial began")
                 case .lost(let reason):
-                    output.say("the trial of \(path) cannot be discarded any more: \(reason)")
+                    output.say("the trial of \(path) can no longer be discarded: \(reason)")
                 case .failed(let reason):
                     failures += 1
                     output.logger.warning("\(path): \(reason)")
@@ -198,7 +200,7 @@ struct TrialCommand: ParsableCommand {
             }
             guard failures == 0 else {
                 throw ServiceError(
-                    .failed, "\(Human.count(failures, "trial")) could not be taken up")
+                    .failed, "\(Human.count(failures, "trial")) could not be resumed")
             }
         }
     }

@@ -10,7 +10,7 @@ extension TrialCommand {
 
         @OptionGroup var output: OutputOptions
 
-        @Argument(help: "The device, or where it is mounted (default: all).")
+        @Argument(help: "The device or its mount point (default: all).")
         var device: String?
 
         func run() throws {
@@ -41,12 +41,12 @@ extension TrialCommand {
             case .interrupted:
                 lines.append("next           run 'varve trial resume' before it is mounted")
             case .merging:
-                lines.append("next           run 'varve trial discard' to wait for the end")
+                lines.append("next           run 'varve trial discard' to wait for it")
             case .lost(let reason):
-                lines.append("lost           \(reason); only 'varve trial keep' is left")
+                lines.append("lost           \(reason); end it with 'varve trial keep'")
             case .over:
                 lines.append(
-                    "next           run 'varve trial keep' to take away what is left of it")
+                    "next           run 'varve trial keep' to remove what is left of it")
             }
             return lines.prefix(1) + lines.dropFirst().map { "  " + $0 }
         }
@@ -54,8 +54,8 @@ extension TrialCommand {
         private static func word(_ condition: TrialWorkflow.Status.Condition) -> String {
             switch condition {
             case .active: "on trial"
-            case .merging: "being thrown back"
-            case .interrupted: "interrupted, the layer is not there"
+            case .merging: "being discarded"
+            case .interrupted: "interrupted, the layer is missing"
             case .lost: "cannot be discarded"
             case .over: "over"
             }

@@ -7,7 +7,7 @@ struct Unlock: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Remove the holds of commands that are gone.",
         discussion: """
-            A hold is removed when its owner is seen to be dead, or when nobody renewed it for 30 \
+            A hold is removed if its owner is known to be dead, or if it was not renewed for 30 \
             minutes by the clock of the store. Others may belong to a command on another machine; \
             --all removes them too.
             """)
@@ -15,7 +15,7 @@ struct Unlock: ParsableCommand {
     @OptionGroup var repository: RepositoryOptions
     @OptionGroup var output: OutputOptions
 
-    @Flag(name: .customLong("all"), help: "Remove live holds too; only when you know they are not.")
+    @Flag(name: .customLong("all"), help: "Also remove live holds; only if you know they are dead.")
     var all = false
 
     private struct Message: Encodable {
