@@ -62,7 +62,7 @@ def begin_tracking():
 
 
 def end_tracking():
-    run(VARVE, "track", "stop", DEVICE, "--quiet")
+    run(VARVE, "track", "end", DEVICE, "--quiet")
 
 
 def measure_writes(name, offsets, count):

@@ -101,12 +101,12 @@ package struct Capture {
             // A failure to renew shows when the hold is verified before the commit.
             for hold in holds { try? hold.renew(now: now()) }
         }
-        let line = try prepare()
+        let history = try prepare()
         // No prune that lives stands beside the holds of this capture.
         let deadLists = request.isDryRun ? [] : try repository.dropPruneLists()
         let markers = request.isDryRun ? [] : try repository.prepareMarkers(timeline)
         let context = try CaptureContext(
-            repository: repository, index: index, line: line, parent: timeline.tip,
+            repository: repository, index: index, history: history, parent: timeline.tip,
             attempt: identifiers.next().low | 1, level: request.level, isDryRun: request.isDryRun)
         let scope = try EvidenceExaminer(
             repository: repository, timeline: timeline, source: source, request: request,
@@ -118,7 +118,7 @@ package struct Capture {
             : PackWriter(
                 repository: repository, index: index, targetByteCount: request.packByteTarget,
                 identifiers: identifiers)
-        let collector = Collector(
+        let collector = DeltaAssembler(
             context: context, pages: scope.candidates?.pages,
             delta: DeltaWriter(
                 repository: repository, partByteLimit: request.partByteLimit,
@@ -145,7 +145,7 @@ package struct Capture {
     }
 
     /// Refuses what must not be built upon, and brings the index to the snapshot before.
-    private func prepare() throws -> Line {
+    private func prepare() throws -> History {
         guard timeline.highestGeneration < ObjectNames.generationLimit else {
             throw RepositoryError(
                 .damaged,
@@ -168,18 +168,18 @@ package struct Capture {
                 "no snapshot of volume '\(timeline.volume)' can be restored, and a new base would "
                     + "hide the damage; run 'varve check', or choose another --volume")
         }
-        let line = try index.synchronize(timeline, with: repository)
+        let history = try index.synchronize(timeline, with: repository)
         if request.isDryRun {
-            return line ?? Line.none
+            return history ?? History.none
         }
-        return try index.lineForCapture(of: timeline.volume, line: line)
+        return try index.historyForCapture(of: timeline.volume, history: history)
     }
 
     /// Runs the workers over the whole source; gives its size.
     private func read(
         _ context: CaptureContext,
         _ candidates: BlockExtents?,
-        _ collector: Collector,
+        _ collector: DeltaAssembler,
         _ packs: any FrameSink,
         _ progress: CaptureProgress,
         idle: () -> Void
@@ -237,7 +237,7 @@ package struct Capture {
         _ scope: CaptureScope,
         _ isAtRest: Bool,
         _ leaves: [Digest],
-        _ counts: Collector.Counts,
+        _ counts: DeltaAssembler.Counts,
         _ byteCount: UInt64,
         _ elapsedNanoseconds: UInt64,
         _ readByteCount: UInt64,
@@ -270,7 +270,7 @@ package struct Capture {
     private func commit(
         _ facts: SnapshotFacts,
         _ context: CaptureContext,
-        _ collector: Collector,
+        _ collector: DeltaAssembler,
         _ identifiers: any IdentifierSource,
         markers: [String],
         memory: CaptureMemory,
@@ -314,7 +314,7 @@ package struct Capture {
     ) -> String? {
         do {
             try index.applyCommitted(
-                delta, line: context.line.number, findings: findings, repository: repository)
+                delta, history: context.history.number, findings: findings, repository: repository)
             return nil
         } catch {
             return (error as? RepositoryError)?.cause ?? "\(error)"

@@ -8,7 +8,7 @@ internal import RepositoryModel
 final class CaptureContext: Sendable {
     let repository: Repository
     let index: Index
-    let line: Line
+    let history: History
     let attempt: UInt64
     let level: Int
     let isDryRun: Bool
@@ -30,7 +30,7 @@ final class CaptureContext: Sendable {
     init(
         repository: Repository,
         index: Index,
-        line: Line,
+        history: History,
         parent: Snapshot?,
         attempt: UInt64,
         level: Int,
@@ -38,27 +38,27 @@ final class CaptureContext: Sendable {
     ) throws {
         self.repository = repository
         self.index = index
-        self.line = line
+        self.history = history
         self.attempt = attempt
         self.level = level
         self.isDryRun = isDryRun
         blockSize = repository.blockSize
-        self.parent = SnapshotMap(index, line)
+        self.parent = SnapshotMap(index, history)
         fingerprinter = BlockFingerprinter(hash: index.fingerprints, blockSize: blockSize)
         let tree = ImageDigestTree(blockSize: blockSize)
-        leaves = try parent.map { try index.provedLeaves(of: line, at: $0, tree) } ?? []
+        leaves = try parent.map { try index.provedLeaves(of: history, at: $0, tree) } ?? []
         reliance = RelianceProof(repository: repository, index: index)
         lossCount = try index.lossCount()
-        guard line.memory.lossesSeen <= lossCount else {
+        guard history.memory.lossesSeen <= lossCount else {
             throw index.wrong("a volume has seen more losses than there were")
         }
         mindsLoss = lossCount > 0
-        looksForLoss = lossCount > line.memory.lossesSeen
+        looksForLoss = lossCount > history.memory.lossesSeen
     }
 
     /// What the next capture is to know; `samplePosition` where this one took a sample.
     func memory(samplePosition: UInt64?) -> CaptureMemory {
-        var memory = line.memory
+        var memory = history.memory
         memory.lossesSeen = lossCount
         if let samplePosition { memory.samplePosition = samplePosition }
         return memory
@@ -69,7 +69,7 @@ final class CaptureContext: Sendable {
         // Behind the old end nothing is known: what an earlier, longer state had there is history.
         let count = parent.blockCount(ofPage: page)
         guard count > 0 else { return nil }
-        var tip = try index.tipPage(of: line.number, page: page)
+        var tip = try index.tipPage(of: history.number, page: page)
         // Fingerprints of another state of the page say nothing of this one.
         if let known = tip, known.leaf != leaf(ofPage: page)?.digest {
             tip = TipPage(blockCount: 0)

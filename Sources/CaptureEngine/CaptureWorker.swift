@@ -51,7 +51,7 @@ final class PageBoard: Sendable {
 final class CaptureWorker {
     private let context: CaptureContext
     private let board: PageBoard
-    private let collector: Collector
+    private let collector: DeltaAssembler
     private let storer: BlockStorer
     private let progress: CaptureProgress
     private let hash = SHA256()
@@ -61,7 +61,7 @@ final class CaptureWorker {
     init(
         context: CaptureContext,
         board: PageBoard,
-        collector: Collector,
+        collector: DeltaAssembler,
         packs: any FrameSink,
         similar: SimilarBlocks?,
         progress: CaptureProgress

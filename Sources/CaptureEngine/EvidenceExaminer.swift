@@ -100,7 +100,7 @@ struct EvidenceExaminer {
         }
         let (age, overflows) = request.time.seconds.subtractingReportingOverflow(last.seconds)
         guard !overflows, age >= 0 else {
-            return "the last full comparison lies in the future (\(last.rfc3339))"
+            return "the last full comparison is in the future (\(last.rfc3339))"
         }
         guard age <= Self.fullComparisonSeconds else {
             return "the last full comparison is more than 30 days ago (\(last.rfc3339))"
@@ -133,7 +133,7 @@ struct EvidenceExaminer {
             context: context, source: source, byteCount: evidence.volumeByteCount,
             candidates: evidence.candidates)
         return try sample.run(
-            from: context.line.memory.samplePosition, byteTarget: request.sampleByteTarget,
+            from: context.history.memory.samplePosition, byteTarget: request.sampleByteTarget,
             secret: context.index.sampleSecret,
             progress: progress, idle: idle)
     }

@@ -40,7 +40,7 @@ package struct Alarms {
         let before = read(job.name)
         var told = before
         let kinds = Set(troubles.map(\.kind))
-        for (way, arguments) in Self.ways(of: job) {
+        for (way, arguments) in Self.lastDeltas(of: job) {
             let known = Set(told.kinds[way] ?? [])
             // That one of several is over is no news.
             if kinds.isEmpty ? !known.isEmpty : !kinds.isSubset(of: known) {
@@ -72,7 +72,7 @@ package struct Alarms {
     }
 
     /// The ways of telling that a job has, each with its program.
-    private static func ways(of job: Job) -> [(name: String, arguments: [String])] {
+    private static func lastDeltas(of job: Job) -> [(name: String, arguments: [String])] {
         var ways: [(name: String, arguments: [String])] = []
         if !job.alarm.command.isEmpty { ways.append(("command", job.alarm.command)) }
         if let address = job.alarm.webhook {

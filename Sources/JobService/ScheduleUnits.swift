@@ -32,7 +32,9 @@ package struct ScheduleUnits {
     }
 
     /// The first line of every unit that is written, by which it is known again.
-    static let mark = "# Written by 'varve schedule install', which also replaces and removes it."
+    static let mark = markBeginning + ", which also replaces and removes it."
+    /// How it begins in every version.
+    private static let markBeginning = "# Written by 'varve schedule install'"
 
     private let configuration: Configuration
     private let places: Places
@@ -319,9 +321,10 @@ package struct ScheduleUnits {
     /// Units that were written before.
     package func installed() throws -> [String] {
         try (Directory.names(in: places.unitDirectory) ?? []).filter { name in
-            name.hasPrefix("varve-") && (name.hasSuffix(".service") || name.hasSuffix(".timer"))
-                && Directory.text(of: "\(places.unitDirectory)/\(name)")?.hasPrefix(Self.mark)
-                    == true
+            guard name.hasPrefix("varve-"), name.hasSuffix(".service") || name.hasSuffix(".timer"),
+                let text = Directory.text(of: "\(places.unitDirectory)/\(name)")
+            else { return false }
+            return text.hasPrefix(Self.markBeginning)
         }.sorted()
     }
 

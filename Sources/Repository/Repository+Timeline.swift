@@ -201,7 +201,7 @@ private struct VolumeListing: Equatable {
             unreadableHeads: unreadableHeads)
         let names = cache?.falseDeltas(among: known) ?? []
         let falseDeltas = known.filter { names.contains($0.name) }
-        return timeline.leavingOut(
+        return timeline.excluding(
             misnumbered + falseDeltas.map { Timeline.Unproved(FalseDelta(delta: $0)) })
     }
 

@@ -2,18 +2,18 @@ package import BlockModel
 internal import RepositoryFormat
 package import RepositoryModel
 
-/// What this machine has seen of a volume before: which index line had which snapshot.
+/// What this machine has seen of a volume before: which index history had which snapshot.
 package struct BranchMemory: Sendable {
-    /// The line that has had a snapshot for the longest.
-    var firstLines: [SnapshotID: UInt32] = [:]
-    /// Snapshots of the volume's own line.
+    /// The history that has had a snapshot for the longest.
+    var firstHistories: [SnapshotID: UInt32] = [:]
+    /// Snapshots of the volume's own history.
     var ownSnapshots: Set<SnapshotID> = []
-    /// Up to where the own line knows all that there was.
+    /// Up to where the own history knows all that there was.
     var ownGeneration: Generation = 0
 
     package init() {}
 
-    /// Whether the volume's own line leads through the snapshot.
+    /// Whether the volume's own history leads through the snapshot.
     package func ownsSnapshot(_ id: SnapshotID) -> Bool { ownSnapshots.contains(id) }
 }
 
@@ -88,7 +88,7 @@ package struct SnapshotOrder: Sendable {
         while let next = tree.children[current]?.min(by: { a, b in
             let rank = { (id: SnapshotID) in
                 (
-                    memory.firstLines[id] ?? .max, timeline.storedSeconds[id] ?? .max,
+                    memory.firstHistories[id] ?? .max, timeline.storedSeconds[id] ?? .max,
                     -(tree.sizes[id] ?? 0)
                 )
             }
@@ -111,16 +111,16 @@ package struct SnapshotOrder: Sendable {
         /// Snapshots above each.
         private(set) var sizes: [SnapshotID: Int] = [:]
         private var parents: [SnapshotID: SnapshotID] = [:]
-        private var ways: [SnapshotID: SnapshotID]
+        private var lastDeltas: [SnapshotID: SnapshotID]
 
         init(_ all: [Snapshot], _ timeline: Timeline) {
             let generations = Dictionary(
                 all.map { ($0.id, $0.generation) }, uniquingKeysWith: { $1 })
-            ways = timeline.finestWays().mapValues(\.head.from)
+            lastDeltas = timeline.finestPaths().mapValues(\.head.from)
             for snapshot in all {
                 let said = snapshot.facts.parent
                 let isThere = generations[said].map { $0 < snapshot.generation } ?? false
-                let parent = isThere ? said : ways[snapshot.id] ?? .nothing
+                let parent = isThere ? said : lastDeltas[snapshot.id] ?? .nothing
                 parents[snapshot.id] = parent
                 children[parent, default: []].append(snapshot.id)
             }
@@ -132,19 +132,21 @@ package struct SnapshotOrder: Sendable {
 
         /// Where the delta to a snapshot begins; nil for one that begins at nothing.
         func start(of snapshot: Snapshot) -> SnapshotID? {
-            ways[snapshot.id].flatMap { $0 == .nothing ? nil : $0 }
+            lastDeltas[snapshot.id].flatMap { $0 == .nothing ? nil : $0 }
         }
 
         /// What a snapshot is not older than.
         func below(_ snapshot: Snapshot) -> [SnapshotID] {
-            [parents[snapshot.id], ways[snapshot.id]].compactMap(\.self)
+            [parents[snapshot.id], lastDeltas[snapshot.id]].compactMap(\.self)
         }
     }
 }
 
 extension Timeline {
     /// The last delta of the path to each snapshot through as many as there are.
-    func finestWays() -> [SnapshotID: KnownDelta] { ways(cost: { _ in 1 << 40 }, isBetter: >) }
+    func finestPaths() -> [SnapshotID: KnownDelta] {
+        lastDeltas(cost: { _ in 1 << 40 }, isBetter: >)
+    }
 
     /// The last snapshot at or before a moment, by the times that snapshots have.
     ///

@@ -309,7 +309,7 @@ package struct Timeline: Sendable {
     }
 
     /// The same without relying on these deltas.
-    func leavingOut(_ more: [Unproved]) -> Timeline {
+    func excluding(_ more: [Unproved]) -> Timeline {
         guard !more.isEmpty else { return self }
         let names = Set(more.map(\.delta.name))
         return Timeline(
@@ -347,7 +347,7 @@ package struct Timeline: Sendable {
     package func finestPath(to id: SnapshotID) -> [KnownDelta]? {
         Self.path(
             to: id,
-            by: ways { _ in
+            by: lastDeltas { _ in
                 1 << 40
             } isBetter: {
                 $0 > $1
@@ -356,7 +356,7 @@ package struct Timeline: Sendable {
 
     /// The path to `id` through as few snapshots as there are.
     func shortestPath(to id: SnapshotID) -> [KnownDelta]? {
-        Self.path(to: id, by: ways(cost: { _ in 1 }, isBetter: <))
+        Self.path(to: id, by: lastDeltas(cost: { _ in 1 }, isBetter: <))
     }
 
     /// The path to `id` that names the fewest blocks: what a single restore follows.
@@ -377,10 +377,10 @@ package struct Timeline: Sendable {
         let cost = { (delta: KnownDelta) in
             4096 + min(delta.head.dataBlockCount, limit) + min(delta.head.zeroBlockCount, limit)
         }
-        return ways(from: start, cost: cost, isBetter: <)
+        return lastDeltas(from: start, cost: cost, isBetter: <)
     }
 
-    func ways(
+    func lastDeltas(
         from start: SnapshotID = .nothing,
         cost: (KnownDelta) -> UInt64,
         isBetter: (UInt64, UInt64) -> Bool
@@ -405,12 +405,12 @@ package struct Timeline: Sendable {
 
     private static func path(
         to id: SnapshotID,
-        by ways: [SnapshotID: KnownDelta]
+        by lastDeltas: [SnapshotID: KnownDelta]
     ) -> [KnownDelta]? {
-        guard ways[id] != nil || id == .nothing else { return nil }
+        guard lastDeltas[id] != nil || id == .nothing else { return nil }
         var path: [KnownDelta] = []
         var current = id
-        while let delta = ways[current] {
+        while let delta = lastDeltas[current] {
             path.append(delta)
             current = delta.head.from
         }

@@ -80,7 +80,7 @@ package struct CheckReport: Sendable {
 }
 
 /// A frame that did not give its bytes when it was read.
-package struct RottenFrame: Hashable, Sendable {
+package struct BadFrame: Hashable, Sendable {
     package let pack: ObjectID
     /// Where it begins in the pack.
     package let byteOffset: UInt32
@@ -98,15 +98,15 @@ package struct PackEvidence: Sendable {
     /// Packs that were read whole.
     package var proved: [ObjectID] = []
     /// Frames of those that did not give their bytes.
-    package var rotten: [RottenFrame] = []
+    package var badFrames: [BadFrame] = []
 
     package init(
         unreadable: [ObjectID] = [],
         proved: [ObjectID] = [],
-        rotten: [RottenFrame] = []
+        badFrames: [BadFrame] = []
     ) {
         self.unreadable = unreadable
         self.proved = proved
-        self.rotten = rotten
+        self.badFrames = badFrames
     }
 }

@@ -47,7 +47,7 @@ package struct PruneSummary: Hashable, Sendable {
 }
 
 /// How the account was brought forward.
-package struct AccountReport: Hashable, Sendable {
+package struct LiveCountReport: Hashable, Sendable {
     /// Why it was made anew; nil when it was not.
     package var reason: String?
     /// Packs of which the old account had something else; nil when there was none to compare with.

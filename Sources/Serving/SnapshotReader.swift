@@ -11,7 +11,7 @@ package final class SnapshotReader: Sendable {
         /// Bytes that are kept: half of them blocks, half decompressed frames.
         package var cacheByteCount = Self.standardCacheByteCount
         /// Readers that work at the same time.
-        package var laneCount = 2 * Workers.standardCount
+        package var slotCount = 2 * Workers.standardCount
         /// Whether each block is proved by its digest.
         package var isVerifying = true
 
@@ -30,7 +30,7 @@ package final class SnapshotReader: Sendable {
     }
 
     /// Bytes of a pack whose blocks meet in one lane.
-    private static let laneStretchByteCount: UInt32 = 4 << 20
+    private static let slotStretchByteCount: UInt32 = 4 << 20
 
     /// Size of the volume.
     package let byteCount: UInt64
@@ -41,7 +41,7 @@ package final class SnapshotReader: Sendable {
     private let index: Index
     private let pages: PageCache
     private let blocks: BlockCache
-    private let lanes: [Lane]
+    private let lanes: [ReaderSlot]
 
     /// Makes a reader of a snapshot whose map is `map`.
     ///
@@ -60,10 +60,10 @@ package final class SnapshotReader: Sendable {
         blocks = BlockCache(
             byteCount: options.cacheByteCount / 2, blockSize: repository.blockSize)
         let frameByteCount = Format.framePlainByteCount(repository.blockSize)
-        let laneCount = max(1, options.laneCount)
-        let frameCount = max(2, options.cacheByteCount / 2 / laneCount / frameByteCount)
-        lanes = try (0..<laneCount).map { _ in
-            try Lane(
+        let slotCount = max(1, options.slotCount)
+        let frameCount = max(2, options.cacheByteCount / 2 / slotCount / frameByteCount)
+        lanes = try (0..<slotCount).map { _ in
+            try ReaderSlot(
                 repository: repository, index: map.index, frameCount: frameCount,
                 isVerifying: options.isVerifying)
         }
@@ -179,7 +179,7 @@ package final class SnapshotReader: Sendable {
 
     private func lane(of place: Place?) -> Int {
         guard let place else { return 0 }
-        return (Int(place.pack) &* 31 &+ Int(place.byteOffset / Self.laneStretchByteCount))
+        return (Int(place.pack) &* 31 &+ Int(place.byteOffset / Self.slotStretchByteCount))
             % lanes.count
     }
 

@@ -53,7 +53,7 @@ final class DiskSearch {
         self.service = service
         self.timeline = timeline
         self.partition = partition
-        index = try service.mendingIndex {
+        index = try service.retryingWithFreshIndex {
             let index = try service.currentIndex()
             try index.bringForward(timeline, with: service.repository)
             return index

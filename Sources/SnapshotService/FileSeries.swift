@@ -179,7 +179,7 @@ final class FileSeries {
         _ question: Question,
         _ find: (FileTree) throws -> Answer
     ) throws -> Answer {
-        guard let place else { throw ServiceError(.failed, "no snapshot was gone to") }
+        guard let place else { throw ServiceError(.failed, "no snapshot is open") }
         let reader = place.bytes.reader
         if let memory = memories[question], try holds(memory, in: reader) { return memory.answer }
         let tree = try openedTree()
@@ -201,7 +201,7 @@ final class FileSeries {
     }
 
     private func openedTree() throws -> FileTree {
-        guard var place else { throw ServiceError(.failed, "no snapshot was gone to") }
+        guard var place else { throw ServiceError(.failed, "no snapshot is open") }
         let tree = try place.tree ?? open(place)
         place.tree = tree
         self.place = place
@@ -210,7 +210,7 @@ final class FileSeries {
 
     private func open(_ place: Place) throws -> FileTree {
         guard let partition = home?.partition else {
-            throw ServiceError(.failed, "no snapshot was gone to")
+            throw ServiceError(.failed, "no snapshot is open")
         }
         let system = try FileSystemChoice.open(partition, of: place.bytes)
         home?.rootInode = system.rootInode

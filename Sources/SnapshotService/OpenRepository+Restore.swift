@@ -43,7 +43,7 @@ extension OpenRepository {
     /// Whoever forgets snapshots meanwhile may merge deltas that were listed here, and delete them: then the
     /// volume is listed again.
     func locate(_ selector: SnapshotSelector) throws -> Located {
-        try mendingIndex { try locateOnce(selector) }
+        try retryingWithFreshIndex { try locateOnce(selector) }
     }
 
     private func locateOnce(_ selector: SnapshotSelector) throws -> Located {
@@ -140,7 +140,7 @@ extension OpenRepository {
     ) throws -> RestoreResult {
         func run(_ map: SnapshotMap, _ target: RestoreTarget) throws -> RestoreResult {
             // What could not be read is stored again by the next backup.
-            defer { try? map.index.saveRot() }
+            defer { try? map.index.saveBadFrames() }
             let restore = Restore(
                 located.snapshot, map, repository: repository,
                 target: target, verification: options.verification,
@@ -153,7 +153,7 @@ extension OpenRepository {
         case .fresh(let target), .inPlace(let target): volume = target
         }
         var isAgain = false
-        return try mendingIndex {
+        return try retryingWithFreshIndex {
             guard isAgain else {
                 isAgain = true
                 return try run(located.map, target)

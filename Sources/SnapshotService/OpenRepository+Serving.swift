@@ -30,7 +30,7 @@ package final class OpenSnapshot: Sendable {
     }
 
     // What could not be read is stored again by the next backup.
-    deinit { try? index.saveRot() }
+    deinit { try? index.saveBadFrames() }
 
     /// Which snapshot it is, for people.
     package var title: String {

@@ -22,7 +22,7 @@ package struct RepositoryStatistics: Sendable {
 extension OpenRepository {
     /// What the repository holds.
     package func statistics() throws -> RepositoryStatistics {
-        let index = try mendingIndex { try currentIndex() }
+        let index = try retryingWithFreshIndex { try currentIndex() }
         let timelines = try timelines()
         let snapshots = timelines.flatMap(\.snapshots)
         return RepositoryStatistics(
@@ -41,7 +41,7 @@ extension OpenRepository {
         volume: VolumeName, snapshot: Snapshot, cost: SnapshotCost
     )] {
         try withReadingHold(purpose: "stats") { _ in
-            try mendingIndex { try whileListed { try costsAsListed() } }
+            try retryingWithFreshIndex { try whileListed { try costsAsListed() } }
         }
     }
 
@@ -50,7 +50,7 @@ extension OpenRepository {
     )] {
         let index = try currentIndex()
         let timelines = try timelines()
-        _ = try index.bringAccountForward(
+        _ = try index.updateLiveCounts(
             of: timelines, in: repository, now: clock.now(), isRecount: false)
         var all: [(volume: VolumeName, snapshot: Snapshot, isShown: Bool)] = []
         var maps: [SnapshotMap] = []

@@ -184,7 +184,7 @@ package final class OpenRepository {
     ///
     /// What it reads has to be there a second time, so it reads no stream. With `other`, whose index may
     /// be the damaged one, that is opened again too.
-    package func mendingIndex<Result>(
+    package func retryingWithFreshIndex<Result>(
         and other: OpenRepository? = nil,
         isKept: Bool = false,
         _ body: () throws -> Result

@@ -253,7 +253,7 @@ extension OpenRepository {
         _ timeline: Timeline,
         bringsForward: Bool
     ) throws -> UInt64 {
-        try mendingIndex {
+        try retryingWithFreshIndex {
             let index = try index()
             if bringsForward { try index.bringForward(timeline, with: repository) }
             return try index.mapWhenCurrent(of: snapshot, in: timeline, with: repository)

@@ -2,22 +2,22 @@ internal import LinuxIO
 package import Logging
 internal import Repository
 
-/// For how long is waited while others use a repository in a way that excludes a command.
+/// How long to wait while other commands lock a repository.
 package struct Patience: Sendable {
     package let seconds: Int64
 
     package init(seconds: Int64) { self.seconds = seconds }
 
-    /// What others have locked is an error at once.
+    /// A locked repository is an error at once.
     package static let none = Patience(seconds: 0)
 
-    /// Runs `body`, and again each second while it fails because others have locked the repository.
+    /// Runs `body`, and repeats it each second while the repository is locked by others.
     ///
     /// - Parameters:
-    ///   - logger: hears why it waits.
-    ///   - body: the work; nothing is left of what failed.
-    /// - Returns: what `body` gives.
-    /// - Throws: what `body` throws, and in the end that the repository is locked.
+    ///   - logger: gets the reason for the wait.
+    ///   - body: the work; a failed attempt leaves nothing behind.
+    /// - Returns: the result of `body`.
+    /// - Throws: errors of `body`, and at the end of the wait that the repository is locked.
     package func run<Result>(logger: Logger, _ body: () throws -> Result) throws -> Result {
         let end = SystemClock.monotonicNanoseconds() + UInt64(max(0, seconds)) * 1_000_000_000
         while true {

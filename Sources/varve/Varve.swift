@@ -17,16 +17,20 @@ struct Varve: ParsableCommand {
             """,
         version: "varve \(ProgramVersion.text)",
         subcommands: [
-            Init.self, Backup.self, Snapshots.self, RestoreCommand.self, Diff.self, Check.self,
-            List.self, Cat.self, Extract.self, Find.self, History.self, MountCommand.self,
-            Export.self, BootCommand.self, BootTestCommand.self,
-            Forget.self, PruneCommand.self, CopyCommand.self, RepairCommand.self, Protect.self,
-            Unprotect.self,
-            Tag.self,
+            InitCommand.self, BackupCommand.self, SnapshotsCommand.self, RestoreCommand.self,
+            DiffCommand.self, CheckCommand.self,
+            ListCommand.self, CatCommand.self, ExtractCommand.self, FindCommand.self,
+            HistoryCommand.self, MountCommand.self,
+            ExportCommand.self, BootCommand.self, BootTestCommand.self,
+            ForgetCommand.self, PruneCommand.self, CopyCommand.self, RepairCommand.self,
+            ProtectCommand.self,
+            UnprotectCommand.self,
+            TagCommand.self,
             RunCommand.self, StatusCommand.self, ScheduleCommand.self, ConfigCommand.self,
-            Track.self, TrialCommand.self, Layer.self, Stats.self, IndexCommand.self, Unlock.self,
-            Version.self,
-            Completion.self,
+            TrackCommand.self, TrialCommand.self, LayerCommand.self, StatsCommand.self,
+            IndexCommand.self, UnlockCommand.self,
+            VersionCommand.self,
+            CompletionCommand.self,
         ]
     )
 
@@ -49,17 +53,17 @@ struct Varve: ParsableCommand {
 /// what it writes, it ends.
 protocol Listing: ParsableCommand {}
 
-extension Snapshots: Listing {}
-extension Diff: Listing {}
-extension List: Listing {}
-extension Cat: Listing {}
-extension Find: Listing {}
-extension History: Listing {}
-extension Stats: Listing {}
-extension Version: Listing {}
-extension Completion: Listing {}
+extension SnapshotsCommand: Listing {}
+extension DiffCommand: Listing {}
+extension ListCommand: Listing {}
+extension CatCommand: Listing {}
+extension FindCommand: Listing {}
+extension HistoryCommand: Listing {}
+extension StatsCommand: Listing {}
+extension VersionCommand: Listing {}
+extension CompletionCommand: Listing {}
 extension ConfigCommand.Example: Listing {}
 extension ScheduleCommand.ScheduleStatus: Listing {}
-extension Track.Status: Listing {}
+extension TrackCommand.Status: Listing {}
 extension TrialCommand.Status: Listing {}
-extension Layer.Status: Listing {}
+extension LayerCommand.Status: Listing {}

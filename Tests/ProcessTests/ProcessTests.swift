@@ -271,7 +271,8 @@ import Testing
         (["track", "status"], 0), (["track", "watch"], 0), (["trial", "status", "--json"], 0),
         (["trial", "resume"], 0), (["track"], 2), (["track", "begin"], 2),
         (["track", "begin", "disk.img", "--store", "."], 1),
-        (["track", "stop", "missing"], 1), (["track", "trim", "disk.img"], 1),
+        (["track", "end", "missing"], 1), (["track", "stop", "missing"], 1),
+        (["track", "trim", "disk.img"], 1),
         (["trial", "begin", "disk.img", "--store", ".", "--no-backup"], 1),
         (["trial", "keep", "disk.img", "--no-backup"], 1), (["trial", "discard", "missing"], 1),
     ]
@@ -312,10 +313,10 @@ import Testing
         let pack = try #require(packs.first { $0.count > 3 })
         let path = place.repository + "/packs/" + pack
         #expect(chmod(path, 0o600) == 0)
-        let rotten = try FileHandle(forUpdating: URL(fileURLWithPath: path))
-        try rotten.seek(toOffset: 100_000)
-        try rotten.write(contentsOf: Data(repeating: 0x55, count: 64))
-        try rotten.close()
+        let badFrames = try FileHandle(forUpdating: URL(fileURLWithPath: path))
+        try badFrames.seek(toOffset: 100_000)
+        try badFrames.write(contentsOf: Data(repeating: 0x55, count: 64))
+        try badFrames.close()
 
         let restored = try Child.run(["restore", "d@1", place.path + "/out"], in: place)
         #expect(restored.status == 13)

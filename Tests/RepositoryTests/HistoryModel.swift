@@ -166,10 +166,10 @@ struct HistoryModel {
             byteCount: UInt64(blocks.count * Home.blockSize.byteCount), blockSize: Home.blockSize)
     }
 
-    /// The contents that an index has at a generation of a line.
+    /// The contents that an index has at a generation of a history.
     static func contents(
         _ index: Index,
-        _ line: Line,
+        _ history: History,
         _ state: State,
         zeroDigest: Digest
     ) throws -> [Content] {
@@ -177,7 +177,7 @@ struct HistoryModel {
         var contents: [Content] = []
         for page in 0..<Page.count(forBlockCount: count) {
             let blocks = try index.blocks(
-                of: line.number, page: page, generation: state.generation,
+                of: history.number, page: page, generation: state.generation,
                 blockCount: Page.blockCount(ofPage: page, volumeBlockCount: count),
                 zeroDigest: zeroDigest)
             for slot in 0..<blocks.blockCount {

@@ -22,11 +22,11 @@ struct IndexHistoryTests {
     /// The generations whose blocks the index has otherwise than the model.
     private func differences(
         _ index: Index,
-        _ line: Line,
+        _ history: History,
         _ model: HistoryModel
     ) throws -> [Generation] {
         try model.states.filter { state in
-            try HistoryModel.contents(index, line, state, zeroDigest: model.zeroDigest)
+            try HistoryModel.contents(index, history, state, zeroDigest: model.zeroDigest)
                 != state.blocks
         }.map(\.generation)
     }
@@ -37,17 +37,17 @@ struct IndexHistoryTests {
         let index = try index(model)
         try model.begin(blockCount: 1 + Int.random(in: 0...9000, using: &model.generator))
         for _ in 0..<14 {
-            let line = try #require(
+            let history = try #require(
                 try index.synchronize(
                     model.timeline, with: model.home.repository,
                     options: [.verifyingImageDigests]))
-            #expect(line.tip == model.states.last?.facts.snapshotID)
-            #expect(line.tipByteCount == model.states.last?.facts.byteCount)
+            #expect(history.tip == model.states.last?.facts.snapshotID)
+            #expect(history.tipByteCount == model.states.last?.facts.byteCount)
             try model.step()
         }
-        let line = try #require(
+        let history = try #require(
             try index.synchronize(model.timeline, with: model.home.repository))
-        #expect(try differences(index, line, model) == [], "seed \(seed)")
+        #expect(try differences(index, history, model) == [], "seed \(seed)")
 
         let rebuilt = try self.index(model, "rebuilt")
         let rebuiltLine = try #require(
@@ -74,10 +74,10 @@ struct IndexHistoryTests {
             }
             try model.commit(blocks, after: last)
         }
-        let line = try #require(
+        let history = try #require(
             try index.synchronize(
                 model.timeline, with: model.home.repository, options: [.verifyingImageDigests]))
-        #expect(try differences(index, line, model) == [])
+        #expect(try differences(index, history, model) == [])
     }
 
     @Test("What was cut off by a shrink does not come back with a later growth")
@@ -94,10 +94,10 @@ struct IndexHistoryTests {
             try model.commit(kept + added, after: last)
         }
         let index = try index(model)
-        let line = try #require(
+        let history = try #require(
             try index.synchronize(
                 model.timeline, with: model.home.repository, options: [.verifyingImageDigests]))
-        #expect(try differences(index, line, model) == [])
+        #expect(try differences(index, history, model) == [])
     }
 
     @Test("A map in parts is applied like one inside its delta")
@@ -112,10 +112,10 @@ struct IndexHistoryTests {
         #expect(delta.head.dataBlockCount == 3000)
         #expect(delta.head.freeBlockCount == 6000)
         let index = try index(model)
-        let line = try #require(
+        let history = try #require(
             try index.synchronize(
                 model.timeline, with: model.home.repository, options: [.verifyingImageDigests]))
-        #expect(try differences(index, line, model) == [])
+        #expect(try differences(index, history, model) == [])
     }
 
     @Test("A map that does not give the image digest of its snapshot is damage")
@@ -127,9 +127,9 @@ struct IndexHistoryTests {
             imageDigest: Digest(words: 1, 2, 3, 4))
         let index = try index(model)
         let timeline = try model.timeline
-        let line = try index.synchronize(
+        let history = try index.synchronize(
             timeline, with: model.home.repository, options: [.verifyingImageDigests])
-        #expect(line?.tipGeneration == 1)
+        #expect(history?.tipGeneration == 1)
         // It is known from then on, and relied on no more.
         let left = index.withoutFalse(timeline)
         #expect(left.unproved.map(\.delta.name) == [model.deltas[1].name])
@@ -149,19 +149,19 @@ struct IndexHistoryTests {
         let index = try index(model)
         let timeline = try model.timeline
         #expect(timeline.snapshots.map(\.generation) == [1, 2, 3, 3])
-        var lines: Set<LineNumber> = []
+        var histories: Set<HistoryNumber> = []
         for state in model.states {
             let snapshot = try #require(timeline.snapshot(state.facts.snapshotID))
-            let line = try index.map(of: snapshot, in: timeline, with: model.home.repository)
+            let history = try index.map(of: snapshot, in: timeline, with: model.home.repository)
                 .history
-            #expect(line.tip == snapshot.id)
-            #expect(line.tipByteCount == state.facts.byteCount)
+            #expect(history.tip == snapshot.id)
+            #expect(history.tipByteCount == state.facts.byteCount)
             let contents = try HistoryModel.contents(
-                index, line, state, zeroDigest: model.zeroDigest)
+                index, history, state, zeroDigest: model.zeroDigest)
             #expect(contents == state.blocks, "seed \(seed), \(snapshot.id.short)")
-            lines.insert(line.number)
+            histories.insert(history.number)
         }
-        #expect(lines.count == 2)
+        #expect(histories.count == 2)
     }
 
     @Test("A forked snapshot is read through merged deltas too")
@@ -178,9 +178,9 @@ struct IndexHistoryTests {
         #expect(timeline.deltas.contains(merged))
         let snapshot = try #require(timeline.snapshot(fork.head.to))
         let index = try index(model)
-        let line = try index.map(of: snapshot, in: timeline, with: model.home.repository).history
+        let history = try index.map(of: snapshot, in: timeline, with: model.home.repository).history
         let contents = try HistoryModel.contents(
-            index, line, target, zeroDigest: model.zeroDigest)
+            index, history, target, zeroDigest: model.zeroDigest)
         #expect(contents == target.blocks)
     }
 
@@ -208,24 +208,24 @@ struct IndexHistoryTests {
         try model.begin(blockCount: 6000)
         for _ in 0..<3 { try model.step() }
         let index = try index(model)
-        let line = try #require(
+        let history = try #require(
             try index.synchronize(model.timeline, with: model.home.repository))
-        // All pages of the last delta are there, and the line says that it is not finished.
+        // All pages of the last delta are there, and the history says that it is not finished.
         let before = model.states[2]
-        let pending = LineState.Pending(
+        let pending = HistoryState.Pending(
             snapshot: model.states[3].facts.snapshotID, generation: 4)
         try index.environment.write { transaction in
-            var state = try #require(try index.lineState(line.number, transaction))
+            var state = try #require(try index.historyState(history.number, transaction))
             state.tip = before.facts.snapshotID
             state.tipGeneration = before.generation
             state.tipByteCount = before.facts.byteCount
             state.pending = pending
-            try index.putLine(line.number, state, transaction)
+            try index.putHistory(history.number, state, transaction)
         }
         let again = try #require(
             try index.synchronize(
                 model.timeline, with: model.home.repository, options: [.verifyingImageDigests]))
-        #expect(again == line)
+        #expect(again == history)
         #expect(try differences(index, again, model) == [], "seed \(seed)")
     }
 
@@ -235,17 +235,17 @@ struct IndexHistoryTests {
         try model.begin(blockCount: 600)
         try model.step()
         let index = try index(model)
-        let line = try #require(
+        let history = try #require(
             try index.synchronize(model.timeline, with: model.home.repository))
         try index.environment.write { transaction in
-            var state = try #require(try index.lineState(line.number, transaction))
-            state.pending = LineState.Pending(
+            var state = try #require(try index.historyState(history.number, transaction))
+            state.pending = HistoryState.Pending(
                 snapshot: SnapshotID(Digest(words: 9, 9, 9, 9)), generation: 3)
-            try index.putLine(line.number, state, transaction)
+            try index.putHistory(history.number, state, transaction)
         }
         let again = try #require(
             try index.synchronize(model.timeline, with: model.home.repository))
-        #expect(again.number != line.number)
+        #expect(again.number != history.number)
         #expect(again.tipGeneration == 2)
         #expect(try differences(index, again, model) == [])
     }
@@ -258,12 +258,13 @@ struct IndexHistoryTests {
         try model.begin(blockCount: 5000)
         for _ in 0..<5 { try model.step() }
         let index = try index(model)
-        let line = try #require(
+        let history = try #require(
             try index.synchronize(model.timeline, with: model.home.repository))
         for (a, b) in [(0, 5), (5, 0), (2, 3), (1, 1)] {
             let (from, to) = (model.states[a], model.states[b])
             let maps = [from, to].map {
-                SnapshotMap(index, line, generation: $0.generation, byteCount: $0.facts.byteCount)
+                SnapshotMap(
+                    index, history, generation: $0.generation, byteCount: $0.facts.byteCount)
             }
             var found: [DifferingBytes] = []
             try maps[1].changes(since: maps[0]) {

@@ -98,23 +98,23 @@ struct IndexTipTests {
         var model = try HistoryModel(seed: 1)
         try model.begin(blockCount: 5000)
         let index = try index(model)
-        let line = try index.lineForCapture(of: Home.volume, line: nil)
-        #expect(line.tip == .nothing)
+        let history = try index.historyForCapture(of: Home.volume, history: nil)
+        #expect(history.tip == .nothing)
         let pages = [Self.page(4096, seed: 1), Self.page(904, seed: 2)]
-        try index.stage([(0, pages[0]), (1, pages[1])], line: line.number, attempt: 77)
-        let before = try index.tipPage(of: line.number, page: 0)
+        try index.stage([(0, pages[0]), (1, pages[1])], history: history.number, attempt: 77)
+        let before = try index.tipPage(of: history.number, page: 0)
         #expect(Self.values(before) == nil)
         try index.applyCommitted(
-            model.deltas[0], line: line.number,
+            model.deltas[0], history: history.number,
             findings: CaptureFindings(attempt: 77, deltaByteCount: 1),
             repository: model.home.repository)
         for (number, page) in pages.enumerated() {
-            let found = try index.tipPage(of: line.number, page: UInt64(number))
+            let found = try index.tipPage(of: history.number, page: UInt64(number))
             #expect(Self.values(found) == Self.values(page))
         }
         let now = try #require(
             try index.synchronize(model.timeline, with: model.home.repository))
-        #expect(now.number == line.number)
+        #expect(now.number == history.number)
         #expect(now.tipGeneration == 1)
     }
 
@@ -123,21 +123,21 @@ struct IndexTipTests {
         var model = try HistoryModel(seed: 2)
         try model.begin(blockCount: 100)
         let index = try index(model)
-        let line = try index.lineForCapture(of: Home.volume, line: nil)
+        let history = try index.historyForCapture(of: Home.volume, history: nil)
         // More pages than one transaction drops, in front of those that count.
         let old = Self.page(1, seed: 1)
         try index.stage(
-            (0..<600).map { ($0, old) }, line: line.number, attempt: 1)
-        let again = try index.lineForCapture(of: Home.volume, line: line)
+            (0..<600).map { ($0, old) }, history: history.number, attempt: 1)
+        let again = try index.historyForCapture(of: Home.volume, history: history)
         let page = Self.page(100, seed: 2)
-        try index.stage([(0, page)], line: again.number, attempt: 2)
+        try index.stage([(0, page)], history: again.number, attempt: 2)
         try index.applyCommitted(
-            model.deltas[0], line: again.number,
+            model.deltas[0], history: again.number,
             findings: CaptureFindings(attempt: 2, deltaByteCount: 1),
             repository: model.home.repository)
-        let first = try index.tipPage(of: line.number, page: 0)
+        let first = try index.tipPage(of: history.number, page: 0)
         #expect(Self.values(first) == Self.values(page))
-        let second = try index.tipPage(of: line.number, page: 1)
+        let second = try index.tipPage(of: history.number, page: 1)
         #expect(Self.values(second) == nil)
     }
 
@@ -147,12 +147,12 @@ struct IndexTipTests {
         let blocks = (0..<300).map { HistoryModel.Content.data(Digest(words: $0, 0, 0, 0)) }
         try model.commit(blocks, after: nil)
         let index = try index(model)
-        let line = try index.lineForCapture(of: Home.volume, line: nil)
+        let history = try index.historyForCapture(of: Home.volume, history: nil)
         var page = TipPage(blockCount: 300)
         for slot in 0..<300 { page[slot] = Fingerprint(low: UInt64(slot), high: 1) }
         page.leaf = model.leaves(of: blocks)[0]
         try index.applyCommitted(
-            model.deltas[0], line: line.number,
+            model.deltas[0], history: history.number,
             findings: CaptureFindings(tips: [(0, page)], deltaByteCount: 1),
             repository: model.home.repository)
 
@@ -162,7 +162,7 @@ struct IndexTipTests {
         try model.commit(changed, after: model.states[0])
         _ = try index.synchronize(model.timeline, with: model.home.repository)
         for slot in [0, 7, 8, 299] { page[slot] = nil }
-        let found = try index.tipPage(of: line.number, page: 0)
+        let found = try index.tipPage(of: history.number, page: 0)
         #expect(Self.values(found) == Self.values(page))
         #expect(found?.leaf == model.leaves(of: changed)[0])
     }
@@ -173,19 +173,19 @@ struct IndexTipTests {
         let blocks = (0..<300).map { HistoryModel.Content.data(Digest(words: $0, 0, 0, 0)) }
         try model.commit(blocks, after: nil)
         let index = try index(model)
-        let line = try index.lineForCapture(of: Home.volume, line: nil)
+        let history = try index.historyForCapture(of: Home.volume, history: nil)
         var page = TipPage(blockCount: 300)
         page[1] = Fingerprint(low: 1, high: 1)
         page.leaf = .zero
         try index.applyCommitted(
-            model.deltas[0], line: line.number,
+            model.deltas[0], history: history.number,
             findings: CaptureFindings(tips: [(0, page)], deltaByteCount: 1),
             repository: model.home.repository)
         var changed = blocks
         changed[8] = .zero
         try model.commit(changed, after: model.states[0])
         _ = try index.synchronize(model.timeline, with: model.home.repository)
-        let isGone = try index.tipPage(of: line.number, page: 0) == nil
+        let isGone = try index.tipPage(of: history.number, page: 0) == nil
         #expect(isGone)
     }
 
@@ -198,22 +198,22 @@ struct IndexTipTests {
         try model.commit(blocks, after: model.states[0])
         try model.commit(blocks, after: model.states[1])
         let index = try index(model)
-        let (number, empty) = try index.openLine(Home.volume, .nothing)
+        let (number, empty) = try index.openHistory(Home.volume, .nothing)
         var state = empty
         for delta in model.deltas {
-            let writer = try LineWriter(
-                index: index, line: number, state: state,
+            let writer = try HistoryWriter(
+                index: index, history: number, state: state,
                 findings: CaptureFindings(attempt: 1, deltaByteCount: 1))
             writer.begin(delta)
             try model.home.repository.forEachMap(of: delta.name) { map, _ in try writer.add(map) }
             try writer.suspend()
-            let between = try index.environment.read { try index.lineState(number, $0) }
-            #expect(between?.pending == LineState.Pending(of: delta))
+            let between = try index.environment.read { try index.historyState(number, $0) }
+            #expect(between?.pending == HistoryState.Pending(of: delta))
             #expect(between?.tip == state.tip)
             try writer.end()
             try writer.flush()
             state = writer.state
-            #expect(try index.environment.read { try index.lineState(number, $0) } == state)
+            #expect(try index.environment.read { try index.historyState(number, $0) } == state)
         }
     }
 
@@ -223,23 +223,23 @@ struct IndexTipTests {
         let blocks = (0..<300).map { HistoryModel.Content.data(Digest(words: $0, 0, 0, 0)) }
         try model.commit(blocks, after: nil)
         let index = try index(model)
-        let line = try index.lineForCapture(of: Home.volume, line: nil)
+        let history = try index.historyForCapture(of: Home.volume, history: nil)
         var page = TipPage(blockCount: 300)
         for slot in 0..<300 { page[slot] = Fingerprint(low: UInt64(slot), high: 1) }
         page.leaf = model.leaves(of: blocks)[0]
         try index.applyCommitted(
-            model.deltas[0], line: line.number,
+            model.deltas[0], history: history.number,
             findings: CaptureFindings(tips: [(0, page)], deltaByteCount: 1),
             repository: model.home.repository)
         var changed = blocks
         changed[8] = .zero
         try model.commit(changed, after: model.states[0])
         try index.applyCommitted(
-            model.deltas[1], line: line.number, findings: CaptureFindings(deltaByteCount: 1),
+            model.deltas[1], history: history.number, findings: CaptureFindings(deltaByteCount: 1),
             repository: model.home.repository)
-        let found = try index.tipPage(of: line.number, page: 0)
+        let found = try index.tipPage(of: history.number, page: 0)
         #expect(found?.leaf == model.leaves(of: blocks)[0])
-        let leaves = try index.leaves(line.number, byteCount: 300 * 4096)
+        let leaves = try index.leaves(history.number, byteCount: 300 * 4096)
         #expect(leaves == model.leaves(of: changed))
     }
 
@@ -249,30 +249,30 @@ struct IndexTipTests {
         let blocks = (0..<300).map { HistoryModel.Content.data(Digest(words: $0, 0, 0, 0)) }
         try model.commit(blocks, after: nil)
         let index = try index(model)
-        let line = try index.lineForCapture(of: Home.volume, line: nil)
+        let history = try index.historyForCapture(of: Home.volume, history: nil)
         var page = TipPage(blockCount: 300)
         for slot in 0..<300 { page[slot] = Fingerprint(low: UInt64(slot), high: 1) }
         try index.applyCommitted(
-            model.deltas[0], line: line.number,
+            model.deltas[0], history: history.number,
             findings: CaptureFindings(tips: [(0, page)], deltaByteCount: 1),
             repository: model.home.repository)
         var changed = blocks
         changed[5] = .data(Digest(words: 1000, 0, 0, 0))
         try model.commit(changed, after: model.states[0])
         try index.environment.write { transaction in
-            var state = try #require(try index.lineState(line.number, transaction))
-            state.pending = LineState.Pending(of: model.deltas[1])
-            try index.putLine(line.number, state, transaction)
+            var state = try #require(try index.historyState(history.number, transaction))
+            state.pending = HistoryState.Pending(of: model.deltas[1])
+            try index.putHistory(history.number, state, transaction)
             // The capture's own fingerprints came as far as this page, or did not.
             page[5] = Fingerprint(low: 77, high: 77)
             page.leaf = model.leaves(of: blocks)[0]
-            try index.putTip(page, line.number, page: 0, transaction)
+            try index.putTip(page, history.number, page: 0, transaction)
         }
         let now = try #require(
             try index.synchronize(model.timeline, with: model.home.repository))
-        #expect(now.number == line.number)
+        #expect(now.number == history.number)
         #expect(now.tipGeneration == 2)
-        let found = try index.tipPage(of: line.number, page: 0)
+        let found = try index.tipPage(of: history.number, page: 0)
         #expect(found?.leaf != model.leaves(of: changed)[0])
     }
 
@@ -282,9 +282,9 @@ struct IndexTipTests {
         try model.begin(blockCount: 100)
         try model.step()
         let index = try index(model)
-        let line = try index.lineForCapture(of: Home.volume, line: nil)
+        let history = try index.historyForCapture(of: Home.volume, history: nil)
         try index.applyCommitted(
-            model.deltas[1], line: line.number, findings: CaptureFindings(deltaByteCount: 1),
+            model.deltas[1], history: history.number, findings: CaptureFindings(deltaByteCount: 1),
             repository: model.home.repository)
         let now = try #require(
             try index.synchronize(model.timeline, with: model.home.repository))
@@ -296,19 +296,19 @@ struct IndexTipTests {
 
     @Test("The state of a line comes back", arguments: [false, true])
     func lineStates(isPending: Bool) throws {
-        var state = LineState(
-            volume: Home.volume, sideTarget: SnapshotID(Digest(words: 1, 2, 3, 4)))
+        var state = HistoryState(
+            volume: Home.volume, forkTarget: SnapshotID(Digest(words: 1, 2, 3, 4)))
         state.tip = SnapshotID(Digest(words: 5, 6, 7, 8))
         state.tipGeneration = 9
         state.tipByteCount = .max
         if isPending {
-            state.pending = LineState.Pending(
+            state.pending = HistoryState.Pending(
                 snapshot: SnapshotID(Digest(words: 9, 9, 9, 9)), generation: 10)
         }
-        #expect(try LineState(decoding: state.encoded()) == state)
+        #expect(try HistoryState(decoding: state.encoded()) == state)
         for count in 0..<state.encoded().count {
             #expect(throws: FormatError.self) {
-                try LineState(decoding: Array(state.encoded()[..<count]))
+                try HistoryState(decoding: Array(state.encoded()[..<count]))
             }
         }
     }

@@ -94,9 +94,9 @@ struct SnapshotOrderTests {
             ], stored: ["a": 1, "b": 3, "c": 3, "x": 2, "y": 2, "z": 2])
         #expect(Self.order(timeline).beside == Set([ids["b"], ids["c"]].compactMap(\.self)))
         var memory = BranchMemory()
-        memory.firstLines = Dictionary(
+        memory.firstHistories = Dictionary(
             ["a", "b", "c"].compactMap { ids[$0] }.map { ($0, 4) }, uniquingKeysWith: { $1 })
-        for letter in ["x", "y"] { if let id = ids[letter] { memory.firstLines[id] = 5 } }
+        for letter in ["x", "y"] { if let id = ids[letter] { memory.firstHistories[id] = 5 } }
         #expect(Self.order(timeline, memory).beside == Set(["x", "y", "z"].compactMap { ids[$0] }))
     }
 

@@ -48,7 +48,7 @@ import Testing
         var generator = SeededGenerator(seed: seed)
         for (snapshot, image) in zip(try lab.timeline().snapshots, images) {
             let reader = try Self.reader(lab, snapshot) {
-                $0.laneCount = 3
+                $0.slotCount = 3
                 $0.cacheByteCount = seed % 3 == 0 ? 0 : 1 << 20
             }
             #expect(reader.byteCount == UInt64(image.count))
@@ -123,7 +123,7 @@ import Testing
         let model = ImageModel(byteCount: 900_000, seed: 11)
         try lab.capture(model.bytes)
         let reader = try Self.reader(lab, #require(lab.timeline().snapshots.last)) {
-            $0.laneCount = 2
+            $0.slotCount = 2
             $0.cacheByteCount = 256 << 10
         }
         let image = model.bytes

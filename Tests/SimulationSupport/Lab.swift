@@ -66,7 +66,7 @@ package final class Lab {
     private var stepCount: UInt64 = 0
     /// What the last prune intended.
     package private(set) var lastPlan: PruneForecast?
-    package private(set) var lastAccountReport = AccountReport()
+    package private(set) var lastLiveCountReport = LiveCountReport()
 
     /// Creates a repository in `store`, or opens the one that is there.
     package init(_ store: any ObjectStore, blockSize: Int = 4096) throws {
@@ -320,7 +320,7 @@ extension Lab {
             options, isDryRun: false,
             planned: { plan, report in
                 lastPlan = plan
-                lastAccountReport = report
+                lastLiveCountReport = report
             }, progress: { _, _ in })
         return summary ?? PruneSummary()
     }

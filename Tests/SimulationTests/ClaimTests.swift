@@ -15,7 +15,7 @@ import Testing
         /// In full; the frames' bytes are others.
         case otherBytes
         /// In full; the frames' checksums do not fit.
-        case rotten
+        case badFrames
         /// In full, and rightly so, until the frames rotted.
         case rottenCopy
         /// As patches of less depth, whose frames cannot be read.
@@ -69,7 +69,7 @@ import Testing
         let frames = blocks.map { digest, bytes in
             switch claim {
             case .otherBytes: Forger.Frame(.stored, [digest], payload: garbage)
-            case .rotten: Forger.Frame(.stored, [digest], payload: garbage, isRotten: true)
+            case .badFrames: Forger.Frame(.stored, [digest], payload: garbage, isRotten: true)
             case .rottenCopy: Forger.Frame(.stored, [digest], payload: bytes, isRotten: true)
             case .rottenPatch:
                 Forger.Frame(

@@ -226,7 +226,7 @@ import Workflows
         }
     }
 
-    /// How an index comes to know that a frame is rotten.
+    /// How an index comes to know that a frame is bad.
     enum Discovery: CaseIterable {
         case check
         case checkThenRebuild
@@ -255,7 +255,7 @@ import Workflows
                     (try? lab.restore($0)) == nil
                 }
                 switch discovery {
-                case .restore: try lab.index().saveRot()
+                case .restore: try lab.index().saveBadFrames()
                 case .check:
                     lab.closeIndex()
                     try lab.index().learn(from: try lab.check().evidence)
@@ -355,7 +355,7 @@ import Workflows
         try lab.index().learn(from: try lab.check().evidence)
         try lab.capture(first)
 
-        // An index that knows nothing of the rot may meet the rotten copy first: the names of the
+        // An index that knows nothing of the rot may meet the bad copy first: the names of the
         // packs, which come from the seed, decide.
         let fresh = try Lab(store)
         let snapshots = try fresh.timeline().snapshots

@@ -65,7 +65,7 @@ import Testing
                 let summary = try lab.prune(options)
                 deletedCount += summary.deletedPackCount
                 repackedCount += summary.repackedPackCount
-                let report = lab.lastAccountReport
+                let report = lab.lastLiveCountReport
                 if report.reason == nil { incrementalCount += 1 }
                 #expect((report.differenceCount ?? 0) == 0, "seed \(seed) \(round)")
                 #expect(summary.damagedPacks.isEmpty)
@@ -76,7 +76,7 @@ import Testing
                     recount.isRecount = true
                     recount.maxUnused = .unlimited
                     try lab.prune(recount)
-                    #expect(lab.lastAccountReport.differenceCount == 0, "seed \(seed) \(round)")
+                    #expect(lab.lastLiveCountReport.differenceCount == 0, "seed \(seed) \(round)")
                 }
             }
             if Int.random(in: 0..<6, using: &generator) == 0 { lab.deleteIndex() }
@@ -119,7 +119,7 @@ import Testing
         let summary = try lab.prune()
         #expect(lab.lastPlan?.deadByteCount == UInt64(byteCount))
         #expect(lab.lastPlan?.repackedPackCount == 0)
-        #expect(lab.lastAccountReport.reason == nil)
+        #expect(lab.lastLiveCountReport.reason == nil)
         #expect(summary.freedByteCount == Int64(byteCount))
         #expect(before - Self.packByteCount(store) == byteCount)
         #expect(packs.isDisjoint(with: store.objects.keys))
@@ -127,10 +127,10 @@ import Testing
         // From time to time the account is made anew, and compared.
         lab.time = Timestamp(seconds: lab.time.seconds + 31 * 86_400)
         try lab.prune()
-        #expect(lab.lastAccountReport.reason != nil)
-        #expect(lab.lastAccountReport.differenceCount == 0)
+        #expect(lab.lastLiveCountReport.reason != nil)
+        #expect(lab.lastLiveCountReport.differenceCount == 0)
         try lab.prune()
-        #expect(lab.lastAccountReport.reason == nil)
+        #expect(lab.lastLiveCountReport.reason == nil)
         // What was pruned is stored again when it comes back.
         try lab.capture(first)
         #expect(try lab.restoreAll() == [second, first])

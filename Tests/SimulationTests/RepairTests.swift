@@ -268,15 +268,15 @@ import Testing
         store.objects[pack]?[3000] ^= 4
         let report = try lab.check()
         #expect(!report.lostBlocks.isEmpty)
-        let rotten = try lab.repository.secondLook(at: report.lostBlocks, report.evidence)
-        #expect(rotten.isEmpty)
+        let badFrames = try lab.repository.secondLook(at: report.lostBlocks, report.evidence)
+        #expect(badFrames.isEmpty)
         store.objects = good
         let flipped = try lab.repository.secondLook(at: report.lostBlocks, report.evidence)
         #expect(flipped == report.lostBlocks)
     }
 
     /// An image whose blocks compress together, the first ones worse than the others, so that parts of a
-    /// rotten frame can be read.
+    /// bad frame can be read.
     private static func compressible(_ generator: inout SeededGenerator) -> [UInt8] {
         (0..<16).flatMap { block -> [UInt8] in
             let letters = UInt8(block < 4 ? 120 : 3)

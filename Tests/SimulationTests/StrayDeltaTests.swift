@@ -198,7 +198,7 @@ import Testing
     @Test(
         "A delta that rotted after it was proved is not relied on by who deletes others",
         arguments: [true, false])
-    func rotten(isKnown: Bool) throws {
+    func badFrames(isKnown: Bool) throws {
         let store = MemoryStore()
         var (lab, images) = try Self.makeRepository(
             store, count: 34, seed: 5, partByteLimit: 60)

@@ -121,7 +121,7 @@ struct DeviceUseTests {
         let other = try LoopDevice(over: file)
         let machine = try FileHandle(other.path, .readWrite)
         try #require(FileOperation.tryLock(machine.descriptor, exclusive: false))
-        try expectBusy(loop.path, because: "another program has \(other.path) locked")
+        try expectBusy(loop.path, because: "\(other.path) is locked by another program")
     }
 
     @Test("A lock on the file below is use")

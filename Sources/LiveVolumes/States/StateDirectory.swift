@@ -68,7 +68,7 @@ package struct StateDirectory: Sendable {
         guard let state = TrackingState(text: text), state.device == device else {
             throw VolumeError(
                 .failed,
-                "\(file(device, "tracking")) is damaged; run 'varve track stop' and 'track begin'")
+                "\(file(device, "tracking")) is damaged; run 'varve track end' and 'track begin'")
         }
         return state
     }

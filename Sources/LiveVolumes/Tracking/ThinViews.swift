@@ -23,7 +23,7 @@ struct ThinViews: FrozenViews {
         guard let pool = try poolInPlace() else {
             throw VolumeError(
                 .failed,
-                "\(device.path) is no longer the same thin device; run 'varve track stop' and "
+                "\(device.path) is no longer the same thin device; run 'varve track end' and "
                     + "'track begin'"
             )
         }

@@ -287,7 +287,7 @@ package struct RepositoryCheck {
                 report.evidence.unreadable.append(item.pack)
                 continue
             }
-            report.evidence.rotten.append(RottenFrame(pack: item.pack, byteOffset: frame))
+            report.evidence.badFrames.append(BadFrame(pack: item.pack, byteOffset: frame))
         }
     }
 

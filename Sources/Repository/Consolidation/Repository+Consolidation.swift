@@ -35,7 +35,7 @@ extension Repository {
         var unreadable: [Timeline.Unproved] = []
         while true {
             // Nothing is merged but along deltas that were proved.
-            let judged = try index.judged(timeline, with: self).leavingOut(unreadable)
+            let judged = try index.judged(timeline, with: self).excluding(unreadable)
             do {
                 try consolidate(
                     judged, index, identifiers, partByteLimit, lengthLimit: limit, &count)
@@ -43,7 +43,7 @@ extension Repository {
             } catch let error as UnreadableDelta {
                 // It was proved once. Another path may do, and what was written is there.
                 unreadable.append(Timeline.Unproved(error))
-                guard judged.leavingOut(unreadable).isSound else { throw error.error }
+                guard judged.excluding(unreadable).isSound else { throw error.error }
                 timeline = try self.timeline(of: timeline.volume)
             }
         }

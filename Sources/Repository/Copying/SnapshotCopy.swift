@@ -197,7 +197,7 @@ package final class SnapshotCopy {
                 return try writeDeltaAlongOnePath(
                     to: snapshot, of: timeline, from: there, progress: progress)
             } catch let error as UnreadableDelta {
-                timeline = timeline.leavingOut([Timeline.Unproved(error)])
+                timeline = timeline.excluding([Timeline.Unproved(error)])
                 guard timeline.isReached(snapshot.id) else { throw error.error }
             }
         }

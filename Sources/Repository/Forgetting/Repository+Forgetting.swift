@@ -113,7 +113,7 @@ extension Repository {
             return summary
         }
         func judged(_ timeline: Timeline) throws -> Timeline {
-            try judge(timeline).leavingOut(Array(unreadable.values))
+            try judge(timeline).excluding(Array(unreadable.values))
         }
         removal: while true {
             let timeline = try judged(timeline(of: volume))

@@ -3,7 +3,7 @@ internal import LMDB
 internal import RepositoryFormat
 package import RepositoryModel
 
-/// Bringing a line forward, delta by delta.
+/// Bringing a history forward, delta by delta.
 extension Index {
     package enum ApplyOption: Hashable, Sendable {
         /// Recomputes the image digest of every snapshot on the way and compares it.
@@ -13,7 +13,7 @@ extension Index {
     /// Dirty bytes of one transaction: LMDB keeps them on the heap.
     private static let dirtyByteLimit = 16 << 20
 
-    /// Brings the volume's own line to the timeline's tip and gives it back; nil for a volume
+    /// Brings the volume's own history to the timeline's tip and gives it back; nil for a volume
     /// without a restorable snapshot.
     ///
     /// An index that is behind catches up; one that shows another history begins anew.
@@ -21,11 +21,11 @@ extension Index {
         _ timeline: Timeline,
         with repository: Repository,
         options: Set<ApplyOption> = []
-    ) throws -> Line? {
+    ) throws -> History? {
         guard let tip = timeline.tip else { return nil }
-        let known = try environment.read { try findLine(timeline.volume, .nothing, $0) }
+        let known = try environment.read { try findHistory(timeline.volume, .nothing, $0) }
         if let (number, state) = known, state.isAt(tip.id, tip.generation) {
-            return Self.line(number, state)
+            return Self.history(number, state)
         }
         return try provingPaths(of: timeline, to: nil) { timeline in
             // The newest may have been false.
@@ -34,7 +34,7 @@ extension Index {
                 throw Self.noPath(to: tip, of: timeline.volume)
             }
             return try follow(
-                path, volume: timeline.volume, sideTarget: .nothing, repository, options)
+                path, volume: timeline.volume, forkTarget: .nothing, repository, options)
         }
     }
 
@@ -90,23 +90,23 @@ extension Index {
         }
     }
 
-    /// Applies a path to a new line, which is the caller's to drop; none is left where that fails.
+    /// Applies a path to a new history, which is the caller's to drop; none is left where that fails.
     func applyAlone(
         _ path: [KnownDelta],
         _ volume: VolumeName,
         target: SnapshotID,
         _ repository: Repository
-    ) throws -> LineNumber {
+    ) throws -> HistoryNumber {
         try withUpdateLock {
             // What a command that was killed left of it.
-            if let (old, _) = try environment.read({ try findLine(volume, target, $0) }) {
-                try dropLine(old)
+            if let (old, _) = try environment.read({ try findHistory(volume, target, $0) }) {
+                try dropHistory(old)
             }
-            let (number, state) = try openLine(volume, target)
+            let (number, state) = try openHistory(volume, target)
             do {
                 _ = try apply(path[...], to: number, state, repository, [])
             } catch {
-                try? dropLine(number)
+                try? dropHistory(number)
                 throw error
             }
             return number
@@ -126,7 +126,7 @@ extension Index {
         let short = try provingPaths(of: timeline, to: snapshot.id) { timeline in
             try shortWay(to: snapshot, in: timeline).flatMap { path in
                 try follow(
-                    path, volume: timeline.volume, sideTarget: snapshot.id, repository, [])
+                    path, volume: timeline.volume, forkTarget: snapshot.id, repository, [])
             }
         }
         if let short { return SnapshotMap(self, short, byteCount: snapshot.facts.byteCount) }
@@ -134,12 +134,12 @@ extension Index {
         return try mapWhenCurrent(of: snapshot, in: timeline, with: repository)
     }
 
-    /// Deltas that a line may lack of its volume before a way that passes them by is worth a line.
+    /// Deltas that a history may lack of its volume before a way that passes them by is worth a history.
     private static let farDeltaCount = 128
     /// Lines beside a volume's own that such ways may have.
     private static let wayLimit = 2
 
-    /// The path to one snapshot where the volume's own line is far behind; nil where that does not pay.
+    /// The path to one snapshot where the volume's own history is far behind; nil where that does not pay.
     ///
     /// An index that is new need not read all deltas of a long history to open one snapshot.
     private func shortWay(
@@ -152,9 +152,9 @@ extension Index {
         else { return nil }
         let (own, sideCount) = try environment.read { transaction in
             (
-                try findLine(timeline.volume, .nothing, transaction)?.1,
-                try lines(transaction).values.count {
-                    $0.volume == timeline.volume && $0.sideTarget != .nothing
+                try findHistory(timeline.volume, .nothing, transaction)?.1,
+                try histories(transaction).values.count {
+                    $0.volume == timeline.volume && $0.forkTarget != .nothing
                 }
             )
         }
@@ -167,7 +167,7 @@ extension Index {
 
     /// Makes what the index has of a volume as new as `timeline`, as far as that is not damaged.
     package func bringForward(_ timeline: Timeline, with repository: Repository) throws {
-        // A delta further on may be damaged: what the line has up to there is as good as ever.
+        // A delta further on may be damaged: what the history has up to there is as good as ever.
         // What is damaged below a snapshot shows when its own path is followed.
         do {
             _ = try synchronize(timeline, with: repository)
@@ -186,25 +186,25 @@ extension Index {
         }
         return try provingPaths(of: timeline, to: snapshot.id) { timeline in
             guard let path = timeline.cheapestPath(to: snapshot.id),
-                let line = try follow(
-                    path, volume: timeline.volume, sideTarget: snapshot.id, repository, [])
+                let history = try follow(
+                    path, volume: timeline.volume, forkTarget: snapshot.id, repository, [])
             else { throw Self.noPath(to: snapshot, of: timeline.volume) }
-            return SnapshotMap(self, line, byteCount: byteCount)
+            return SnapshotMap(self, history, byteCount: byteCount)
         }
     }
 
-    /// The volume's own line at a snapshot; nil where that is not on it.
+    /// The volume's own history at a snapshot; nil where that is not on it.
     private func ownLine(
         with snapshot: Snapshot,
         of volume: VolumeName
-    ) throws -> Line? {
+    ) throws -> History? {
         try environment.read { transaction in
-            guard let (number, state) = try findLine(volume, .nothing, transaction),
+            guard let (number, state) = try findHistory(volume, .nothing, transaction),
                 snapshot.generation <= state.tipGeneration,
                 let row = try snapshotRow(number, snapshot.generation, transaction),
                 row.id == snapshot.id
             else { return nil }
-            return Line(
+            return History(
                 number: number, tip: snapshot.id, tipGeneration: snapshot.generation,
                 tipByteCount: row.byteCount)
         }
@@ -213,56 +213,56 @@ extension Index {
     private func follow(
         _ path: [KnownDelta],
         volume: VolumeName,
-        sideTarget: SnapshotID,
+        forkTarget: SnapshotID,
         _ repository: Repository,
         _ options: Set<ApplyOption>
-    ) throws -> Line? {
+    ) throws -> History? {
         guard let last = path.last else { return nil }
-        let known = try environment.read { try findLine(volume, sideTarget, $0) }
+        let known = try environment.read { try findHistory(volume, forkTarget, $0) }
         if let (number, state) = known, state.isAt(last.head.to, last.name.to) {
-            return Self.line(number, state)
+            return Self.history(number, state)
         }
 
         return try withUpdateLock {
-            var (number, state) = try openLine(volume, sideTarget)
+            var (number, state) = try openHistory(volume, forkTarget)
             var start = Self.start(of: state, on: path)
             if start == nil {
                 try putAside(number, state)
-                (number, state) = try openLine(volume, sideTarget)
+                (number, state) = try openHistory(volume, forkTarget)
                 start = path.startIndex
             }
             do {
-                return Self.line(
+                return Self.history(
                     number,
                     try apply(
                         path[(start ?? path.endIndex)...], to: number, state, repository, options,
                         tipDigest: start.flatMap { $0 > 0 ? path[$0 - 1] : nil }?.head.facts
                             .imageDigest
                     ))
-            } catch is LineMismatch {
-                // What the line had is wrong, or may be: it is begun anew from the objects.
+            } catch is HistoryMismatch {
+                // What the history had is wrong, or may be: it is begun anew from the objects.
                 try putAside(number, state)
-                (number, state) = try openLine(volume, sideTarget)
+                (number, state) = try openHistory(volume, forkTarget)
                 do {
-                    return Self.line(
+                    return Self.history(
                         number, try apply(path[...], to: number, state, repository, options))
-                } catch is LineMismatch {
+                } catch is HistoryMismatch {
                     throw wrong("its history of '\(volume)' differs from what was written")
                 }
             } catch {
                 guard error is FalseDelta || error is UnreadableDelta else { throw error }
                 // Of what was written of it already nothing may stay.
-                let left = try environment.read { try lineState(number, $0) }
+                let left = try environment.read { try historyState(number, $0) }
                 if let left, left.pending != nil { try putAside(number, left) }
                 throw error
             }
         }
     }
 
-    /// Where on `path` the line stands: the index of the next delta; nil when it is not on it.
+    /// Where on `path` the history stands: the index of the next delta; nil when it is not on it.
     ///
     /// A delta that was half applied is the next one, and no other may take its place.
-    private static func start(of state: LineState, on path: [KnownDelta]) -> Int? {
+    private static func start(of state: HistoryState, on path: [KnownDelta]) -> Int? {
         let position: Int?
         if state.tip == .nothing {
             position = path.startIndex
@@ -272,80 +272,80 @@ extension Index {
             }).map { $0 + 1 }
         }
         guard let position, let pending = state.pending else { return position }
-        guard position < path.endIndex, LineState.Pending(of: path[position]) == pending else {
+        guard position < path.endIndex, HistoryState.Pending(of: path[position]) == pending else {
             return nil
         }
         return position
     }
 
-    private static func line(_ number: LineNumber, _ state: LineState) -> Line {
-        Line(
+    private static func history(_ number: HistoryNumber, _ state: HistoryState) -> History {
+        History(
             number: number, tip: state.tip, tipGeneration: state.tipGeneration,
             tipByteCount: state.tipByteCount, memory: state.memory)
     }
 
-    func findLine(
+    func findHistory(
         _ volume: VolumeName,
-        _ sideTarget: SnapshotID,
+        _ forkTarget: SnapshotID,
         _ transaction: borrowing Transaction
-    ) throws -> (LineNumber, LineState)? {
-        for (number, state) in try lines(transaction)
-        where state.volume == volume && state.sideTarget == sideTarget {
+    ) throws -> (HistoryNumber, HistoryState)? {
+        for (number, state) in try histories(transaction)
+        where state.volume == volume && state.forkTarget == forkTarget {
             return (number, state)
         }
         return nil
     }
 
-    func openLine(
+    func openHistory(
         _ volume: VolumeName,
-        _ sideTarget: SnapshotID
-    ) throws -> (LineNumber, LineState) {
+        _ forkTarget: SnapshotID
+    ) throws -> (HistoryNumber, HistoryState) {
         try environment.write { transaction in
-            if let known = try findLine(volume, sideTarget, transaction) { return known }
-            let state = LineState(volume: volume, sideTarget: sideTarget)
+            if let known = try findHistory(volume, forkTarget, transaction) { return known }
+            let state = HistoryState(volume: volume, forkTarget: forkTarget)
             return (try newLine(state, transaction), state)
         }
     }
 
-    /// Keeps a volume's line that shows what the repository does not: should that have lost something, this
+    /// Keeps a volume's history that shows what the repository does not: should that have lost something, this
     /// may be what brings it back.
-    private func putAside(_ number: LineNumber, _ state: LineState) throws {
-        guard state.sideTarget == .nothing, state.tip != .nothing else {
-            return try dropLine(number)
+    private func putAside(_ number: HistoryNumber, _ state: HistoryState) throws {
+        guard state.forkTarget == .nothing, state.tip != .nothing else {
+            return try dropHistory(number)
         }
         try environment.write { transaction in
-            if let (other, _) = try findLine(state.volume, state.tip, transaction) {
-                try transaction.remove(Key().appending(other), from: tables.lines)
+            if let (other, _) = try findHistory(state.volume, state.tip, transaction) {
+                try transaction.remove(Key().appending(other), from: tables.histories)
             }
             var state = state
-            state.sideTarget = state.tip
-            try putLine(number, state, transaction)
+            state.forkTarget = state.tip
+            try putHistory(number, state, transaction)
         }
     }
 
-    /// Forgets a line with all its pages; its number is not used again.
+    /// Forgets a history with all its pages; its number is not used again.
     ///
-    /// What its pages held is left to the next rebuild: their keys are of a number that no line has.
-    func dropLine(_ number: LineNumber) throws {
+    /// What its pages held is left to the next rebuild: their keys are of a number that no history has.
+    func dropHistory(_ number: HistoryNumber) throws {
         try environment.write { transaction in
-            try transaction.remove(Key().appending(number), from: tables.lines)
+            try transaction.remove(Key().appending(number), from: tables.histories)
         }
     }
 
     // MARK: Deltas
 
-    /// Applies deltas that are durable, the first one at the line's tip; doing it again changes
+    /// Applies deltas that are durable, the first one at the history's tip; doing it again changes
     /// nothing.
     private func apply(
         _ path: ArraySlice<KnownDelta>,
-        to line: LineNumber,
-        _ state: LineState,
+        to history: HistoryNumber,
+        _ state: HistoryState,
         _ repository: Repository,
         _ options: Set<ApplyOption>,
         tipDigest: Digest? = nil
-    ) throws -> LineState {
-        let writer = try LineWriter(
-            index: self, line: line, state: state, tipDigest: tipDigest)
+    ) throws -> HistoryState {
+        let writer = try HistoryWriter(
+            index: self, history: history, state: state, tipDigest: tipDigest)
         do {
             for delta in path {
                 writer.begin(delta)
@@ -355,7 +355,7 @@ extension Index {
                 try writer.end()
                 guard options.contains(.verifyingImageDigests) else { continue }
                 try writer.flush()
-                try verifyImageDigest(delta, line)
+                try verifyImageDigest(delta, history)
             }
         } catch {
             // What comes before the damage is as good as ever.
@@ -366,8 +366,8 @@ extension Index {
         return writer.state
     }
 
-    private func verifyImageDigest(_ delta: KnownDelta, _ line: LineNumber) throws {
-        guard hasLeaves(of: delta, on: line, ImageDigestTree(blockSize: blockSize)) else {
+    private func verifyImageDigest(_ delta: KnownDelta, _ history: HistoryNumber) throws {
+        guard hasLeaves(of: delta, on: history, ImageDigestTree(blockSize: blockSize)) else {
             throw RepositoryError(
                 .damaged,
                 "\(delta.name.objectName) is damaged: its map does not match the image digest of "
@@ -375,56 +375,56 @@ extension Index {
         }
     }
 
-    /// Leaves of the image digest at the line's tip, for an image of `byteCount` bytes.
-    package func leaves(_ line: LineNumber, byteCount: UInt64) throws -> [Digest] {
-        try pageLeaves(line, byteCount: byteCount).map(\.digest)
+    /// Leaves of the image digest at the history's tip, for an image of `byteCount` bytes.
+    package func leaves(_ history: HistoryNumber, byteCount: UInt64) throws -> [Digest] {
+        try pageLeaves(history, byteCount: byteCount).map(\.digest)
     }
 
     /// Applies the delta of a capture that has just committed, with what it found out.
     package func applyCommitted(
         _ delta: KnownDelta,
-        line: LineNumber,
+        history: HistoryNumber,
         findings: CaptureFindings,
         repository: Repository
     ) throws {
         try withUpdateLock {
-            let known = try environment.read { try lineState(line, $0) }
-            // Another process caught up already, or began the line anew: nothing is lost.
+            let known = try environment.read { try historyState(history, $0) }
+            // Another process caught up already, or began the history anew: nothing is lost.
             guard let state = known, state.tip == delta.head.from, state.pending == nil else {
                 return
             }
-            let writer = try LineWriter(
-                index: self, line: line, state: state, findings: findings)
+            let writer = try HistoryWriter(
+                index: self, history: history, state: state, findings: findings)
             writer.begin(delta)
             try repository.forEachMap(of: delta.name) { map, _ in try writer.add(map) }
             if let attempt = findings.attempt {
                 try writer.suspend()
-                try applyStaged(line, attempt: attempt)
+                try applyStaged(history, attempt: attempt)
             }
             try writer.end()
             try writer.flush()
         }
     }
 
-    /// The volume's own line as a capture needs it, made when there is none.
+    /// The volume's own history as a capture needs it, made when there is none.
     ///
     /// Drops what dead attempts staged: the caller has the volume to itself.
-    package func lineForCapture(
+    package func historyForCapture(
         of volume: VolumeName,
-        line: Line?
-    ) throws -> Line {
+        history: History?
+    ) throws -> History {
         try withUpdateLock {
-            if let line {
-                try dropStaged(line.number)
-                return line
+            if let history {
+                try dropStaged(history.number)
+                return history
             }
-            var (number, state) = try openLine(volume, .nothing)
+            var (number, state) = try openHistory(volume, .nothing)
             if state.tip != .nothing || state.pending != nil {
                 try putAside(number, state)
-                (number, state) = try openLine(volume, .nothing)
+                (number, state) = try openHistory(volume, .nothing)
             }
             try dropStaged(number)
-            return Self.line(number, state)
+            return Self.history(number, state)
         }
     }
 

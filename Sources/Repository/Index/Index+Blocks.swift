@@ -106,7 +106,7 @@ extension Index {
         }
     }
 
-    /// All places of a number whose packs are in the repository: shallowest first, rotten ones last.
+    /// All places of a number whose packs are in the repository: shallowest first, bad ones last.
     func places(
         of number: BlockNumber,
         _ transaction: borrowing Transaction
@@ -252,7 +252,7 @@ extension Index {
         }
     }
 
-    /// Gives a known number another place: instead of the first one when that is gone or rotten.
+    /// Gives a known number another place: instead of the first one when that is gone or bad.
     func addPlace(
         _ place: Place,
         to number: BlockNumber,

@@ -20,10 +20,10 @@ extension Index {
         }
     }
 
-    /// The lines of a volume, its own and those that were put aside, on which that snapshot is.
-    func lines(of volume: VolumeName, with snapshot: LinePoint) throws -> [LineNumber] {
+    /// The histories of a volume, its own and those that were put aside, on which that snapshot is.
+    func histories(of volume: VolumeName, with snapshot: HistoryPoint) throws -> [HistoryNumber] {
         try environment.read { transaction in
-            try lines(transaction).filter { number, state in
+            try histories(transaction).filter { number, state in
                 guard state.volume == volume, snapshot.generation <= state.tipGeneration else {
                     return false
                 }
@@ -32,15 +32,15 @@ extension Index {
         }
     }
 
-    /// Whether the snapshot is on the line.
-    func has(_ snapshot: LinePoint, on line: LineNumber) throws -> Bool {
+    /// Whether the snapshot is on the history.
+    func has(_ snapshot: HistoryPoint, on history: HistoryNumber) throws -> Bool {
         if snapshot.generation == 0 { return true }
-        return try environment.read { try snapshotRow(line, snapshot.generation, $0) }?.id
+        return try environment.read { try snapshotRow(history, snapshot.generation, $0) }?.id
             == snapshot.id
     }
 
-    /// A snapshot of a line, or what was before the first one.
-    struct LinePoint: Hashable {
+    /// A snapshot of a history, or what was before the first one.
+    struct HistoryPoint: Hashable {
         var id = SnapshotID.nothing
         var generation: Generation = 0
         var byteCount: UInt64 = 0
@@ -49,9 +49,9 @@ extension Index {
     /// Calls `body` with the runs of blocks that are not at `end` what they were at `start`, in order, as
     /// the map of a delta between the two names them; digests are those of a run of data.
     func forEachChange(
-        on line: LineNumber,
-        from start: LinePoint,
-        to end: LinePoint,
+        on history: HistoryNumber,
+        from start: HistoryPoint,
+        to end: HistoryPoint,
         _ body: (RunKind, Range<UInt64>, ArraySlice<Digest>) throws -> Void
     ) throws {
         let blockCount = blockSize.blockCount(coveringByteCount: end.byteCount)
@@ -62,15 +62,16 @@ extension Index {
             let first = page * UInt64(Page.blockCount)
             let count = Page.blockCount(ofPage: page, volumeBlockCount: blockCount)
             let span = start.generation + 1...end.generation
-            if first + UInt64(count) <= commonCount, try !hasHistory(line, page: page, in: span) {
+            if first + UInt64(count) <= commonCount, try !hasHistory(history, page: page, in: span)
+            {
                 continue
             }
             let new = try blocks(
-                of: line, page: page, generation: end.generation, blockCount: count,
+                of: history, page: page, generation: end.generation, blockCount: count,
                 zeroDigest: .zero)
             let commonSlots = Int(clamping: commonCount - min(commonCount, first))
             let old = try blocks(
-                of: line, page: page, generation: start.generation,
+                of: history, page: page, generation: start.generation,
                 blockCount: min(count, commonSlots), zeroDigest: .zero)
             var slot = 0
             while slot < count {
@@ -102,7 +103,7 @@ extension RunKind {
 }
 
 extension Index {
-    /// Whether the volume's own line, where it shows a snapshot of the timeline, gives its image digest.
+    /// Whether the volume's own history, where it shows a snapshot of the timeline, gives its image digest.
     package func isSound(_ timeline: Timeline) throws -> Bool {
         do {
             return try givesImageDigest(timeline)
@@ -114,7 +115,7 @@ extension Index {
     private func givesImageDigest(_ timeline: Timeline) throws -> Bool {
         guard
             let (number, state) = try environment.read({
-                try findLine(timeline.volume, .nothing, $0)
+                try findHistory(timeline.volume, .nothing, $0)
             }), let snapshot = timeline.snapshot(state.tip),
             snapshot.generation == state.tipGeneration
         else { return true }

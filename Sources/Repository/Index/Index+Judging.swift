@@ -16,7 +16,7 @@ extension Index {
     /// The timeline without the deltas that are known to be false.
     package func withoutFalse(_ timeline: Timeline) -> Timeline {
         let names = falseDeltas(among: timeline.deltas)
-        return timeline.leavingOut(
+        return timeline.excluding(
             timeline.deltas.filter { names.contains($0.name) }.map {
                 Timeline.Unproved(FalseDelta(delta: $0))
             })
@@ -31,18 +31,18 @@ extension Index {
     package func seenVolumes() throws -> [VolumeName: Generation] {
         try environment.read { transaction in
             var seen: [VolumeName: Generation] = [:]
-            for state in try lines(transaction).values
-            where state.sideTarget == .nothing && state.tip != .nothing {
+            for state in try histories(transaction).values
+            where state.forkTarget == .nothing && state.tip != .nothing {
                 seen[state.volume] = max(seen[state.volume] ?? 0, state.tipGeneration)
             }
             return seen
         }
     }
 
-    /// Whether the volume's line shows the newest snapshot of the timeline.
+    /// Whether the volume's history shows the newest snapshot of the timeline.
     package func isUpToDate(with timeline: Timeline) throws -> Bool {
         guard let tip = timeline.tip else { return true }
-        return try environment.read { try findLine(timeline.volume, .nothing, $0) }?.1
+        return try environment.read { try findHistory(timeline.volume, .nothing, $0) }?.1
             .isAt(tip.id, tip.generation) == true
     }
 
@@ -58,7 +58,7 @@ extension Index {
         var isChanged = true
         // A false delta may have hidden others.
         while try isChanged && !unjudged(timeline.deltas).isEmpty {
-            // All that the volume's line is made of is proved on the way.
+            // All that the volume's history is made of is proved on the way.
             try bringForward(timeline, with: repository)
             timeline = withoutFalse(timeline)
             isChanged = try judge(&timeline, repository, &bench)
@@ -66,7 +66,7 @@ extension Index {
         return withoutFalse(timeline)
     }
 
-    /// Judges deltas that the volume's line is not made of; whether there was anything to judge.
+    /// Judges deltas that the volume's history is not made of; whether there was anything to judge.
     private func judge(
         _ timeline: inout Timeline,
         _ repository: Repository,
@@ -81,9 +81,9 @@ extension Index {
             isChanged = true
             do {
                 guard try !proves(delta, in: timeline, repository, &bench) else { continue }
-                timeline = timeline.leavingOut([Timeline.Unproved(FalseDelta(delta: delta))])
+                timeline = timeline.excluding([Timeline.Unproved(FalseDelta(delta: delta))])
             } catch let error as RepositoryError where error.kind == .damaged {
-                timeline = timeline.leavingOut([
+                timeline = timeline.excluding([
                     Timeline.Unproved(delta: delta, reason: error.cause, isFalse: false)
                 ])
             }
@@ -109,26 +109,26 @@ extension Index {
     private struct Bench {
         /// Deltas that were proved each with a path of its own.
         var proofCount = 0
-        /// A line of the volume that was made from the objects just now.
-        var line: LineNumber?
+        /// A history of the volume that was made from the objects just now.
+        var history: HistoryNumber?
         let target = SnapshotID(Digest(words: .max, .max, .max, .max))
     }
 
     private func clear(_ bench: Bench) throws {
-        guard let line = bench.line else { return }
+        guard let history = bench.history else { return }
         try withUpdateLock {
-            try dropLine(line)
+            try dropHistory(history)
         }
     }
 
-    /// Makes the line of the bench, along the path that the volume's own follows.
+    /// Makes the history of the bench, along the path that the volume's own follows.
     private func prepare(
         _ bench: inout Bench,
         _ timeline: Timeline,
         _ repository: Repository
     ) throws {
-        guard bench.line == nil, let tip = timeline.tip else { return }
-        bench.line = try provingPaths(of: timeline, to: tip.id) { timeline in
+        guard bench.history == nil, let tip = timeline.tip else { return }
+        bench.history = try provingPaths(of: timeline, to: tip.id) { timeline in
             guard let path = timeline.finestPath(to: tip.id) else {
                 throw Self.noPath(to: tip, of: timeline.volume)
             }
@@ -150,7 +150,7 @@ extension Index {
         if isConfirmed == false {
             // It may be the index that is wrong.
             try prepare(&bench, timeline, repository)
-            let again = try confirms(delta, of: repository, sideTarget: bench.target)
+            let again = try confirms(delta, of: repository, forkTarget: bench.target)
             if again == false {
                 try putVerdict(.isFalse, on: delta)
                 return false
@@ -195,10 +195,10 @@ extension Index {
                 return try body(timeline)
             } catch let error as FalseDelta {
                 try putVerdict(.isFalse, on: error.delta)
-                timeline = timeline.leavingOut([Timeline.Unproved(error)])
+                timeline = timeline.excluding([Timeline.Unproved(error)])
             } catch let error as UnreadableDelta {
                 unreadable.append(error)
-                timeline = timeline.leavingOut([Timeline.Unproved(error)])
+                timeline = timeline.excluding([Timeline.Unproved(error)])
             }
             guard !timeline.isReached(goal) else { continue }
             if let lost = unreadable.first(where: { !timeline.isReached($0.delta.head.to) }) {

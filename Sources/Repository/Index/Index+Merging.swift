@@ -3,42 +3,42 @@ internal import LMDB
 internal import RepositoryFormat
 
 extension Index {
-    /// Whether a delta says what the volume's own line has of the snapshots at its ends; nil when the line
+    /// Whether a delta says what the volume's own history has of the snapshots at its ends; nil when the history
     /// lacks one of them.
     ///
     /// Every page that changed between them is compared, and every page that the delta names.
     package func confirms(_ delta: KnownDelta, of repository: Repository) throws -> Bool? {
-        try confirms(delta, of: repository, sideTarget: .nothing)
+        try confirms(delta, of: repository, forkTarget: .nothing)
     }
 
-    /// The same by the line of a side target.
+    /// The same by the history of a side target.
     func confirms(
         _ delta: KnownDelta,
         of repository: Repository,
-        sideTarget: SnapshotID
+        forkTarget: SnapshotID
     ) throws -> Bool? {
-        guard let line = try line(withEndsOf: delta, sideTarget) else { return nil }
+        guard let history = try history(withEndsOf: delta, forkTarget) else { return nil }
         let blockCount = blockSize.blockCount(coveringByteCount: delta.head.toByteCount)
         var proof = MergeProof(
-            index: self, line: line, delta: delta, blockCount: blockCount,
+            index: self, history: history, delta: delta, blockCount: blockCount,
             pageCount: (blockCount + UInt64(Page.blockCount) - 1) / UInt64(Page.blockCount))
         try repository.forEachMap(of: delta.name) { map, _ in try proof.add(map) }
-        return try proof.finish() && hasTrueStart(delta, line)
+        return try proof.finish() && hasTrueStart(delta, history)
     }
 
-    private func hasTrueStart(_ delta: KnownDelta, _ line: LineNumber) throws -> Bool {
+    private func hasTrueStart(_ delta: KnownDelta, _ history: HistoryNumber) throws -> Bool {
         if delta.head.from == .nothing { return delta.head.fromByteCount == 0 }
-        return try environment.read { try snapshotRow(line, delta.name.from, $0) }?.byteCount
+        return try environment.read { try snapshotRow(history, delta.name.from, $0) }?.byteCount
             == delta.head.fromByteCount
     }
 
-    private func line(
+    private func history(
         withEndsOf delta: KnownDelta,
-        _ sideTarget: SnapshotID
-    ) throws -> LineNumber? {
+        _ forkTarget: SnapshotID
+    ) throws -> HistoryNumber? {
         try environment.read { transaction in
-            for (number, state) in try lines(transaction)
-            where state.volume == delta.name.volume && state.sideTarget == sideTarget {
+            for (number, state) in try histories(transaction)
+            where state.volume == delta.name.volume && state.forkTarget == forkTarget {
                 let to = try snapshotRow(number, delta.name.to, transaction)
                 guard to?.id == delta.head.to else { return nil }
                 if delta.head.from == .nothing { return number }
@@ -51,17 +51,17 @@ extension Index {
 
     /// Whether the page has a row of one of these generations.
     func hasHistory(
-        _ line: LineNumber,
+        _ history: HistoryNumber,
         page: UInt64,
         in generations: ClosedRange<Generation>
     ) throws -> Bool {
         try environment.read { transaction in
             try transaction.withCursor(over: tables.history) { cursor in
                 try cursor.seek(
-                    atLeast: Self.historyKey(line, page, generations.lowerBound)
+                    atLeast: Self.historyKey(history, page, generations.lowerBound)
                 ) { key, _ in
                     key.byteCount == 16
-                        && key.littleEndian(at: 0, as: UInt32.self).byteSwapped == line
+                        && key.littleEndian(at: 0, as: UInt32.self).byteSwapped == history
                         && key.littleEndian(at: 4, as: UInt32.self).byteSwapped
                             == UInt32(truncatingIfNeeded: page)
                         && key.littleEndian(at: 8, as: UInt64.self).byteSwapped
@@ -72,10 +72,10 @@ extension Index {
     }
 }
 
-/// Compares a delta with the pages of a line, in order.
+/// Compares a delta with the pages of a history, in order.
 private struct MergeProof {
     let index: Index
-    let line: LineNumber
+    let history: HistoryNumber
     let delta: KnownDelta
     let blockCount: UInt64
     let pageCount: UInt64
@@ -88,13 +88,13 @@ private struct MergeProof {
 
     init(
         index: Index,
-        line: LineNumber,
+        history: HistoryNumber,
         delta: KnownDelta,
         blockCount: UInt64,
         pageCount: UInt64
     ) {
         self.index = index
-        self.line = line
+        self.history = history
         self.delta = delta
         self.blockCount = blockCount
         self.pageCount = pageCount
@@ -171,7 +171,7 @@ private struct MergeProof {
             defer { nextPage += 1 }
             guard
                 try index.hasHistory(
-                    line, page: nextPage, in: delta.name.from + 1...delta.name.to)
+                    history, page: nextPage, in: delta.name.from + 1...delta.name.to)
             else { continue }
             if try image(nextPage, delta.name.from) != image(nextPage, delta.name.to) {
                 isConfirmed = false
@@ -182,7 +182,7 @@ private struct MergeProof {
     private func image(_ page: UInt64, _ generation: Generation) throws -> PageImage {
         PageImage(
             try index.blocks(
-                of: line, page: page, generation: generation,
+                of: history, page: page, generation: generation,
                 blockCount: Page.blockCount(ofPage: page, volumeBlockCount: blockCount),
                 zeroDigest: .zero))
     }

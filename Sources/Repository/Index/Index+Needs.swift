@@ -16,12 +16,12 @@ extension Index {
     ///
     /// - Parameters:
     ///   - limit: digests that are wanted at most.
-    ///   - isSound: whether a place in a frame that is known to be rotten is none.
+    ///   - isSound: whether a place in a frame that is known to be bad is none.
     /// - Returns: the digests.
     /// - Throws: where the index does not fit together.
     func neededWithoutPlace(limit: Int, isSound: Bool = false) throws -> Set<Digest> {
         try environment.read { transaction in
-            var update = try AccountUpdate(self, transaction)
+            var update = try LiveCountUpdate(self, transaction)
             var digests: Set<Digest> = []
             try transaction.withCursor(over: tables.numbers) { cursor in
                 var more = try cursor.first {
@@ -43,7 +43,7 @@ extension Index {
     func needed(_ digest: Digest) throws -> BlockNumber? {
         try environment.read { transaction in
             guard let number = try number(of: digest, transaction) else { return nil }
-            var update = try AccountUpdate(self, transaction)
+            var update = try LiveCountUpdate(self, transaction)
             return try update.count(of: number, transaction) > 0 ? number : nil
         }
     }
@@ -51,7 +51,7 @@ extension Index {
     /// Whether a block is needed and has no place.
     private func isNeeded(
         _ number: BlockNumber,
-        _ update: inout AccountUpdate,
+        _ update: inout LiveCountUpdate,
         isSound: Bool,
         _ transaction: borrowing Transaction
     ) throws -> Bool {

@@ -21,32 +21,33 @@ package struct PageLeaf: Hashable, Sendable {
 /// disk lost leaves an older page, whose rows all have good seals. The repository says which image digest
 /// a snapshot has, so the leaves that give it are right; and what gives a leaf is right as well.
 extension Index {
-    /// The leaves of a snapshot at the tip of a line, in page order, proved by its image digest.
+    /// The leaves of a snapshot at the tip of a history, in page order, proved by its image digest.
     ///
     /// Costs a look-up and about 40 bytes for each 4,096 blocks. An index that was built from the
     /// repository by this process is taken as it is: what does not fit then is the snapshot.
     ///
     /// - Throws: ``RepositoryError`` of kind `index` when they are not its leaves.
     package func provedLeaves(
-        of line: Line,
+        of history: History,
         at snapshot: Snapshot,
         _ tree: ImageDigestTree
     ) throws -> [PageLeaf] {
         let facts = snapshot.facts
-        guard line.tip == snapshot.id, line.tipByteCount == facts.byteCount else {
+        guard history.tip == snapshot.id, history.tipByteCount == facts.byteCount else {
             throw wrong("the history of a volume is at a different snapshot than recorded")
         }
-        let leaves = try pageLeaves(line.number, byteCount: facts.byteCount)
+        let leaves = try pageLeaves(history.number, byteCount: facts.byteCount)
         guard isNew || gives(leaves, facts.imageDigest, facts.byteCount, tree) else {
             throw wrong("the leaves of snapshot \(snapshot.id.short) do not match its image digest")
         }
         return leaves
     }
 
-    /// Whether the leaves of a line are those of the snapshot that a delta leads to.
-    func hasLeaves(of delta: KnownDelta, on line: LineNumber, _ tree: ImageDigestTree) -> Bool {
+    /// Whether the leaves of a history are those of the snapshot that a delta leads to.
+    func hasLeaves(of delta: KnownDelta, on history: HistoryNumber, _ tree: ImageDigestTree) -> Bool
+    {
         let byteCount = delta.head.toByteCount
-        guard let leaves = try? pageLeaves(line, byteCount: byteCount) else { return false }
+        guard let leaves = try? pageLeaves(history, byteCount: byteCount) else { return false }
         return gives(leaves, delta.head.facts.imageDigest, byteCount, tree)
     }
 
@@ -60,11 +61,11 @@ extension Index {
             == imageDigest
     }
 
-    func pageLeaves(_ line: LineNumber, byteCount: UInt64) throws -> [PageLeaf] {
+    func pageLeaves(_ history: HistoryNumber, byteCount: UInt64) throws -> [PageLeaf] {
         let blocks = blockSize.blockCount(coveringByteCount: byteCount)
         return try environment.read { transaction in
             try (0..<Page.count(forBlockCount: blocks)).map { page in
-                guard let leaf = try leaf(line, page: page, transaction) else {
+                guard let leaf = try leaf(history, page: page, transaction) else {
                     throw Self.broken("a leaf of the image digest is missing")
                 }
                 return leaf

@@ -25,14 +25,14 @@ package struct KnownBlock: Hashable, Sendable {
 
 /// What the engines ask; each answer is one short transaction.
 extension Index {
-    /// The page's fingerprints at the line's tip; nil when the index has none.
-    package func tipPage(of line: LineNumber, page: UInt64) throws -> TipPage? {
-        try environment.read { try tipPage(line, page: page, $0) }
+    /// The page's fingerprints at the history's tip; nil when the index has none.
+    package func tipPage(of history: HistoryNumber, page: UInt64) throws -> TipPage? {
+        try environment.read { try tipPage(history, page: page, $0) }
     }
 
     /// Numbers and digests of the page at `generation`.
     package func blocks(
-        of line: LineNumber,
+        of history: HistoryNumber,
         page: UInt64,
         generation: Generation,
         blockCount: Int,
@@ -43,7 +43,7 @@ extension Index {
         guard blockCount > 0 else { return PageBlocks(numbers: [], digests: []) }
         try environment.read { transaction in
             try loadNumbers(
-                line, page: page, generation: generation, into: &numbers, transaction)
+                history, page: page, generation: generation, into: &numbers, transaction)
             try forEachEntry(of: numbers.span, transaction) { slot, digest, _ in
                 digests[slot] = digest
             }
@@ -53,7 +53,7 @@ extension Index {
 
     /// Numbers of the page at `generation`.
     package func numbers(
-        of line: LineNumber,
+        of history: HistoryNumber,
         page: UInt64,
         generation: Generation,
         blockCount: Int
@@ -62,7 +62,7 @@ extension Index {
         guard blockCount > 0 else { return numbers }
         try environment.read { transaction in
             try loadNumbers(
-                line, page: page, generation: generation, into: &numbers, transaction)
+                history, page: page, generation: generation, into: &numbers, transaction)
         }
         return numbers
     }
@@ -83,8 +83,8 @@ extension Index {
     }
 
     /// Whether the page ever held anything but zeros.
-    package func hasHistory(of line: LineNumber, page: UInt64) throws -> Bool {
-        try environment.read { try hasHistory(line, page: page, $0) }
+    package func hasHistory(of history: HistoryNumber, page: UInt64) throws -> Bool {
+        try environment.read { try hasHistory(history, page: page, $0) }
     }
 
     /// Where the blocks of a page are, for reading them in the order of their packs; nil for those
@@ -132,13 +132,13 @@ extension Index {
         return pack.isOwn && !pack.isRotten(place)
     }
 
-    /// How often a pack was found gone, a frame rotten, or a delta to name blocks that no pack holds.
+    /// How often a pack was found gone, a frame bad, or a delta to name blocks that no pack holds.
     ///
     /// What is in memory of packs and rot is at least as new as the count: what is found meanwhile
     /// counts as found later.
     package func lossCount() throws -> UInt64 {
         let count = try environment.read { try lossCount($0) }
-        if count != rot.withLock({ $0.lossCount }) { try loadPacks() }
+        if count != badFrameState.withLock({ $0.lossCount }) { try loadPacks() }
         return count
     }
 
@@ -154,10 +154,10 @@ extension Index {
         try transaction.put(writer.bytes.rawSpan, in: tables.meta, for: Self.lossKey)
     }
 
-    /// Blocks of a page whose bytes may be lost: no pack has their first place, it is rotten, or
+    /// Blocks of a page whose bytes may be lost: no pack has their first place, it is bad, or
     /// they are patches.
     package func doubtfulSlots(
-        of line: LineNumber,
+        of history: HistoryNumber,
         page: UInt64,
         generation: Generation,
         blockCount: Int
@@ -166,7 +166,7 @@ extension Index {
         var slots: [Int] = []
         try environment.read { transaction in
             try loadNumbers(
-                line, page: page, generation: generation, into: &numbers, transaction)
+                history, page: page, generation: generation, into: &numbers, transaction)
             try forEachEntry(of: numbers.span, transaction) { slot, _, place in
                 if place.depth > 0 || pack(place.pack)?.isRotten(place) != false {
                     slots.append(slot)
@@ -216,7 +216,7 @@ extension Index {
 
     /// Entries of a page of `numbers` whose first place is in no pack of the repository.
     ///
-    /// With `isSound` also those whose first place is rotten.
+    /// With `isSound` also those whose first place is bad.
     func withoutFirstPlace(
         _ key: RawSpan,
         _ bytes: RawSpan,

@@ -24,20 +24,20 @@ extension Index {
     /// Only what has several places can be such a block.
     ///
     /// - Parameters:
-    ///   - leaving: numbers of the packs that go.
+    ///   - excludingPacks: numbers of the packs that go.
     ///   - start: blocks with smaller numbers are passed over.
     ///   - limit: as many are given at once.
     /// - Returns: the blocks, and where to go on; nil when there are no more.
     /// - Throws: ``RepositoryError`` of kind `index` where the account does not fit together.
     func reliances(
-        onLeaving leaving: Set<UInt32>,
+        onPacks excludingPacks: Set<UInt32>,
         from start: BlockNumber,
         limit: Int
     ) throws -> (found: [Reliance], next: BlockNumber?) {
         do {
             return try environment.read { transaction in
-                var update = try AccountUpdate(self, transaction)
-                var departure = Departure(index: self, leaving: leaving)
+                var update = try LiveCountUpdate(self, transaction)
+                var departure = Departure(index: self, excludingPacks: excludingPacks)
                 var found: [Reliance] = []
                 var last: BlockNumber?
                 let next = try transaction.withCursor(over: tables.places) { cursor in
@@ -60,8 +60,8 @@ extension Index {
                 }
                 return (found, next)
             }
-        } catch is AccountMismatch {
-            try environment.write { try $0.remove(Self.accountKey, from: tables.meta) }
+        } catch is LiveCountMismatch {
+            try environment.write { try $0.remove(Self.liveCountsKey, from: tables.meta) }
             throw wrong("its count of live blocks differs from what was written")
         }
     }
@@ -74,7 +74,7 @@ extension Index {
     private func reliance(
         of number: BlockNumber,
         _ departure: inout Departure,
-        _ update: inout AccountUpdate,
+        _ update: inout LiveCountUpdate,
         _ transaction: borrowing Transaction
     ) throws -> Reliance? {
         guard try update.count(of: number, transaction) > 0 else { return nil }
@@ -98,20 +98,20 @@ extension Index {
         }
 
         let index: Index
-        let leaving: Set<UInt32>
+        let excludingPacks: Set<UInt32>
         private var known: [Visit: Bool] = [:]
         private static let knownLimit = 1 << 19
 
-        init(index: Index, leaving: Set<UInt32>) {
+        init(index: Index, excludingPacks: Set<UInt32>) {
             self.index = index
-            self.leaving = leaving
+            self.excludingPacks = excludingPacks
         }
 
         /// Whether what a block is a patch of at any of these places goes.
         mutating func hits(
             _ patches: [Place],
             of number: BlockNumber,
-            _ update: inout AccountUpdate,
+            _ update: inout LiveCountUpdate,
             _ transaction: borrowing Transaction
         ) throws -> Bool {
             let rows = Dictionary(
@@ -132,7 +132,7 @@ extension Index {
         private mutating func takes(
             _ number: BlockNumber,
             below depth: UInt8,
-            _ update: inout AccountUpdate,
+            _ update: inout LiveCountUpdate,
             _ transaction: borrowing Transaction
         ) throws -> Bool {
             // What cannot be told may be anything.
@@ -144,7 +144,7 @@ extension Index {
                 $0.depth < depth
             }
             let answer =
-                try places.contains { leaving.contains($0.pack) }
+                try places.contains { excludingPacks.contains($0.pack) }
                 || hits(places.filter { $0.depth > 0 }, of: number, &update, transaction)
             if known.count >= Self.knownLimit { known.removeAll(keepingCapacity: true) }
             known[visit] = answer
@@ -173,7 +173,7 @@ extension Index {
                 }
                 try environment.write { transaction in
                     let numbers = try self.numbers(of: digests.sorted(), transaction)
-                    var update = try AccountUpdate(self, transaction)
+                    var update = try LiveCountUpdate(self, transaction)
                     try update.rearrange(numbers, transaction) { _ in
                         for place in failed { try putFailure(of: place, transaction) }
                     }

@@ -2,7 +2,7 @@ package import BlockModel
 internal import LMDB
 internal import RepositoryFormat
 
-/// Fingerprints of one page of a line's newest snapshot, each valid or not.
+/// Fingerprints of one page of a history's newest snapshot, each valid or not.
 package struct TipPage: Sendable {
     package private(set) var fingerprints: [Fingerprint]
     package private(set) var isValid: [Bool]
@@ -140,48 +140,48 @@ package struct TipPage: Sendable {
 extension Index {
     /// The page's fingerprints; nil when the index has none.
     func tipPage(
-        _ line: LineNumber,
+        _ history: HistoryNumber,
         page: UInt64,
         _ transaction: borrowing Transaction
     ) throws -> TipPage? {
-        try transaction.value(in: tables.tips, for: Self.pageKey(line, page)) {
+        try transaction.value(in: tables.tips, for: Self.pageKey(history, page)) {
             TipPage(decoding: $0)
         } ?? nil
     }
 
     func putTip(
         _ tip: TipPage,
-        _ line: LineNumber,
+        _ history: HistoryNumber,
         page: UInt64,
         _ transaction: borrowing Transaction
     ) throws {
         try transaction.put(
-            tip.encoded().rawSpan, in: tables.tips, for: Self.pageKey(line, page))
+            tip.encoded().rawSpan, in: tables.tips, for: Self.pageKey(history, page))
     }
 
     /// Keeps pages of an attempt aside until its delta is durable.
     package func stage(
         _ pages: [(page: UInt64, tip: TipPage)],
-        line: LineNumber,
+        history: HistoryNumber,
         attempt: UInt64
     ) throws {
         try environment.write { transaction in
             for (page, tip) in pages {
                 try transaction.put(
                     tip.encoded().rawSpan, in: tables.staged,
-                    for: Self.stagedKey(line, attempt, page))
+                    for: Self.stagedKey(history, attempt, page))
             }
         }
     }
 
-    /// Drops what attempts on this line staged and never applied.
-    func dropStaged(_ line: LineNumber) throws {
+    /// Drops what attempts on this history staged and never applied.
+    func dropStaged(_ history: HistoryNumber) throws {
         while true {
             let count = try environment.write { transaction in
-                let keys = try stagedPages(line, nil, transaction, limit: 256)
+                let keys = try stagedPages(history, nil, transaction, limit: 256)
                 for key in keys {
                     try transaction.remove(
-                        Self.stagedKey(line, key.attempt, key.page), from: tables.staged)
+                        Self.stagedKey(history, key.attempt, key.page), from: tables.staged)
                 }
                 return keys.count
             }
@@ -190,18 +190,18 @@ extension Index {
     }
 
     /// Moves the staged pages of `attempt` to the tips, a bounded number at a time.
-    func applyStaged(_ line: LineNumber, attempt: UInt64) throws {
+    func applyStaged(_ history: HistoryNumber, attempt: UInt64) throws {
         while true {
             let count = try environment.write { transaction in
-                let keys = try stagedPages(line, attempt, transaction, limit: 256)
+                let keys = try stagedPages(history, attempt, transaction, limit: 256)
                 for key in keys {
-                    let staged = Self.stagedKey(line, attempt, key.page)
+                    let staged = Self.stagedKey(history, attempt, key.page)
                     guard
                         let bytes = try transaction.value(
                             in: tables.staged, for: staged, { [UInt8](copying: $0) })
                     else { continue }
                     try transaction.put(
-                        bytes.rawSpan, in: tables.tips, for: Self.pageKey(line, key.page))
+                        bytes.rawSpan, in: tables.tips, for: Self.pageKey(history, key.page))
                     try transaction.remove(staged, from: tables.staged)
                 }
                 return keys.count
@@ -214,32 +214,34 @@ extension Index {
     ///
     /// What the tip has for `slots` no longer counts. Fingerprints of neither state are dropped.
     func carryTip(
-        _ line: LineNumber,
+        _ history: HistoryNumber,
         page: UInt64,
         from old: Digest?,
         to new: Digest,
         without slots: some Sequence<Int>,
         _ transaction: borrowing Transaction
     ) throws {
-        guard var tip = try tipPage(line, page: page, transaction), tip.leaf != new else { return }
+        guard var tip = try tipPage(history, page: page, transaction), tip.leaf != new else {
+            return
+        }
         guard let old, tip.leaf == old else {
-            return try transaction.remove(Self.pageKey(line, page), from: tables.tips)
+            return try transaction.remove(Self.pageKey(history, page), from: tables.tips)
         }
         for slot in slots where slot < tip.blockCount { tip[slot] = nil }
         tip.leaf = new
-        try putTip(tip, line, page: page, transaction)
+        try putTip(tip, history, page: page, transaction)
     }
 
-    /// The first pages that are staged on a line, by one attempt or by any.
+    /// The first pages that are staged on a history, by one attempt or by any.
     private func stagedPages(
-        _ line: LineNumber,
+        _ history: HistoryNumber,
         _ wanted: UInt64?,
         _ transaction: borrowing Transaction,
         limit: Int
     ) throws -> [(attempt: UInt64, page: UInt64)] {
         try transaction.withCursor(over: tables.staged) { cursor in
             var keys: [(attempt: UInt64, page: UInt64)] = []
-            let read: (RawSpan, RawSpan) throws -> (LineNumber, UInt64, UInt64) = { key, _ in
+            let read: (RawSpan, RawSpan) throws -> (HistoryNumber, UInt64, UInt64) = { key, _ in
                 try Self.require(16, of: key)
                 return (
                     key.littleEndian(at: 0, as: UInt32.self).byteSwapped,
@@ -247,8 +249,8 @@ extension Index {
                     UInt64(key.littleEndian(at: 12, as: UInt32.self).byteSwapped)
                 )
             }
-            var row = try cursor.seek(atLeast: Self.stagedKey(line, wanted ?? 0, 0), read)
-            while let (found, attempt, page) = row, found == line, keys.count < limit,
+            var row = try cursor.seek(atLeast: Self.stagedKey(history, wanted ?? 0, 0), read)
+            while let (found, attempt, page) = row, found == history, keys.count < limit,
                 attempt == wanted ?? attempt
             {
                 keys.append((attempt, page))
@@ -258,7 +260,9 @@ extension Index {
         }
     }
 
-    private static func stagedKey(_ line: LineNumber, _ attempt: UInt64, _ page: UInt64) -> Key {
-        Key().appending(line).appending(attempt).appending(UInt32(truncatingIfNeeded: page))
+    private static func stagedKey(_ history: HistoryNumber, _ attempt: UInt64, _ page: UInt64)
+        -> Key
+    {
+        Key().appending(history).appending(attempt).appending(UInt32(truncatingIfNeeded: page))
     }
 }

@@ -30,7 +30,7 @@ package final class Index: Sendable {
     private let use: IndexUse
     private let crashMark: CrashMark?
     let packsByNumber = Mutex<[UInt32: PackRecord]>([:])
-    let rot = Mutex(RotState())
+    let badFrameState = Mutex(BadFrameState())
     let failures = FailedPlaces()
     /// Of readers that read every frame to its end.
     let failuresOfWholeFrames = FailedPlaces()
@@ -268,14 +268,14 @@ package final class Index: Sendable {
     func clear() throws {
         try environment.write { transaction in
             for table in [
-                tables.packs, tables.numbers, tables.digests, tables.places, tables.lines,
+                tables.packs, tables.numbers, tables.digests, tables.places, tables.histories,
                 tables.snapshots, tables.history, tables.leaves, tables.tips, tables.staged,
                 tables.heads, tables.failures, tables.verdicts,
             ] {
                 try transaction.clear(table)
             }
-            try clearAccount(transaction)
-            // What was found rotten stays known: nothing but reading it again would show it.
+            try clearLiveCounts(transaction)
+            // What was found bad stays known: nothing but reading it again would show it.
             if try transaction.entryCount(of: tables.rot) == 0 {
                 try transaction.remove(Self.lossKey, from: tables.meta)
             }
@@ -308,7 +308,7 @@ package final class Index: Sendable {
 
     func remember(_ record: PackRecord) {
         var record = record
-        record.rottenFrames = rot.withLock { $0.known[record.id] ?? [] }
+        record.badFrames = badFrameState.withLock { $0.known[record.id] ?? [] }
         packsByNumber.withLock { $0[record.number] = record }
     }
 
@@ -318,23 +318,23 @@ package final class Index: Sendable {
 
     /// Reads all pack records again; another process may have added some.
     package func loadPacks() throws {
-        let (records, rotten, losses) = try environment.read { transaction in
-            let rotten = try loadRot(transaction)
+        let (records, badFrames, losses) = try environment.read { transaction in
+            let badFrames = try loadRot(transaction)
             let records = try transaction.withCursor(over: tables.packs) { cursor in
                 var records: [UInt32: PackRecord] = [:]
                 var record = try cursor.first(Self.packRecord)
                 while var known = record {
-                    known.rottenFrames = rotten[known.id] ?? []
+                    known.badFrames = badFrames[known.id] ?? []
                     if known.byteCount > 0 { records[known.number] = known }
                     record = try cursor.next(Self.packRecord)
                 }
                 return records
             }
-            return (records, rotten, try lossCount(transaction))
+            return (records, badFrames, try lossCount(transaction))
         }
         packsByNumber.withLock { $0 = records }
-        let unsaved = rot.withLock { state in
-            state.known = rotten
+        let unsaved = badFrameState.withLock { state in
+            state.known = badFrames
             state.lossCount = losses
             for frame in state.unsaved {
                 state.known[frame.pack, default: []].insert(frame.byteOffset)

@@ -40,7 +40,7 @@ final class IndexUse: Sendable {
     }
 }
 
-/// Lets one process at a time change the lines of an index; readers need no lock.
+/// Lets one process at a time change the histories of an index; readers need no lock.
 private final class UpdateLock {
     private let descriptor: Int32
 

@@ -13,8 +13,8 @@ package enum SpecialBlock {
     package static let firstDigest: BlockNumber = 2
 }
 
-/// Number of a line in one index: a volume's history, or the path to a single forked snapshot.
-package typealias LineNumber = UInt32
+/// Number of a history in one index: a volume's history, or the path to a single forked snapshot.
+package typealias HistoryNumber = UInt32
 
 /// Where a block's bytes are: a frame in a pack, and the block's slot in it, in 16 bytes.
 package struct Place: Hashable, Sendable {
@@ -94,7 +94,7 @@ package struct PackRecord: Hashable, Sendable {
     /// Whether this index saw it written; others' packs are proved block by block when first used.
     package let isOwn: Bool
     /// Frames that did not give their bytes when somebody read them, by where they begin.
-    var rottenFrames: Set<UInt32> = []
+    var badFrames: Set<UInt32> = []
 
     init(number: UInt32, id: ObjectID, byteCount: UInt64, isOwn: Bool) {
         self.number = number
@@ -103,7 +103,7 @@ package struct PackRecord: Hashable, Sendable {
         self.isOwn = isOwn
     }
 
-    func isRotten(_ place: Place) -> Bool { rottenFrames.contains(place.byteOffset) }
+    func isRotten(_ place: Place) -> Bool { badFrames.contains(place.byteOffset) }
 }
 
 /// What one capture of a volume leaves to the next; a lost one costs no more than some work.
@@ -116,9 +116,9 @@ package struct CaptureMemory: Hashable, Sendable {
     package init() {}
 }
 
-/// The state of a line: which snapshot its pages show.
-struct LineState: Hashable {
-    /// The snapshot that a crash may have left half applied; nothing when the line is whole.
+/// The state of a history: which snapshot its pages show.
+struct HistoryState: Hashable {
+    /// The snapshot that a crash may have left half applied; nothing when the history is whole.
     struct Pending: Hashable {
         var snapshot: SnapshotID
         var generation: Generation
@@ -134,23 +134,23 @@ struct LineState: Hashable {
     }
 
     var volume: VolumeName
-    /// The one snapshot that a side line leads to; nothing for a volume's own line.
-    var sideTarget: SnapshotID
+    /// The one snapshot that a side history leads to; nothing for a volume's own history.
+    var forkTarget: SnapshotID
     var tip: SnapshotID
     var tipGeneration: Generation
     var tipByteCount: UInt64
     var memory = CaptureMemory()
     var pending: Pending?
 
-    init(volume: VolumeName, sideTarget: SnapshotID = .nothing) {
+    init(volume: VolumeName, forkTarget: SnapshotID = .nothing) {
         self.volume = volume
-        self.sideTarget = sideTarget
+        self.forkTarget = forkTarget
         tip = .nothing
         tipGeneration = 0
         tipByteCount = 0
     }
 
-    /// Whether the line shows exactly that snapshot.
+    /// Whether the history shows exactly that snapshot.
     func isAt(_ snapshot: SnapshotID, _ generation: Generation) -> Bool {
         pending == nil && tip == snapshot && tipGeneration == generation
     }
@@ -158,7 +158,7 @@ struct LineState: Hashable {
     func encoded() -> [UInt8] {
         var writer = ByteWriter()
         writer.append(volume.rawValue)
-        writer.append(sideTarget)
+        writer.append(forkTarget)
         writer.append(tip)
         writer.append(tipGeneration)
         writer.append(tipByteCount)
@@ -173,7 +173,7 @@ struct LineState: Hashable {
     init(decoding bytes: [UInt8]) throws(FormatError) {
         var reader = ByteReader(bytes)
         guard let volume = VolumeName(try reader.text()) else { throw .badValue("volume") }
-        self.init(volume: volume, sideTarget: SnapshotID(try reader.digest()))
+        self.init(volume: volume, forkTarget: SnapshotID(try reader.digest()))
         tip = SnapshotID(try reader.digest())
         tipGeneration = try reader.integer(UInt64.self)
         tipByteCount = try reader.integer(UInt64.self)
@@ -194,7 +194,7 @@ struct IndexTables {
     let numbers: Table
     let digests: Table
     let places: Table
-    let lines: Table
+    let histories: Table
     let snapshots: Table
     let history: Table
     let leaves: Table
@@ -217,7 +217,7 @@ struct IndexTables {
         numbers = try transaction.table("numbers", options: .sealed)
         digests = try transaction.table("digests", options: .fixedDuplicates)
         places = try transaction.table("places", options: .fixedDuplicates)
-        lines = try transaction.table("lines", options: .sealed)
+        histories = try transaction.table("lines", options: .sealed)
         snapshots = try transaction.table("snapshots", options: .sealed)
         history = try transaction.table("history", options: .sealed)
         leaves = try transaction.table("leaves", options: .sealed)

@@ -9,7 +9,7 @@ package import RepositoryModel
 package struct SnapshotMap: Sendable {
     package let index: Index
     /// A history that leads to the snapshot.
-    package let history: Line
+    package let history: History
     /// The generation of the snapshot in that history.
     package let generation: Generation
     /// Bytes of the volume in the snapshot.
@@ -24,7 +24,7 @@ package struct SnapshotMap: Sendable {
     ///   - byteCount: bytes of the volume in the snapshot; the tip's if not given.
     package init(
         _ index: Index,
-        _ history: Line,
+        _ history: History,
         generation: Generation? = nil,
         byteCount: UInt64? = nil
     ) {

@@ -140,7 +140,7 @@ package final class BlockReader {
                 return place
             } catch {
                 cause = error
-                index.noteRot(at: place)
+                index.noteBadFrame(at: place)
             }
         }
         throw cause
@@ -198,7 +198,7 @@ package final class BlockReader {
     /// What is tried for one block, beside places whose failure is remembered.
     private static let tryLimit = 256
 
-    /// A block's places in the order in which they are tried: what is known to be rotten last, before it
+    /// A block's places in the order in which they are tried: what is known to be bad last, before it
     /// what this index did not see being written, and the shallowest first.
     private func candidates(for number: BlockNumber, below depth: UInt8) throws -> [Place] {
         if crowded.isHopeless(number, below: depth) { return [] }
@@ -251,7 +251,7 @@ package final class BlockReader {
                 if places.count > CrowdedBlocks.placeCount { crowded.noteProved(number, place) }
                 return place
             } catch {
-                index.noteRot(at: place)
+                index.noteBadFrame(at: place)
                 isHopeless = isHopeless && error.isLastingFailure
                 cause = error
             }

@@ -99,7 +99,7 @@ struct FrameCache {
                 place, into: target, atLeast: hit == nil ? max(wanted, hinted) : whole)
         } catch {
             // The rot may lie behind what is wanted.
-            index.noteRot(at: place)
+            index.noteBadFrame(at: place)
             guard !readsWholeFrames, place.kind == .zstd else { throw error }
             let count = try decompressStart(
                 of: place, into: target, atLeast: wanted, of: whole,

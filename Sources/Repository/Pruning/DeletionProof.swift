@@ -29,17 +29,17 @@ final class DeletionProof {
     /// Proves what the deletion of packs relies on.
     ///
     /// - Parameters:
-    ///   - leaving: numbers of the packs.
+    ///   - excludingPacks: numbers of the packs.
     ///   - idle: called before each block.
     /// - Returns: whether all of it is there; if not, the account is another now.
     /// - Throws: ``RepositoryError``, and what `idle` throws.
-    func run(leaving: Set<UInt32>, idle: () throws -> Void) throws -> Bool {
-        guard !leaving.isEmpty else { return true }
+    func run(excludingPacks: Set<UInt32>, idle: () throws -> Void) throws -> Bool {
+        guard !excludingPacks.isEmpty else { return true }
         var failed: [Place] = []
         var start: BlockNumber? = 0
         while let first = start {
             let (found, next) = try index.reliances(
-                onLeaving: leaving, from: first, limit: Self.together)
+                onPacks: excludingPacks, from: first, limit: Self.together)
             for reliance in found where !proved.contains(reliance.number) {
                 try idle()
                 if isProved(reliance) {
@@ -52,11 +52,11 @@ final class DeletionProof {
         }
         guard !failed.isEmpty else { return true }
         for place in failed {
-            index.noteRot(at: place)
+            index.noteBadFrame(at: place)
             if let pack = index.pack(place.pack) { falsePacks.insert(pack.id) }
         }
         try index.leaveOut(failed, of: repository)
-        try index.saveRot()
+        try index.saveBadFrames()
         return false
     }
 
@@ -69,10 +69,10 @@ final class DeletionProof {
 
 extension Prune {
     /// Proves what the deletion of packs relies on; false where some of it failed.
-    func isProved(leaving: Set<UInt32>) throws -> Bool {
+    func isProved(excludingPacks: Set<UInt32>) throws -> Bool {
         let proof = try reliances ?? DeletionProof(repository, index)
         reliances = proof
-        return try proof.run(leaving: leaving) {
+        return try proof.run(excludingPacks: excludingPacks) {
             if Interruption.isRequested { throw Interrupted.ofPrune }
             renewHold()
         }
@@ -80,7 +80,7 @@ extension Prune {
 
     /// The same just before packs go: what others added since it was planned must not count.
     func requireProved(_ packs: [(tally: PackTally, table: PackTable)]) throws {
-        guard try isProved(leaving: Set(packs.map(\.tally.number))) else {
+        guard try isProved(excludingPacks: Set(packs.map(\.tally.number))) else {
             throw RepositoryError(
                 .failed,
                 "new packs appeared during this prune whose data does not match their tables; "

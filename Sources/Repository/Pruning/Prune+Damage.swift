@@ -88,25 +88,25 @@ extension Prune {
         }
     }
 
-    /// Numbers of packs with rotten frames of which every block that is needed has a place elsewhere: one
-    /// that is no deeper, or any where the rotten one gives nothing, not even in part.
+    /// Numbers of packs with bad frames of which every block that is needed has a place elsewhere: one
+    /// that is no deeper, or any where the bad one gives nothing, not even in part.
     func mendedRottenPacks(_ tallies: [PackTally]) throws -> Set<UInt32> {
         var mended: Set<UInt32> = []
-        guard tallies.contains(where: { index.pack($0.number)?.rottenFrames.isEmpty == false })
+        guard tallies.contains(where: { index.pack($0.number)?.badFrames.isEmpty == false })
         else { return mended }
         let reader = try BlockReader(repository: repository, index: index)
         let scratch = try AlignedBuffer(byteCount: repository.blockSize.byteCount)
         for tally in tallies {
-            guard let record = index.pack(tally.number), !record.rottenFrames.isEmpty,
+            guard let record = index.pack(tally.number), !record.badFrames.isEmpty,
                 let table = try? repository.readPackTable(tally.id, byteCount: tally.byteCount)
             else { continue }
-            let all = try index.accounted(table, of: tally, leaving: [tally.number])
+            let all = try index.counted(table, of: tally, excludingPacks: [tally.number])
             var position = 0
             var isMended = true
             for frame in table.frames where isMended {
                 let slots = position..<position + frame.header.blockCount
                 position = slots.upperBound
-                guard record.rottenFrames.contains(frame.byteOffset) else { continue }
+                guard record.badFrames.contains(frame.byteOffset) else { continue }
                 isMended = slots.allSatisfy { slot in
                     let block = all[slot]
                     let depth = frame.header.depth

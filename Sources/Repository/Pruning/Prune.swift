@@ -29,7 +29,7 @@ package final class Prune {
     /// Called often while places are proved.
     package var renewHold: () -> Void = {}
     /// How the account was brought forward last.
-    package private(set) var accountReport = AccountReport()
+    package private(set) var liveCountReport = LiveCountReport()
     var reliances: DeletionProof?
     var salvaged: [ObjectID: Set<Digest>] = [:]
     private var attemptCount = 0
@@ -74,16 +74,16 @@ package final class Prune {
                 "volume '\(timeline.volume)' has damage, and what it needs is unknown: nothing is "
                     + "deleted until it is repaired; run 'varve check'")
         }
-        accountReport = try index.bringAccountForward(
+        liveCountReport = try index.updateLiveCounts(
             of: timelines, in: repository, now: now(),
-            isRecount: options.isRecount && accountReport.reason == nil)
+            isRecount: options.isRecount && liveCountReport.reason == nil)
         foreign = try findForeign(timelines)
         try examineLosses()
         let isUnfinished = try unfinished(timelines)
         let tallies = try index.packTallies()
         let plan = PrunePlan(
             tallies, options, unreadable: try uselessUnreadablePacks(),
-            rotten: try mendedRottenPacks(tallies), mayBeUnfinished: isUnfinished)
+            badFrames: try mendedRottenPacks(tallies), mayBeUnfinished: isUnfinished)
         // One that was whole when the index took it in may not be any more.
         var unreadable: [ObjectID] = []
         for tally in plan.dead + plan.repacked {
@@ -94,7 +94,7 @@ package final class Prune {
             }
         }
         if unreadable.isEmpty {
-            if try isProved(leaving: Set((plan.dead + plan.repacked).map(\.number))) {
+            if try isProved(excludingPacks: Set((plan.dead + plan.repacked).map(\.number))) {
                 return plan
             }
         } else {
@@ -154,7 +154,7 @@ package final class Prune {
         var run = PruneRun(prune: self, hold: hold)
         // One that is left is of no harm to anybody: captures and prunes drop it.
         defer { try? run.end() }
-        try run.publish(plan.leaving, time: now(), identifiers)
+        try run.publish(plan.deletedPacks, time: now(), identifiers)
         if try removeExpiredHolds(beside: hold) {
             // Captures that believe in a hold which was taken from them end in this time.
             for _ in 0..<600 where !Interruption.isRequested { sleep(100) }
@@ -213,11 +213,11 @@ package final class Prune {
         let repacker = try Repacker(
             repository: repository, index: index, targetByteCount: packByteTarget,
             identifiers: identifiers)
-        let leaving = Set(packs.map(\.number))
+        let excluded = Set(packs.map(\.number))
         var whole: [(tally: PackTally, table: PackTable)] = []
         for tally in packs {
             let table = try table(of: tally)
-            let isWhole = try repacker.copy(tally, table, leaving: leaving) {
+            let isWhole = try repacker.copy(tally, table, excludingPacks: excluded) {
                 if Interruption.isRequested { throw Interrupted.ofPrune }
                 try run.renew(now())
             }
@@ -230,9 +230,9 @@ package final class Prune {
         try repacker.finish()
         summary.writtenByteCount += repacker.storedByteCount
         // The new packs are in the account before the old ones leave it.
-        _ = try index.bringAccountForward(
+        _ = try index.updateLiveCounts(
             of: repository.timelines(cache: index), in: repository, now: now(), isRecount: false)
-        try requireElsewhere(whole, leaving: Set(whole.map(\.tally.number)))
+        try requireElsewhere(whole, excludingPacks: Set(whole.map(\.tally.number)))
         try requireProved(whole)
         try run.delete(whole, now())
         summary.repackedPackCount += whole.count
@@ -243,7 +243,7 @@ package final class Prune {
     /// Makes sure that nothing lives in packs of which the tallies say so.
     private func requireDead(_ packs: [(tally: PackTally, table: PackTable)]) throws {
         for (tally, table) in packs {
-            let blocks = try index.accounted(table, of: tally, leaving: [])
+            let blocks = try index.counted(table, of: tally, excludingPacks: [])
             guard blocks.allSatisfy({ !$0.isLive }) else { throw Self.misfit(tally) }
         }
     }
@@ -258,10 +258,10 @@ package final class Prune {
     /// Makes sure, once more, that what is deleted is held elsewhere as far as it is live.
     private func requireElsewhere(
         _ packs: [(tally: PackTally, table: PackTable)],
-        leaving: Set<UInt32>
+        excludingPacks: Set<UInt32>
     ) throws {
         for (tally, table) in packs {
-            let blocks = try index.accounted(table, of: tally, leaving: leaving)
+            let blocks = try index.counted(table, of: tally, excludingPacks: excludingPacks)
             guard blocks.allSatisfy({ !$0.isLive || !$0.elsewhere.isEmpty }) else {
                 throw Self.misfit(tally)
             }
@@ -382,7 +382,7 @@ extension PrunePlan {
     /// What of this another plan has too.
     fileprivate func limited(to other: PrunePlan) -> PrunePlan {
         var plan = self
-        let known = Set(other.leaving)
+        let known = Set(other.deletedPacks)
         plan.keep { known.contains($0) }
         return plan
     }

@@ -30,22 +30,22 @@ package struct PrunePlan: Hashable, Sendable {
     package var repackFreedByteCount: UInt64 { repacked.reduce(0) { $0 + $1.unusedByteCount } }
     package var repackByteCount: UInt64 { repacked.reduce(0) { $0 + $1.byteCount } }
     package var unreadableByteCount: UInt64 { unreadable.map(\.byteCount).saturatingSum }
-    package var isEmpty: Bool { leaving.isEmpty }
+    package var isEmpty: Bool { deletedPacks.isEmpty }
     /// All packs that are deleted in the end.
-    var leaving: [ObjectID] { (dead + repacked).map(\.id) + unreadable.map(\.id) }
+    var deletedPacks: [ObjectID] { (dead + repacked).map(\.id) + unreadable.map(\.id) }
 
     /// - Parameters:
     ///   - tallies: all packs.
     ///   - options: what may be left.
     ///   - unreadable: packs that cannot be read and that nothing needs.
-    ///   - rotten: numbers of packs that are written again because of rotten frames, whatever is unused.
+    ///   - badFrames: numbers of packs that are written again because of bad frames, whatever is unused.
     ///   - mayBeUnfinished: whether a pack of which nothing is needed may be what an interrupted backup
     ///     left.
     package init(
         _ tallies: [PackTally],
         _ options: PruneOptions,
         unreadable: [UnreadablePack] = [],
-        rotten: Set<UInt32> = [],
+        badFrames: Set<UInt32> = [],
         mayBeUnfinished: (PackTally) -> Bool
     ) {
         self.unreadable = unreadable
@@ -54,7 +54,7 @@ package struct PrunePlan: Hashable, Sendable {
             byteCount += tally.byteCount
             if tally.liveBlockCount > 0 {
                 unusedByteCount += tally.unusedByteCount
-                if rotten.contains(tally.number) {
+                if badFrames.contains(tally.number) {
                     repacked.append(tally)
                 } else if tally.unusedByteCount > 0 {
                     partly.append(tally)

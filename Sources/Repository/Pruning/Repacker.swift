@@ -40,17 +40,17 @@ final class Repacker {
     /// Bytes of the packs that were written.
     var storedByteCount: UInt64 { copier.storedByteCount }
 
-    /// Copies what lives in `table`, of a pack that goes together with the others of `leaving`.
+    /// Copies what lives in `table`, of a pack that goes together with the others of `excludingPacks`.
     ///
     /// - Returns: whether every live block now has another place than in those packs.
     /// - Throws: what the store throws.
     func copy(
         _ tally: PackTally,
         _ table: PackTable,
-        leaving: Set<UInt32>,
+        excludingPacks: Set<UInt32>,
         idle: () throws -> Void
     ) throws -> Bool {
-        let blocks = try index.accounted(table, of: tally, leaving: leaving)
+        let blocks = try index.counted(table, of: tally, excludingPacks: excludingPacks)
         var isWhole = true
         var position = 0
         for frame in table.frames {
@@ -95,13 +95,13 @@ final class Repacker {
     /// Of several places that go, one that can be read is copied, the shallowest: what deeper ones are
     /// patches of may be dead for its sake.
     private func need(
-        of block: Index.AccountedBlock,
+        of block: Index.CountedBlock,
         at place: Place,
         _ digest: Digest
     ) -> Need {
         guard block.isLive else { return .nothing }
         if copied[digest] != nil { return .nothing }
-        let best = block.leaving.first { isReadable($0, digest) }
+        let best = block.excluded.first { isReadable($0, digest) }
         // What patches of it rely on is a place that is no deeper than the best.
         let depth = best?.depth ?? place.depth
         if block.elsewhere.contains(where: { $0.depth <= depth && isReadable($0, digest) }) {
@@ -113,8 +113,8 @@ final class Repacker {
 
     /// Whether nothing can rely on any place of a block that goes: none gives it, not even in part, and
     /// one that stays does.
-    private func isUseless(_ block: Index.AccountedBlock, _ digest: Digest) -> Bool {
-        block.leaving.allSatisfy { place in
+    private func isUseless(_ block: Index.CountedBlock, _ digest: Digest) -> Bool {
+        block.excluded.allSatisfy { place in
             (try? lenientReader.prove(place, digest, scratch: scratch)) == nil
         } && block.elsewhere.contains { isReadable($0, digest) }
     }

@@ -16,7 +16,7 @@ package final class BlockRepair {
     private let copier: FrameCopier
     /// Reads whole frames: what it gives is as good as ever.
     private let reader: BlockReader
-    /// Reads what it can of rotten frames.
+    /// Reads what it can of bad frames.
     private let partialReader: BlockReader
     private let hash = SHA256()
     private let plain: AlignedBuffer
@@ -165,12 +165,12 @@ package final class BlockRepair {
         return count
     }
 
-    /// Stores again what can still be read of rotten frames and is nowhere else, so that nothing relies on
+    /// Stores again what can still be read of bad frames and is nowhere else, so that nothing relies on
     /// them any more.
     ///
     /// - Returns: how many blocks that was, those that were lost among them.
     /// - Throws: what storing throws.
-    package func rescue(_ frames: [RottenFrame]) throws -> Int {
+    package func rescue(_ frames: [BadFrame]) throws -> Int {
         var count = 0
         // Its places are looked up once, however many frames claim a block.
         var rescued: Set<Digest> = []
@@ -206,7 +206,7 @@ package final class BlockRepair {
     }
 
     /// Makes durable what was found, and lets the index know it; what can be read again with that is
-    /// mended too, but for what is in rotten frames: that is for ``rescue(_:)``.
+    /// mended too, but for what is in bad frames: that is for ``rescue(_:)``.
     package func finish() throws {
         try copier.finish()
         for digest in lost {

@@ -103,12 +103,12 @@ package final class PathRepair {
         of timeline: Timeline,
         broken: [DeltaName: String]
     ) throws -> Bool {
-        let end = Index.LinePoint(
+        let end = Index.HistoryPoint(
             id: facts.snapshotID, generation: generation, byteCount: facts.byteCount)
         do {
-            for line in try index.lines(of: timeline.volume, with: end) {
-                let start = try newest(before: generation, of: timeline, on: line)
-                let delta = try write(facts, on: line, from: start, to: end, timeline.volume)
+            for history in try index.histories(of: timeline.volume, with: end) {
+                let start = try newest(before: generation, of: timeline, on: history)
+                let delta = try write(facts, on: history, from: start, to: end, timeline.volume)
                 if try isProved(delta, broken: broken) { return true }
             }
         } catch is LMDBError {
@@ -117,34 +117,34 @@ package final class PathRepair {
         return false
     }
 
-    /// The newest snapshot that can be restored and that the line has.
+    /// The newest snapshot that can be restored and that the history has.
     private func newest(
         before generation: Generation,
         of timeline: Timeline,
-        on line: LineNumber
-    ) throws -> Index.LinePoint {
+        on history: HistoryNumber
+    ) throws -> Index.HistoryPoint {
         let earlier = (timeline.snapshots + timeline.forgotten).sorted {
             ($0.generation, $0.id) > ($1.generation, $1.id)
         }
         for snapshot in earlier where snapshot.generation < generation {
-            let point = Index.LinePoint(
+            let point = Index.HistoryPoint(
                 id: snapshot.id, generation: snapshot.generation,
                 byteCount: snapshot.facts.byteCount)
-            if try index.has(point, on: line) { return point }
+            if try index.has(point, on: history) { return point }
         }
-        return Index.LinePoint()
+        return Index.HistoryPoint()
     }
 
     private func write(
         _ facts: SnapshotFacts,
-        on line: LineNumber,
-        from start: Index.LinePoint,
-        to end: Index.LinePoint,
+        on history: HistoryNumber,
+        from start: Index.HistoryPoint,
+        to end: Index.HistoryPoint,
         _ volume: VolumeName
     ) throws -> KnownDelta {
         let writer = DeltaWriter(
             repository: repository, partByteLimit: partByteLimit, identifiers: identifiers)
-        try index.forEachChange(on: line, from: start, to: end) { kind, blocks, digests in
+        try index.forEachChange(on: history, from: start, to: end) { kind, blocks, digests in
             guard kind == .data else {
                 return try writer.append(
                     kind, firstBlock: blocks.lowerBound, blockCount: UInt64(blocks.count))

@@ -22,11 +22,11 @@ extension Repository {
         _ evidence: PackEvidence
     ) throws -> Set<Digest> {
         guard !lost.isEmpty else { return [] }
-        let failed = Set(evidence.unreadable + evidence.rotten.map(\.pack))
+        let failed = Set(evidence.unreadable + evidence.badFrames.map(\.pack))
         for pack in failed { store.dropCached(ObjectNames.pack(pack)) }
         let index = try Index(transientOf: self)
         try index.synchronizePacks(with: self)
-        // What can be read of a rotten frame is no proof that it is not rotten.
+        // What can be read of a bad frame is no proof that it is not bad.
         let reader = try BlockReader(repository: self, index: index, readsWholeFrames: true)
         let plain = try AlignedBuffer(byteCount: blockSize.byteCount)
         return try lost.filter { digest in

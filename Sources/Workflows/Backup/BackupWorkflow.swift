@@ -6,27 +6,27 @@ internal import Logging
 internal import RepositoryFormat
 package import SnapshotService
 
-/// Backs up sources as they are at one moment; the one place where that is put together.
+/// Backs up sources at one moment; the only place that combines the steps.
 ///
-/// Order, always: devices that are meant → volumes → watch of trials → one frozen view of all → one
-/// capture after the other. Whatever can be refused before the window is.
+/// Order, always: find the devices → volumes → watch of trials → one frozen view of all → one capture
+/// after the other. Everything that can be refused is refused before the window.
 package struct BackupWorkflow {
-    /// What is backed up, into which volume, and how.
+    /// A source, its volume, and its options.
     package struct Source {
-        /// The device that is meant.
+        /// The device to back up.
         package let path: String
         package let volume: VolumeName
         package let options: BackupOptions
 
-        /// Finds the device that is meant, and the volume.
+        /// Finds the device and the volume.
         ///
         /// - Parameters:
-        ///   - path: a disk, a partition, an image file, '-' for standard input, or where a tracked device is
-        ///     mounted.
-        ///   - volume: the volume's name; one is made of host and source if not given.
-        ///   - options: how it is backed up.
-        ///   - states: where is known what is tracked.
-        /// - Throws: ``ServiceError`` where no name can be made.
+        ///   - path: a disk, a partition, an image file, '-' for standard input, or the mount point of a
+        ///     tracked device.
+        ///   - volume: the volume's name; by default host and source.
+        ///   - options: the backup options.
+        ///   - states: the states of tracked devices.
+        /// - Throws: ``ServiceError`` if there is no valid name.
         package init(
             _ path: String,
             volume: VolumeName?,
@@ -38,7 +38,7 @@ package struct BackupWorkflow {
             self.options = options
         }
 
-        /// A file, or a device that is named itself.
+        /// A file, or a device named directly.
         package init(file path: String, volume: VolumeName, options: BackupOptions) {
             self.path = path
             self.volume = volume
@@ -46,13 +46,13 @@ package struct BackupWorkflow {
         }
     }
 
-    /// What the caller hears meanwhile.
+    /// Callbacks during the run.
     package struct Events {
-        /// Bytes of a source that are read, and that it has, where that is known.
+        /// Bytes read from a source, and its size if known.
         package var progress: (UInt64, UInt64?) -> Void = { _, _ in }
-        /// A source is begun.
+        /// The backup of a source starts.
         package var began: (Source) -> Void = { _ in }
-        /// A source is backed up, or is not.
+        /// The backup of a source succeeded or failed.
         package var ended: (Source, Result<BackupSummary, any Error>) -> Void = { _, _ in }
 
         package init() {}
@@ -72,21 +72,21 @@ package struct BackupWorkflow {
         self.patience = patience
     }
 
-    /// Backs up all sources; one that fails does not keep the others from it.
+    /// Backs up all sources; a failed one does not stop the others.
     ///
     /// - Parameters:
-    ///   - sources: what is backed up.
-    ///   - events: hears of each.
-    /// - Returns: why some were not backed up, in order.
-    /// - Throws: ``Interrupted``, or what an interruption made of it.
+    ///   - sources: the sources.
+    ///   - events: called for each.
+    /// - Returns: the errors of failed sources, in order.
+    /// - Throws: ``Interrupted``, or the error that an interruption caused.
     package func run(_ sources: [Source], events: Events) throws -> [any Error] {
         lookAfterTrials()
         let frozen = OpenRepository.freeze(sources.map(\.path), states: states)
         return try run(sources, frozen, events)
     }
 
-    /// Says which trials cannot be discarded any more, and sees to it that the stores of the others are
-    /// watched: their watch may have been killed.
+    /// Reports trials that can no longer be discarded, and restarts the watch of the others if it was
+    /// killed.
     private func lookAfterTrials() {
         let trial = Trial(states: states)
         for warning in trial.warnings() { repository.logger.warning("\(warning)") }
@@ -98,10 +98,10 @@ package struct BackupWorkflow {
     /// Backs up one source.
     ///
     /// - Parameters:
-    ///   - source: what is backed up.
-    ///   - progress: hears how far it is.
-    /// - Returns: what was done.
-    /// - Throws: why it was not backed up.
+    ///   - source: the source.
+    ///   - progress: called with the progress.
+    /// - Returns: the summary.
+    /// - Throws: the reason for a failure.
     package func run(
         _ source: Source,
         progress: @escaping (UInt64, UInt64?) -> Void = { _, _ in }
@@ -115,7 +115,7 @@ package struct BackupWorkflow {
         return try result.get()
     }
 
-    /// The same with views that stand already.
+    /// The same with existing views.
     func run(
         _ sources: [Source],
         _ frozen: FrozenSources,

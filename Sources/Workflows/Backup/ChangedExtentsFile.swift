@@ -3,16 +3,16 @@ internal import FoundationEssentials
 internal import LinuxIO
 internal import SnapshotService
 
-/// A list of changed extents that another program made.
+/// A list of changed extents from another program.
 ///
-/// Three forms are known by their first character that is not blank:
+/// Three forms are told apart by their first non-blank character:
 /// - JSON, as `rbd diff --format json` prints it: an array of objects with `offset` and `length`;
 /// - lines `OFFSET LENGTH`: extents that may have changed, in any order;
-/// - lines `START LENGTH STATE` with a state `data`, `zero` or `same`: a map that covers the volume
-///   from its start to its end, as Borg takes it; all but `same` may have changed.
+/// - lines `START LENGTH STATE` with a state `data`, `zero` or `same`: a map of the whole volume, as
+///   Borg takes it; everything except `same` may have changed.
 ///
-/// Numbers are bytes, in decimal or with `0x` in front; `#` begins a comment. A list that was cut short
-/// is refused: the array has to end, and so has the last line.
+/// Numbers are bytes, in decimal or with `0x` in front; `#` begins a comment. A truncated list
+/// is refused: the array must end, and so must the last line.
 package struct ChangedExtentsFile {
     private static let objectByteLimit = 64 << 10
 
@@ -20,7 +20,7 @@ package struct ChangedExtentsFile {
     private let volumeByteCount: UInt64
     private let blockSize: BlockSize
     private var extents = BlockExtentsBuilder()
-    /// Where a map has to go on; nil until the first line showed which form it is.
+    /// Where the next line of a map must start; nil until the first line shows the form.
     private var mapEnd: UInt64?
     private var isList = false
     private var lineNumber = 0
@@ -31,7 +31,7 @@ package struct ChangedExtentsFile {
 
     /// Reads the list at `path`, or from standard input for `-`.
     ///
-    /// - Throws: ``ServiceError`` of kind `usage` for what is no such list, or one of another volume.
+    /// - Throws: ``ServiceError`` of kind `usage` for an invalid list, or one of another volume.
     package static func read(
         _ path: String,
         volumeByteCount: UInt64,
@@ -90,7 +90,7 @@ package struct ChangedExtentsFile {
 
     // MARK: Lines
 
-    /// Takes the lines that are there whole; gives what is left.
+    /// Takes the complete lines; returns the rest.
     private mutating func takeLines(_ bytes: ArraySlice<UInt8>) throws -> [UInt8] {
         var rest = bytes
         while let end = rest.firstIndex(of: UInt8(ascii: "\n")) {
@@ -145,7 +145,7 @@ package struct ChangedExtentsFile {
         case objectOrEnd, commaOrEnd, object, nothing
     }
 
-    /// Takes the objects that are there whole, a number of them at once; gives what is left.
+    /// Takes the complete objects, several at once; returns the rest.
     private mutating func takeObjects(_ bytes: ArraySlice<UInt8>) throws -> [UInt8] {
         var rest = bytes.drop(while: Self.isBlank)
         while let next = rest.first {

@@ -9,29 +9,29 @@ internal import RepositoryFormat
 package import SnapshotService
 internal import VolumeAccess
 
-/// Frozen views of several sources, begun at one moment.
+/// Frozen views of several sources, started at one moment.
 package struct FrozenSources {
     var views: [String: Frozen]
     var windowNanoseconds: UInt64
-    /// What their snapshots share; zero for one alone.
+    /// The set id of their snapshots; zero for a single source.
     var setID: ObjectID
-    /// Sources that are tracked without views, to be captured at rest.
+    /// Sources tracked without views, which are captured while idle.
     var resting: [String: MappedDevice] = [:]
     var tracking: Tracking?
-    /// Why sources that are tracked have no view.
+    /// Why tracked sources have no view.
     var failures: [String: any Error] = [:]
 
     /// One of them.
     struct Frozen {
-        /// The device that shows it.
+        /// The device of the view.
         let path: String
         /// When it began, in seconds since 1970.
         let began: Int64
-        /// What keeps track of the source; nil where it is not tracked.
+        /// The tracking of the source; nil if it is not tracked.
         let tracked: (any TrackedMoment)?
     }
 
-    /// What is known of a source that is captured at rest, and open for that; nil where it is not
+    /// The tracking state of a source that is captured while idle, open for that; nil if it is not
     /// tracked.
     func restingMoment(_ source: String) throws -> (any TrackedMoment)? {
         guard let device = resting[source] else { return nil }
@@ -43,15 +43,15 @@ package struct FrozenSources {
     }
 }
 
-/// Why everything of a tracked source was compared.
+/// Why a tracked source was compared completely.
 package struct FullComparison: Hashable, Sendable {
     package let reason: String
-    /// Whether that is so in the ordinary course of things, as after a restart.
+    /// Whether this is expected, for example after a restart.
     package let isExpected: Bool
 }
 
 extension OpenRepository {
-    /// The device that is meant where a directory is named at which a tracked one is mounted.
+    /// The tracked device that is mounted at `path`, if `path` is a mount point.
     package static func device(of source: String, states: StateDirectory) -> String {
         guard source != "-", let status = try? FileStatus(path: source),
             status.kind == .directory,
@@ -60,11 +60,12 @@ extension OpenRepository {
         return tracked.device.path
     }
 
-    /// Begins a frozen view of each source that is tracked; to be done before anything else, for the
-    /// memory of the process is locked meanwhile.
+    /// Starts a frozen view of each tracked source.
     ///
-    /// A source of which that cannot be made does not keep the others from theirs; the reason is told
-    /// when it is captured.
+    /// Call this before anything else, because it locks the memory of the process.
+    ///
+    /// If one source cannot get a view, the others still get theirs; the reason is reported when that
+    /// source is captured.
     package static func freeze(_ sources: [String], states: StateDirectory) -> FrozenSources {
         let tracking = Tracking(states: states)
         var frozen = FrozenSources.none
@@ -104,7 +105,7 @@ extension OpenRepository {
         return frozen
     }
 
-    /// What a device held when its trial began, to be captured as that device.
+    /// The contents of a device when its trial began, to be captured as that device.
     package static func freeze(_ trial: TrialState, of source: String, states: StateDirectory)
         -> FrozenSources
     {
@@ -113,8 +114,7 @@ extension OpenRepository {
         return FrozenSources(views: [source: view], windowNanoseconds: 0, setID: .zero)
     }
 
-    /// Opens the view of a source, or the source itself: also one of which no view could be made, when it
-    /// is at rest.
+    /// Opens the view of a source, or the source itself, if it is idle and could not get a view.
     func open(
         _ path: String,
         _ options: BackupOptions,
@@ -137,7 +137,7 @@ extension OpenRepository {
         return source
     }
 
-    /// Says that a store was lost, where that is why a capture failed.
+    /// Replaces the error of a capture that failed because a store was lost.
     func namingLostStore<Result>(
         of path: String,
         _ frozen: FrozenSources,
@@ -156,7 +156,7 @@ extension OpenRepository {
         }
     }
 
-    /// Why everything of a tracked source was compared; nil where it was not.
+    /// Why a tracked source was compared completely; nil if it was not.
     func fullComparison(
         of path: String,
         _ volume: VolumeName,
@@ -176,7 +176,7 @@ extension OpenRepository {
 }
 
 extension Trial {
-    /// What `source` held when its trial began, or a new view of it where it is tracked anyway.
+    /// The contents of `source` when its trial began, or a new view if it is tracked anyway.
     package func freeze(_ state: TrialState, _ source: String) throws -> FrozenSources {
         let frozen = OpenRepository.freeze([source], states: states)
         return frozen.views.isEmpty

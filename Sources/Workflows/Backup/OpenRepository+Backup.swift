@@ -10,7 +10,7 @@ package import RepositoryModel
 package import SnapshotService
 package import VolumeAccess
 
-/// One source, and how it is to be backed up.
+/// One source and its backup options.
 package struct BackupOptions: Sendable {
     package var level = 3
     package var workerCount: Int?
@@ -19,11 +19,11 @@ package struct BackupOptions: Sendable {
     package var allowsOtherSource = false
     package var isDryRun = false
     package var changedExtents: ChangedExtentsOption?
-    /// What is known of changes, where neither a list nor a frozen view tells of them.
+    /// Known changes, if there is no list and no frozen view.
     package var evidence: ChangeEvidence?
-    /// What the source is known by, if not by what is found out.
+    /// The identity of the source; nil to detect it.
     package var identity: SourceIdentity?
-    /// Whether evidence that was found wrong before is believed again.
+    /// Whether to trust evidence again after it was wrong.
     package var trustsAgain = false
     /// For tests: what goes wrong when the source is read.
     package var readFaults: (any ReadFaults)?
@@ -31,7 +31,7 @@ package struct BackupOptions: Sendable {
     package init() {}
 }
 
-/// A list of changed extents, and the snapshot since which it tells of them.
+/// A list of changed extents, and the snapshot that it starts from.
 package struct ChangedExtentsOption: Sendable {
     package let path: String
     /// A generation, or the first digits of an id.
@@ -42,9 +42,9 @@ package struct ChangedExtentsOption: Sendable {
         self.since = since
     }
 
-    /// The snapshot that is meant; nothing when the volume has none such, so that it is refused.
+    /// The named snapshot; nil if the volume does not have it, and then the list is refused.
     ///
-    /// Names that mean another snapshot tomorrow, such as `VOLUME@latest`, would bind nothing.
+    /// Names with a changing meaning, such as `VOLUME@latest`, would bind nothing.
     func snapshot(in timeline: Timeline) throws -> SnapshotID {
         let generation = since.utf8.count <= 12 ? UInt64(since) : nil
         let isPrefix =
@@ -74,27 +74,27 @@ package struct BackupSummary: Sendable {
     package let parentGeneration: Generation
     package let facts: SnapshotFacts
     package let verdict: EvidenceVerdict
-    /// What of that which evidence calls unchanged was compared all the same, and after how many such
-    /// backups all of it is; nil where evidence was not believed.
+    /// The sample of blocks that evidence calls unchanged, and the number of such backups until all of
+    /// them are compared; nil if the evidence was not trusted.
     package var sample: (byteCount: UInt64, cycleLength: UInt64)? {
         guard case .believed(let sample) = verdict else { return nil }
         return (sample.comparedByteCount, sample.cycleLength)
     }
-    /// Why evidence was not believed; nil where it was, or there was none.
+    /// Why evidence was not trusted; nil if it was, or if there was none.
     package var refusal: String? {
         guard case .refused(let reason) = verdict else { return nil }
         return reason
     }
     package let isDryRun: Bool
     package var snapshotID: SnapshotID { facts.snapshotID }
-    /// For how long the source stood still; nil where none of it did.
+    /// How long the source was paused; nil if it was not.
     package let windowNanoseconds: UInt64?
-    /// Why everything was compared although the source is tracked; nil where it was not.
+    /// Why everything was compared although the source is tracked; nil if it was not.
     package let fullComparison: FullComparison?
 }
 
 extension OpenRepository {
-    /// The volume's name when none is given: host and last part of the path.
+    /// The default name of the volume: host and last part of the path.
     package static func defaultVolumeName(for path: String) throws -> VolumeName {
         let base =
             path == "-" ? "stdin" : Directory.baseName(of: Directory.resolve(path) ?? path)
@@ -139,14 +139,14 @@ extension OpenRepository {
         }
     }
 
-    /// One source that is open, and what is known of it.
+    /// An open source, and its evidence.
     private struct CaptureJob {
         let path: String
         let volume: VolumeName
         let options: BackupOptions
         let frozen: FrozenSources
         let source: VolumeSource
-        /// When it was as it is captured.
+        /// The moment that the capture shows.
         let time: Timestamp
         let moment: (any TrackedMoment)?
         let candidates: BlockExtents?
@@ -175,10 +175,10 @@ extension OpenRepository {
             missing = claimChanges(moment, volume, &request)
         }
         let result = try namingLostStore(of: path, job.frozen) {
-            try mendingIndex(unlessStream: job.source) {
+            try retryingWithFreshIndex(unlessStream: job.source) {
                 progress.restart()
                 let index = try currentIndex(isKept: !options.isDryRun)
-                defer { try? index.saveRot() }
+                defer { try? index.saveBadFrames() }
                 let capture = Capture(
                     repository: repository, index: index, timeline: timeline,
                     source: job.source, request: request, holds: holds)
@@ -237,7 +237,7 @@ extension OpenRepository {
         return request
     }
 
-    /// What follows a snapshot: short cuts, and the era that begins with it.
+    /// The work after a snapshot: short cuts, and the era that starts with it.
     private func finish(
         _ job: CaptureJob,
         _ timeline: Timeline,
@@ -247,7 +247,7 @@ extension OpenRepository {
         if let problem = result.indexProblem {
             logger.warning("the index will add the new snapshot next time: \(problem)")
         }
-        if !options.isDryRun { shortenWay(timeline) }
+        if !options.isDryRun { shortenPath(timeline) }
         // What is written while a device without views is read belongs to no era that is told of.
         if let moment = job.moment, !options.isDryRun, job.view != nil || !options.allowsUse {
             try moment.wasCaptured(
@@ -260,14 +260,14 @@ extension OpenRepository {
         }
     }
 
-    /// Runs a capture, and once more with a new index when it finds that the index is wrong.
+    /// Runs a capture, and repeats it once with a new index if the index is wrong.
     ///
-    /// Nothing is committed before that. What a stream gave cannot be read again.
-    private func mendingIndex<Result>(
+    /// Nothing is committed before that. A stream cannot be read again.
+    private func retryingWithFreshIndex<Result>(
         unlessStream source: VolumeSource,
         _ body: () throws -> Result
     ) throws -> Result {
-        guard source.byteCount == nil else { return try mendingIndex(isKept: true, body) }
+        guard source.byteCount == nil else { return try retryingWithFreshIndex(isKept: true, body) }
         do {
             return try body()
         } catch let error as RepositoryError where error.kind == .index {
@@ -278,10 +278,10 @@ extension OpenRepository {
         }
     }
 
-    /// The volume without deltas that are false: what leads to its newest snapshot was proved.
+    /// The volume without false deltas: the path to its newest snapshot is proved.
     private func provedTimeline(of volume: VolumeName, isKept: Bool) throws -> Timeline {
         // Nothing here keeps the index, which may have to be opened again.
-        try mendingIndex(isKept: isKept) {
+        try retryingWithFreshIndex(isKept: isKept) {
             let index = try index(isKept: isKept)
             let timeline = try repository.timeline(of: volume, cache: index)
             if timeline.isEmpty,
@@ -295,9 +295,10 @@ extension OpenRepository {
         }
     }
 
-    /// Keeps the way to the snapshot before this one short, which is looked at when its windows end; what
-    /// was captured does not depend on it.
-    private func shortenWay(_ timeline: Timeline) {
+    /// Keeps the path to the previous snapshot short, when one of its windows ends.
+    ///
+    /// The capture does not depend on it.
+    private func shortenPath(_ timeline: Timeline) {
         guard let tip = timeline.tip, tip.generation % 16 == 0,
             Repository.mayNeedConsolidation(timeline)
         else { return }
@@ -308,7 +309,7 @@ extension OpenRepository {
         }
     }
 
-    /// Gives why there is no claim; nil when there is one.
+    /// Why there is no claim; nil if there is one.
     private func claimChanges(
         _ moment: any TrackedMoment,
         _ volume: VolumeName,
@@ -327,7 +328,7 @@ extension OpenRepository {
         }
     }
 
-    /// Reads the list of changes, before any hold is taken: it may come slowly.
+    /// Reads the list of changes before any hold is taken, because it may arrive slowly.
     private func candidates(
         _ options: BackupOptions,
         _ source: VolumeSource
@@ -352,8 +353,8 @@ extension OpenRepository {
             nil, of: timeline.volume, on: tip.id, time: time, identifiers: identifiers)
     }
 
-    /// What a source is known by: of a plain device and the layer over it the one that the volume knows
-    /// already, for they are one disk.
+    /// The identity of a source: of a plain device and its layer, the one that the volume already has,
+    /// because they are one disk.
     private static func identity(
         of source: VolumeSource,
         _ view: FrozenSources.Frozen?,
@@ -385,7 +386,7 @@ extension OpenRepository {
         return others.first { tip.isSameSource(as: $0) } ?? identity
     }
 
-    /// A volume remembers where it came from, so that a wrong disk does not become its next hour.
+    /// A volume remembers its source, so a wrong disk cannot become its next snapshot.
     private func refuseOtherSource(
         _ identity: SourceIdentity,
         _ timeline: Timeline,

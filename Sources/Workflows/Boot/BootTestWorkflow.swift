@@ -12,13 +12,13 @@ package import SnapshotService
 package struct BootTestWorkflow {
     package struct Options {
         package var machine = MachineRequest()
-        /// A line of the console that is the proof; a prompt to log in if there is none.
+        /// Matches the console line that counts as proof; nil for a login prompt.
         package var pattern: ((String) -> Bool)?
-        /// Whether a screen that does not change any more is a proof too.
+        /// Whether a stable screen also counts as proof.
         package var acceptsStableScreen = false
-        /// Until a system counts as one that does not boot.
+        /// Time until a system counts as not booting.
         package var timeoutSeconds = 300
-        /// Whether what is found is recorded in the repository.
+        /// Whether the result is recorded in the repository.
         package var records = true
         /// A directory that gets a picture of each screen, VOLUME@GENERATION.png; nil for none.
         package var pictureDirectory: String?
@@ -26,14 +26,14 @@ package struct BootTestWorkflow {
         package init() {}
     }
 
-    /// What became of one snapshot.
+    /// The result for one snapshot.
     package struct Outcome {
         package let volume: VolumeName
         let snapshot: Snapshot
         package let proof: BootProof
         /// Where the picture of the screen is; nil where there is none.
         package let picturePath: String?
-        /// The last lines of the console; none of what was recorded earlier.
+        /// The last lines of the console; empty for an earlier record.
         package let console: [String]
 
         package var generation: Generation { snapshot.generation }
@@ -41,7 +41,7 @@ package struct BootTestWorkflow {
         package var time: Timestamp { snapshot.facts.time }
         package var title: String { "\(volume)@\(snapshot.generation)" }
 
-        /// What became of it, for people.
+        /// The result in words.
         package var text: String {
             let evidence = proof.evidence.isEmpty ? "" : ": \(proof.evidence)"
             return "\(title) of \(Moment.local(snapshot.facts.time)) "
@@ -58,9 +58,9 @@ package struct BootTestWorkflow {
         ]
     }
 
-    /// What finds lines of a console with a regular expression.
+    /// A matcher for console lines from a regular expression.
     ///
-    /// - Throws: ``ServiceError`` of kind `usage` where it is none.
+    /// - Throws: ``ServiceError`` of kind `usage` for an invalid expression.
     package static func pattern(_ text: String) throws -> (String) -> Bool {
         guard let expression = try? Regex(text) else {
             throw ServiceError(.usage, "'\(text)' is not a regular expression")
@@ -68,18 +68,18 @@ package struct BootTestWorkflow {
         return { (try? expression.firstMatch(in: $0)) ?? nil != nil }
     }
 
-    /// What the caller hears meanwhile.
+    /// Callbacks during the run.
     package struct Events {
-        /// A snapshot starts: its title, the seconds since, and the last line of its console.
+        /// A snapshot is booting: its title, the seconds since its start, and its last console line.
         package var progress: (String, Double, String) -> Void = { _, _, _ in }
-        /// What became of one.
+        /// The result for one snapshot.
         package var ended: (Outcome) throws -> Void = { _ in }
 
         package init() {}
     }
 
     private let repository: OpenRepository
-    /// Where the disk's server finds it.
+    /// The repository for the disk's server.
     private let location: String
     private let options: Options
 
@@ -107,9 +107,9 @@ package struct BootTestWorkflow {
     ///
     /// - Parameters:
     ///   - selectors: the snapshots.
-    ///   - events: hears of each.
+    ///   - events: called for each.
     /// - Returns: how many do not boot.
-    /// - Throws: ``MachineError`` where none can be run; ``Interrupted``: nothing was recorded then.
+    /// - Throws: ``MachineError`` when no machine can run; ``Interrupted``, with nothing recorded.
     package func run(_ selectors: [SnapshotSelector], events: Events) throws -> Int {
         try repository.withReadingHold(purpose: "boot-test") { hold in
             // Each is found before one is started.
@@ -171,7 +171,7 @@ package struct BootTestWorkflow {
         return path
     }
 
-    /// Runs it to a verdict.
+    /// Runs it until there is a verdict.
     private func start(
         _ snapshot: Snapshot,
         titled title: String,
@@ -197,7 +197,7 @@ package struct BootTestWorkflow {
         return outcome
     }
 
-    /// Tells of proofs that are recorded; starts nothing.
+    /// Reports recorded proofs; boots nothing.
     ///
     /// - Parameters:
     ///   - selectors: the snapshots.

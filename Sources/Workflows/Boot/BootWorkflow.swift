@@ -31,7 +31,7 @@ package struct BootWorkflow {
     }
 
     private let repository: OpenRepository
-    /// Where the disk's server finds it.
+    /// The repository for the disk's server.
     private let location: String
     private let options: Options
 

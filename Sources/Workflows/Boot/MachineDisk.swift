@@ -5,13 +5,13 @@ internal import RepositoryFormat
 package import RepositoryModel
 internal import Serving
 
-/// The disk of a snapshot, served to a machine for as long as this is kept.
+/// The disk of a snapshot, served to a machine as long as this value lives.
 package final class MachineDisk {
     package let uri: String
     private let server: NBDServer
     private let directory: PrivateDirectory
 
-    /// Serves it; what is written lasts in the file `overlay`, if there is one.
+    /// Serves it; writes are kept in the file `overlay`, if there is one.
     ///
     /// - Parameters:
     ///   - snapshot: whose disk it is.
@@ -33,7 +33,7 @@ package final class MachineDisk {
         uri = endpoint.uri
     }
 
-    /// Whether the server ended by itself, so that the machine saw a disk that fails.
+    /// Whether the server ended by itself, so the machine saw a failing disk.
     package var hasFailed: Bool { server.poll() != nil }
 
     package func end() { server.end() }

@@ -5,13 +5,13 @@ package import RepositoryModel
 internal import Serving
 package import SnapshotService
 
-/// What a snapshot's machine is to be made of.
+/// The requested machine for a snapshot.
 package struct MachineRequest: Sendable {
     package typealias Bus = MachineDescription.Bus
     package typealias Accelerator = MachineDescription.Accelerator
     package typealias Network = MachineDescription.Network
 
-    /// Nil for what the disk tells.
+    /// Nil to detect it from the disk.
     package var firmware: BootProof.Firmware?
     package var memoryByteCount: UInt64 = 2 << 30
     package var processorCount = 2
@@ -21,15 +21,15 @@ package struct MachineRequest: Sendable {
 
     package init() {}
 
-    /// The machine for a snapshot, whose disk is looked at where the firmware was not said.
+    /// The machine for a snapshot; the disk is examined if no firmware was requested.
     ///
     /// - Parameters:
-    ///   - snapshot: the snapshot, which names nothing but it.
-    ///   - disk: what it was captured from.
-    ///   - repository: the repository that has it.
-    ///   - emulator: what runs it.
+    ///   - snapshot: the name of exactly this snapshot.
+    ///   - disk: the source of the snapshot.
+    ///   - repository: its repository.
+    ///   - emulator: the emulator for it.
     /// - Returns: the machine.
-    /// - Throws: ``MachineError`` when the accelerator is not to be had; what reading the disk throws.
+    /// - Throws: ``MachineError`` when the accelerator is not available; errors of reading the disk.
     package func machine(
         for snapshot: SnapshotSelector,
         of disk: SourceIdentity,

@@ -5,26 +5,25 @@ package import RepositoryModel
 package import Retention
 package import SnapshotService
 
-/// Forgets snapshots, by their names or by a policy.
+/// Forgets snapshots by name or by a policy.
 ///
-/// Order, always: holds → the volume as it is under them → verdicts → forget → merge what that leaves, where
-/// it pays.
+/// Order, always: holds → read the volume under them → verdicts → forget → merge the rest if it pays off.
 package struct ForgetWorkflow {
     package struct Options: Sendable {
-        /// Whether nothing is done, and what would be is told.
+        /// Whether to report only, without any change.
         package var isDryRun = false
-        /// Whether also deltas are merged where that costs more than it gives back.
+        /// Whether to merge deltas even if that costs more than it frees.
         package var isThorough = false
 
         package init() {}
     }
 
-    /// What was forgotten of a volume.
+    /// The result for one volume.
     package struct Summary: Sendable {
         package let volume: VolumeName
         package let keptCount: Int
         package let forgottenCount: Int
-        /// What became of deltas; nothing in a dry run.
+        /// The result for deltas; nil in a dry run.
         package let removal: RemovalSummary
     }
 
@@ -36,14 +35,14 @@ package struct ForgetWorkflow {
         self.options = options
     }
 
-    /// Forgets what a policy does not keep of a volume.
+    /// Forgets the snapshots of a volume that a policy does not keep.
     ///
     /// - Parameters:
     ///   - volume: the volume.
-    ///   - policy: what is kept; nil to do away only with what was forgotten before.
-    ///   - show: gets the verdict on each snapshot, oldest first, before anything is done.
-    /// - Returns: what was done; nil where there is no such volume any more.
-    /// - Throws: ``RepositoryError``, of kind `damaged` where the volume is.
+    ///   - policy: the rules; nil to remove only the deltas of snapshots forgotten earlier.
+    ///   - show: called with the verdict on each snapshot, oldest first, before any change.
+    /// - Returns: the summary; nil if the volume no longer exists.
+    /// - Throws: ``RepositoryError``, of kind `damaged` if the volume is damaged.
     package func run(
         _ volume: VolumeName,
         policy: RetentionPolicy?,
@@ -98,13 +97,13 @@ package struct ForgetWorkflow {
         }
     }
 
-    /// Forgets the snapshots that are named; none where one of them cannot be forgotten.
+    /// Forgets the named snapshots; none if one of them cannot be forgotten.
     ///
     /// - Parameters:
     ///   - selectors: the snapshots.
-    ///   - show: gets each before anything is done.
-    ///   - done: gets what was done of each volume.
-    /// - Throws: ``RepositoryError``, of kind `notFound` where there is no such snapshot.
+    ///   - show: called for each before any change.
+    ///   - done: called with the summary of each volume.
+    /// - Throws: ``RepositoryError``, of kind `notFound` if a snapshot does not exist.
     package func run(
         _ selectors: [SnapshotSelector],
         show: (VolumeName, Snapshot) -> Void,
@@ -124,13 +123,13 @@ package struct ForgetWorkflow {
         }
     }
 
-    /// Forgets those of the snapshots that are still there; each was asked for.
+    /// Forgets those of the requested snapshots that still exist.
     ///
     /// - Parameters:
     ///   - snapshots: ids of snapshots of `volume`.
     ///   - volume: the volume.
-    /// - Returns: what was done; nil where there is no such volume any more.
-    /// - Throws: ``RepositoryError``, of kind `damaged` where the volume is.
+    /// - Returns: the summary; nil if the volume no longer exists.
+    /// - Throws: ``RepositoryError``, of kind `damaged` if the volume is damaged.
     package func run(_ snapshots: [SnapshotID], of volume: VolumeName) throws -> Summary? {
         try withHolds(volume) {
             guard let timeline = try repository.timelines(volume).first else { return nil }

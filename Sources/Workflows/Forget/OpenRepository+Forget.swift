@@ -73,17 +73,17 @@ extension OpenRepository {
                 ? index.withoutFalse(timeline)
                 : currentIndex().judged(timeline, with: repository)
         }
-        _ = try mendingIndex {
+        _ = try retryingWithFreshIndex {
             try repository.hide(
                 snapshots, of: timeline, passesProtected: !isByName, time: clock.now(),
                 identifiers: identifiers, judge: judge)
         }
-        let summary = try mendingIndex {
+        let summary = try retryingWithFreshIndex {
             try repository.removeHidden(
                 of: timeline.volume, isThorough: isThorough, identifiers: identifiers,
                 partByteLimit: sizes.partByteLimit, now: clock.steady(), judge: judge, prove: prove
             ) { delta in
-                try index().takeOutOfAccount(delta, of: repository)
+                try index().removeFromLiveCounts(delta, of: repository)
             }
         }
         if summary.isRefused {
@@ -115,7 +115,7 @@ extension OpenRepository {
     /// - Throws: what the repository throws.
     @discardableResult
     package func consolidate(_ timeline: Timeline, lengthLimit: Int? = nil) throws -> Int {
-        let count = try mendingIndex {
+        let count = try retryingWithFreshIndex {
             try repository.consolidate(
                 timeline, try index(), identifiers: identifiers,
                 partByteLimit: sizes.partByteLimit, lengthLimit: lengthLimit)

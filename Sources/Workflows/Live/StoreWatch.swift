@@ -2,7 +2,7 @@ internal import LinuxIO
 package import LiveVolumes
 package import Logging
 
-/// The process that looks after stores of trials: one for the machine, started when it is needed.
+/// The process that watches the stores of trials: one per machine, started when needed.
 package struct StoreWatch {
     private static let pauseMilliseconds: UInt32 = 500
 
@@ -26,7 +26,7 @@ package struct StoreWatch {
         }
     }
 
-    /// Watches for as long as there is something to look after, or looks once.
+    /// Watches as long as there are trials, or checks once.
     package func run(once: Bool) throws {
         let watch = Watch(states: states)
         func look() throws -> Bool { try watch.look { logger.warning("\($0)") } }
@@ -42,7 +42,7 @@ package struct StoreWatch {
         }
     }
 
-    /// Starts this program with these arguments, apart from this process.
+    /// Starts this program with these arguments, independent of this process.
     ///
     /// It is a unit of systemd where that runs the machine, so that it does not end with the service
     /// that this command may belong to. Nothing waits for it: at the start of a machine it runs only

@@ -97,7 +97,7 @@ package struct TrackWorkflow {
     /// Begins to track a device.
     ///
     /// - Parameters:
-    ///   - device: the device, or where it is mounted.
+    ///   - device: the device or its mount point.
     ///   - store: where stores are kept: a directory, or an empty partition.
     ///   - storeByteCount: bytes of each that are set aside at once; nil for none.
     /// - Returns: what is tracked, and for how long it stood still.

@@ -2,15 +2,15 @@ package import BlockModel
 package import LiveVolumes
 package import SnapshotService
 
-/// A trial of a volume from its begin to its end, with the snapshots that belong to it.
+/// A trial of a volume from beginning to end, with its snapshots.
 ///
-/// Order, always: the trial begins → its store is watched → what it held is captured; the trial ends → what is
-/// there now is captured.
+/// Order, always: the trial begins → its store is watched → the old contents are captured; the trial
+/// ends → the new contents are captured.
 package struct TrialWorkflow {
     /// What is captured, and where.
     package struct Capture {
         package let repository: OpenRepository
-        /// One is made of host and device if not given.
+        /// Default: the name of the host and the device.
         package let volume: VolumeName?
         package let events: BackupWorkflow.Events
 
@@ -101,9 +101,9 @@ package struct TrialWorkflow {
     /// A trial that began.
     package struct Begun {
         package let subject: Subject
-        /// For how long the device stood still.
+        /// How long the device was paused.
         package let windowNanoseconds: UInt64
-        /// What lies on the volume beside the system, and is thrown away with it.
+        /// Warnings, such as why a discard after a restart will not work.
         package let cautions: [String]
     }
 
@@ -118,12 +118,12 @@ package struct TrialWorkflow {
     /// Begins a trial.
     ///
     /// - Parameters:
-    ///   - device: the device, or where it is mounted.
+    ///   - device: the device or its mount point.
     ///   - store: see ``Trial/begin(_:store:storeByteCount:now:)``.
     ///   - storeByteCount: see there.
-    ///   - capture: takes a snapshot of what the volume held; nil for none.
-    ///   - began: hears of it before the snapshot is taken.
-    /// - Throws: ``VolumeError`` when it cannot begin; what a backup throws, of a trial that goes on.
+    ///   - capture: takes a snapshot of the old contents; nil for none.
+    ///   - began: called before the snapshot is taken.
+    /// - Throws: ``VolumeError`` when it cannot begin; errors of the backup, while the trial continues.
     package func begin(
         _ device: String,
         store: String?,
@@ -147,10 +147,10 @@ package struct TrialWorkflow {
     /// Ends a trial; everything stays as it is now.
     ///
     /// - Parameters:
-    ///   - device: the device, or where it is mounted.
+    ///   - device: the device or its mount point.
     ///   - capture: takes a snapshot of what is there now; nil for none.
     ///   - ended: gets the device before the snapshot is taken.
-    /// - Throws: ``VolumeError`` when it is not on trial; what a backup throws, of a trial that is over.
+    /// - Throws: ``VolumeError`` when it is not on trial; errors of the backup, after the trial ended.
     package func keep(
         _ device: String,
         capture: Capture?,
@@ -181,10 +181,10 @@ package struct TrialWorkflow {
         if let failure = failures.first { throw failure }
     }
 
-    /// Takes trials up again after a restart, before they are mounted.
+    /// Resumes trials after a restart, before their volumes are mounted.
     ///
-    /// - Returns: the devices, and what became of the trial of each.
-    /// - Throws: ``VolumeError`` when it is not known what is on trial.
+    /// - Returns: the devices, and the outcome for each.
+    /// - Throws: ``VolumeError`` when the list of trials cannot be read.
     package func resume() throws -> [(path: String, outcome: Outcome)] {
         let outcomes = try Trial(states: states).resume()
         watch.start()
@@ -194,7 +194,7 @@ package struct TrialWorkflow {
     /// Ends a trial, and throws away what was written since it began.
     ///
     /// - Parameters:
-    ///   - device: the device, or where it is mounted.
+    ///   - device: the device or its mount point.
     ///   - progress: gets bytes that are written back, and all that are to be.
     /// - Returns: whether it is done; of a root it is when the machine starts again.
     /// - Throws: ``VolumeError``; nothing is changed then.

@@ -16,7 +16,7 @@ package struct CopyWorkflow {
         case volumes([String])
     }
 
-    /// What the caller hears meanwhile.
+    /// Callbacks during the run.
     package struct Events {
         /// Bytes of blocks looked at of the snapshot at hand.
         package var progress: (UInt64) -> Void = { _ in }

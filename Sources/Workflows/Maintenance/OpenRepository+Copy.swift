@@ -26,7 +26,7 @@ extension OpenRepository {
         try withReadingHold(purpose: "copy") { reading in
             try other.withVolumeHolds(volume, purpose: "copy") { holds in
                 var earlier = CopySummary()
-                let (snapshots, summary) = try mendingIndex(and: other) {
+                let (snapshots, summary) = try retryingWithFreshIndex(and: other) {
                     let copy = try copier(to: other, holds)
                     // What was copied before an index had to be built anew counts as well.
                     defer { earlier = copy.summary }

@@ -20,10 +20,10 @@ extension OpenRepository {
     package func prune(
         _ options: PruneOptions,
         isDryRun: Bool,
-        planned: (PruneForecast, AccountReport) -> Void,
+        planned: (PruneForecast, LiveCountReport) -> Void,
         progress: (UInt64, UInt64) -> Void
     ) throws -> PruneSummary? {
-        try mendingIndex {
+        try retryingWithFreshIndex {
             try pruneOnce(options, isDryRun: isDryRun, planned: planned, progress: progress)
         }
     }
@@ -31,7 +31,7 @@ extension OpenRepository {
     private func pruneOnce(
         _ options: PruneOptions,
         isDryRun: Bool,
-        planned: (PruneForecast, AccountReport) -> Void,
+        planned: (PruneForecast, LiveCountReport) -> Void,
         progress: (UInt64, UInt64) -> Void
     ) throws -> PruneSummary? {
         if !isDryRun {
@@ -51,7 +51,7 @@ extension OpenRepository {
     private func prune(
         _ options: PruneOptions,
         _ hold: Hold?,
-        _ planned: (PruneForecast, AccountReport) -> Void,
+        _ planned: (PruneForecast, LiveCountReport) -> Void,
         _ progress: (UInt64, UInt64) -> Void
     ) throws -> PruneSummary? {
         if hold != nil {
@@ -75,14 +75,14 @@ extension OpenRepository {
             let name = ObjectNames.pack(pack)
             logger.warning("\(name) does not match its table; its claims are ignored")
         }
-        if let count = prune.accountReport.differenceCount, count > 0 {
+        if let count = prune.liveCountReport.differenceCount, count > 0 {
             let packs = Human.count(count, "pack")
             logger.warning("the count of needed blocks was wrong for \(packs) and was redone")
         }
         for object in prune.foreign {
             logger.warning("\(object.name) is kept: \(object.reason)")
         }
-        planned(plan.forecast, prune.accountReport)
+        planned(plan.forecast, prune.liveCountReport)
         guard let hold else { return nil }
         let total = plan.deadByteCount + plan.repackByteCount
         return try prune.run(plan, hold: hold) { progress($0, total) }

@@ -99,7 +99,7 @@ extension OpenRepository {
                         }
                 }
                 if summary.isWhole {
-                    let damaged = report.evidence.unreadable + report.evidence.rotten.map(\.pack)
+                    let damaged = report.evidence.unreadable + report.evidence.badFrames.map(\.pack)
                     summary.uselessPackCount = Set(damaged).count
                 }
                 return summary
@@ -195,15 +195,15 @@ extension OpenRepository {
         _ summary: inout RepairSummary
     ) throws -> Set<Digest> {
         summary.lostBlockCount = report.lostBlocks.count
-        guard !report.lostBlocks.isEmpty || !report.evidence.rotten.isEmpty else { return [] }
+        guard !report.lostBlocks.isEmpty || !report.evidence.badFrames.isEmpty else { return [] }
         let repair = try BlockRepair(
             report.lostBlocks, of: repository, try currentIndex(),
             identifiers: identifiers)
-        let damaged = Set(report.evidence.unreadable + report.evidence.rotten.map(\.pack))
+        let damaged = Set(report.evidence.unreadable + report.evidence.badFrames.map(\.pack))
         let count = try repair.salvage(damaged)
         let frames = Human.count(count, "whole frame")
         logger.info("\(frames) in \(Human.count(damaged.count, "damaged pack"))")
-        let rescued = try repair.rescue(report.evidence.rotten)
+        let rescued = try repair.rescue(report.evidence.badFrames)
         logger.info("\(Human.count(rescued, "block")) still readable in damaged frames")
         try? hold.renew(now: clock.steady())
         for other in others where !repair.lost.isEmpty {

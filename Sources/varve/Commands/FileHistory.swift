@@ -4,8 +4,9 @@ import FileModel
 import RepositoryModel
 import SnapshotService
 
-struct History: ParsableCommand {
+struct HistoryCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
+        commandName: "history",
         abstract: "Show when a file appeared, changed and disappeared.",
         discussion: """
             Prints one line per state of the file, over all snapshots of the volume, oldest \
@@ -51,8 +52,9 @@ struct History: ParsableCommand {
     }
 }
 
-struct Find: ParsableCommand {
+struct FindCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
+        commandName: "find",
         abstract: "Find files by name in snapshots.",
         discussion: """
             Each SNAPSHOT is \(SnapshotSelector.help); or VOLUME for all its snapshots. NAME may \

@@ -29,7 +29,7 @@ struct FileOptions: ParsableArguments {
     }
 }
 
-struct List: ParsableCommand {
+struct ListCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "ls",
         abstract: "List files of a snapshot.",
@@ -112,8 +112,9 @@ struct List: ParsableCommand {
     }
 }
 
-struct Cat: ParsableCommand {
+struct CatCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
+        commandName: "cat",
         abstract: "Write a file of a snapshot to standard output.",
         discussion: """
             FILE is SNAPSHOT:/path, where SNAPSHOT is \(SnapshotSelector.help). \(FileOptions.help)
@@ -129,8 +130,9 @@ struct Cat: ParsableCommand {
     }
 }
 
-struct Extract: ParsableCommand {
+struct ExtractCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
+        commandName: "extract",
         abstract: "Copy files of a snapshot to a directory.",
         discussion: """
             FILE is SNAPSHOT:/path, where SNAPSHOT is \(SnapshotSelector.help). TARGET is a new \

@@ -134,7 +134,7 @@ struct PruningOptions: ParsableArguments {
         }
     }
 
-    private func show(_ plan: PruneForecast, _ account: AccountReport, _ output: OutputOptions) {
+    private func show(_ plan: PruneForecast, _ account: LiveCountReport, _ output: OutputOptions) {
         guard !output.json else {
             return JSONLine.write(
                 Plan(

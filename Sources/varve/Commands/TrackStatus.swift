@@ -3,7 +3,7 @@ import BlockModel
 import SnapshotService
 import Workflows
 
-extension Track {
+extension TrackCommand {
     struct Status: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract:
@@ -51,7 +51,7 @@ extension Track {
             }
             let path = status.tracked.path
             guard let plain = status.tracked.plainDevice else {
-                return "               'varve track stop \(path)' removes what is left of it"
+                return "               'varve track end \(path)' removes what is left of it"
             }
             return "               'varve track begin \(plain)' creates its layer again"
         }

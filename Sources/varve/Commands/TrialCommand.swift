@@ -39,7 +39,8 @@ struct TrialCommand: ParsableCommand {
         func capture(_ output: OutputOptions) throws -> TrialWorkflow.Capture? {
             try service(output).map {
                 TrialWorkflow.Capture(
-                    $0, volume: try volume.map(Backup.volumeName), events: Backup.events(output))
+                    $0, volume: try volume.map(BackupCommand.volumeName),
+                    events: BackupCommand.events(output))
             }
         }
     }

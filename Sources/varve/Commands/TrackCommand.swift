@@ -3,8 +3,9 @@ import BlockModel
 import SnapshotService
 import Workflows
 
-struct Track: ParsableCommand {
+struct TrackCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
+        commandName: "track",
         abstract: "Track writes to disks in use, so backups read only what was written.",
         discussion: """
             A tracked device has a frozen view and a store for overwritten data. 'varve backup' \
@@ -12,7 +13,7 @@ struct Track: ParsableCommand {
             last one.
             """,
         subcommands: [
-            Begin.self, Status.self, Stop.self, Trim.self, Release.self, Watch.self,
+            Begin.self, Status.self, End.self, Stop.self, Trim.self, Release.self, Watch.self,
         ])
 
     struct Begin: ParsableCommand {
@@ -85,7 +86,7 @@ struct Track: ParsableCommand {
         }
     }
 
-    struct Stop: ParsableCommand {
+    struct End: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Stop tracking a device, and remove the layer under it.")
 
@@ -106,6 +107,16 @@ struct Track: ParsableCommand {
                     "it is in use, so it remains; remove it later: dmsetup remove \(name)")
             }
         }
+    }
+
+    /// What 'end' was called before.
+    struct Stop: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "The same as 'end'.", shouldDisplay: false)
+
+        @OptionGroup var end: End
+
+        func run() throws { try end.run() }
     }
 
     struct Trim: ParsableCommand {

@@ -1,8 +1,9 @@
 import ArgumentParser
 import Workflows
 
-struct Version: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Show the program's version.")
+struct VersionCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "version", abstract: "Show the program's version.")
 
     @OptionGroup var output: OutputOptions
 

@@ -6,7 +6,7 @@ internal import Synchronization
 
 /// Puts finished pages in order: their runs go to the delta, their fingerprints are staged, and
 /// their leaves are kept for the image digest.
-final class Collector: Sendable {
+final class DeltaAssembler: Sendable {
     struct Counts {
         var blocksChanged: UInt64 = 0
         var dataBlockCount: UInt64 = 0
@@ -136,7 +136,7 @@ final class Collector: Sendable {
         state.hasSpilled = true
         if !context.isDryRun {
             try context.index.stage(
-                state.staged, line: context.line.number, attempt: context.attempt)
+                state.staged, history: context.history.number, attempt: context.attempt)
         }
         state.staged.removeAll()
         state.stagedByteCount = 0

@@ -3,8 +3,9 @@ import BlockModel
 import RepositoryModel
 import SnapshotService
 
-struct Snapshots: ParsableCommand {
+struct SnapshotsCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
+        commandName: "snapshots",
         abstract: "List snapshots with time, generation, changed and stored bytes, and method.")
 
     @OptionGroup var repository: RepositoryOptions

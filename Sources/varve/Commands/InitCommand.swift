@@ -2,8 +2,9 @@ import ArgumentParser
 import BlockModel
 import SnapshotService
 
-struct Init: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Create a repository.")
+struct InitCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "init", abstract: "Create a repository.")
 
     @OptionGroup var repository: RepositoryOptions
     @OptionGroup var output: OutputOptions

@@ -4,8 +4,9 @@ import RepositoryModel
 import SnapshotService
 import Workflows
 
-struct Export: ParsableCommand {
+struct ExportCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
+        commandName: "export",
         abstract: "Serve a snapshot as a block device over NBD.",
         discussion: """
             SNAPSHOT is \(SnapshotSelector.help). nbdkit serves it read-only until this command is \

@@ -1,8 +1,9 @@
 import ArgumentParser
 import SnapshotService
 
-struct Completion: ParsableCommand {
+struct CompletionCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
+        commandName: "completion",
         abstract: "Print a script that completes commands in a shell.",
         discussion: "For bash: varve completion bash > /etc/bash_completion.d/varve")
 

@@ -5,70 +5,71 @@ internal import RepositoryFormat
 /// What the account says of the blocks of one pack, and its rows of patches.
 extension Index {
     /// What is to become of a block of a pack that goes.
-    struct AccountedBlock {
+    struct CountedBlock {
         let number: BlockNumber
         let isLive: Bool
         /// Its places in packs that stay.
         let elsewhere: [Place]
         /// Its places in those that go, the shallowest first.
-        let leaving: [Place]
+        let excluded: [Place]
     }
 
-    /// The blocks of a pack, in the order of its table; `leaving` are the packs that go.
+    /// The blocks of a pack, in the order of its table; `excludingPacks` are the packs that go.
     ///
     /// Nothing is taken for dead that the index may have lost: each block has to be known, at this place,
     /// and counted.
     ///
     /// - Throws: ``RepositoryError`` where the index does not fit the pack.
-    func accounted(
+    func counted(
         _ table: PackTable,
         of tally: PackTally,
-        leaving: Set<UInt32>
-    ) throws -> [AccountedBlock] {
+        excludingPacks: Set<UInt32>
+    ) throws -> [CountedBlock] {
         let places = self.places(of: table, in: tally.number)
         do {
-            return try accounted(places, leaving: leaving)
-        } catch is AccountMismatch {
+            return try counted(places, excludingPacks: excludingPacks)
+        } catch is LiveCountMismatch {
             // Where the index stays open, the next prune makes the account anew.
-            try environment.write { try $0.remove(Self.accountKey, from: tables.meta) }
+            try environment.write { try $0.remove(Self.liveCountsKey, from: tables.meta) }
             throw wrong("its entry for \(ObjectNames.pack(tally.id)) does not match the pack")
         }
     }
 
-    private func accounted(
+    private func counted(
         _ blocks: [(digest: Digest, place: Place)],
-        leaving: Set<UInt32>
-    ) throws -> [AccountedBlock] {
+        excludingPacks: Set<UInt32>
+    ) throws -> [CountedBlock] {
         try environment.read { transaction in
-            var update = try AccountUpdate(self, transaction)
+            var update = try LiveCountUpdate(self, transaction)
             // A table may name one block over and over: its places are looked up once.
-            var known: [Digest: (block: AccountedBlock, places: Set<Place>)] = [:]
+            var known: [Digest: (block: CountedBlock, places: Set<Place>)] = [:]
             return try blocks.map { digest, place in
-                let found = try known[digest] ?? accounted(digest, leaving, &update, transaction)
+                let found =
+                    try known[digest] ?? counted(digest, excludingPacks, &update, transaction)
                 known[digest] = found
-                guard found.places.contains(place) else { throw AccountMismatch() }
+                guard found.places.contains(place) else { throw LiveCountMismatch() }
                 return found.block
             }
         }
     }
 
-    private func accounted(
+    private func counted(
         _ digest: Digest,
-        _ leaving: Set<UInt32>,
-        _ update: inout AccountUpdate,
+        _ excludingPacks: Set<UInt32>,
+        _ update: inout LiveCountUpdate,
         _ transaction: borrowing Transaction
-    ) throws -> (block: AccountedBlock, places: Set<Place>) {
+    ) throws -> (block: CountedBlock, places: Set<Place>) {
         guard let number = try number(of: digest, transaction),
             let first = try entry(of: number, transaction)?.place
-        else { throw AccountMismatch() }
+        else { throw LiveCountMismatch() }
         let places = try places(of: number, transaction)
-        let block = AccountedBlock(
+        let block = CountedBlock(
             number: number,
             isLive: try update.certainCount(of: number, transaction) > 0,
             elsewhere: places.filter {
-                !leaving.contains($0.pack) && pack($0.pack)?.isRotten($0) == false
+                !excludingPacks.contains($0.pack) && pack($0.pack)?.isRotten($0) == false
             },
-            leaving: places.filter { leaving.contains($0.pack) })
+            excluded: places.filter { excludingPacks.contains($0.pack) })
         return (block, Set([first] + (try furtherPlaces(of: number, transaction))))
     }
 
@@ -114,7 +115,7 @@ extension Index {
         guard row.byteCount == end + 8,
             row.littleEndian(at: end, as: UInt64.self)
                 == checksum(of: row.extracting(0..<end), key: 0)
-        else { throw AccountMismatch() }
+        else { throw LiveCountMismatch() }
         return PrefixRow(
             pack: row.littleEndian(at: 0, as: UInt32.self),
             prefix: row.littleEndian(at: 4, as: UInt64.self),

@@ -4,8 +4,9 @@ import RepositoryModel
 import SnapshotService
 import Workflows
 
-struct Check: ParsableCommand {
+struct CheckCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
+        commandName: "check",
         abstract: "Verify the repository: its structure, or all its data.",
         discussion: """
             Without options, reads every object except the contents of packs, and recomputes the \

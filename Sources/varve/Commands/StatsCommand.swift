@@ -3,8 +3,9 @@ import BlockModel
 import RepositoryModel
 import SnapshotService
 
-struct Stats: ParsableCommand {
+struct StatsCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
+        commandName: "stats",
         abstract: "Show the contents and size of the repository.")
 
     @OptionGroup var repository: RepositoryOptions

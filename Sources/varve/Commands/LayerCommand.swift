@@ -2,8 +2,9 @@ import ArgumentParser
 import SnapshotService
 import Workflows
 
-struct Layer: ParsableCommand {
+struct LayerCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
+        commandName: "layer",
         abstract: "Make a root on a plain partition ready for tracking and trials.",
         discussion: """
             A script in the initramfs puts a device-mapper layer under the root at every boot; \
@@ -82,7 +83,7 @@ struct Layer: ParsableCommand {
     }
 }
 
-extension Layer {
+extension LayerCommand {
     struct Stop: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Close trials at shutdown; systemd units run this.",

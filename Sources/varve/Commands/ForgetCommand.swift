@@ -5,8 +5,9 @@ import Retention
 import SnapshotService
 import Workflows
 
-struct Forget: ParsableCommand {
+struct ForgetCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
+        commandName: "forget",
         abstract: "Forget snapshots by a policy, or by name.",
         discussion: """
             With --keep-… options, each volume keeps what they select, and the rest is \
@@ -229,8 +230,9 @@ extension CalendarSpan: ExpressibleByArgument {
     public init?(argument: String) { self.init(argument) }
 }
 
-struct Protect: ParsableCommand {
+struct ProtectCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
+        commandName: "protect",
         abstract: "Protect snapshots from 'varve forget'.",
         discussion: "A SNAPSHOT is \(SnapshotSelector.help).")
 
@@ -239,8 +241,9 @@ struct Protect: ParsableCommand {
     func run() throws { try options.run(isProtected: true) }
 }
 
-struct Unprotect: ParsableCommand {
+struct UnprotectCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
+        commandName: "unprotect",
         abstract: "Remove protection from snapshots.",
         discussion: "A SNAPSHOT is \(SnapshotSelector.help).")
 
@@ -272,8 +275,9 @@ struct ProtectionOptions: ParsableArguments {
     }
 }
 
-struct Tag: ParsableCommand {
+struct TagCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
+        commandName: "tag",
         abstract: "Change the tags of snapshots.",
         discussion: "A SNAPSHOT is \(SnapshotSelector.help).")
 

@@ -4,7 +4,7 @@ internal import Repository
 internal import Synchronization
 
 /// A reader of blocks that one thread at a time may use.
-final class Lane: Sendable {
+final class ReaderSlot: Sendable {
     /// What is used by whoever has the lane.
     struct Reader {
         fileprivate let reader: BlockReader

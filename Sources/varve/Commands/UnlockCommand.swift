@@ -3,8 +3,9 @@ import BlockModel
 import RepositoryModel
 import SnapshotService
 
-struct Unlock: ParsableCommand {
+struct UnlockCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
+        commandName: "unlock",
         abstract: "Remove the holds of commands that are gone.",
         discussion: """
             A hold is removed if its owner is known to be dead, or if it was not renewed for 30 \

@@ -8,13 +8,13 @@ internal import XXHash
 ///
 /// The page of documentation `Pruning` has the tables, and says when they are made anew.
 extension Index {
-    static let accountKey = Key("account")
+    static let liveCountsKey = Key("account")
     /// How many blocks are needed and in no pack.
     static let placelessKey = Key("placeless")
     /// There while a delta is counted by several transactions.
     private static let countingKey = Key("counting")
     /// An account that old is made anew.
-    private static let accountSeconds: Int64 = 30 * 86_400
+    private static let liveCountsLifetimeSeconds: Int64 = 30 * 86_400
     /// Pages of counts that one transaction changes at most.
     private static let pagesPerTransaction = 4000
 
@@ -29,31 +29,33 @@ extension Index {
     /// - Returns: what was done.
     /// - Throws: ``UnreadableDelta`` when a map cannot be read, ``RepositoryError`` of kind `damaged` when a
     ///   table cannot.
-    package func bringAccountForward(
+    package func updateLiveCounts(
         _ deltas: [KnownDelta],
         of repository: Repository,
         now: Timestamp,
         isRecount: Bool
-    ) throws -> AccountReport {
+    ) throws -> LiveCountReport {
         try withUpdateLock {
             try loadPacks()
-            var report = AccountReport()
+            var report = LiveCountReport()
             report.reason = try misfit(deltas)
-            if report.reason != nil { try beginAccount(now: now) }
+            if report.reason != nil { try beginLiveCounts(now: now) }
             do {
                 try count(deltas, of: repository, &report)
-            } catch is AccountMismatch {
-                report = AccountReport(reason: "it was inconsistent")
-                try beginAccount(now: now)
+            } catch is LiveCountMismatch {
+                report = LiveCountReport(reason: "it was inconsistent")
+                try beginLiveCounts(now: now)
                 try count(deltas, of: repository, &report)
             }
-            let age = try report.reason == nil ? ageOfAccount(now) : nil
-            if report.reason == nil, isRecount || age.map({ $0 >= Self.accountSeconds }) ?? true {
+            let age = try report.reason == nil ? ageOfLiveCounts(now) : nil
+            if report.reason == nil,
+                isRecount || age.map({ $0 >= Self.liveCountsLifetimeSeconds }) ?? true
+            {
                 // What was kept until now is held against what is so.
                 let kept = try packTallies()
-                report = AccountReport(
+                report = LiveCountReport(
                     reason: isRecount ? "asked for" : "the last time was long ago")
-                try beginAccount(now: now)
+                try beginLiveCounts(now: now)
                 try count(deltas, of: repository, &report)
                 let new = Set(try packTallies())
                 report.differenceCount = kept.count { !new.contains($0) }
@@ -69,7 +71,7 @@ extension Index {
     }
 
     /// Takes a delta out of the account, because it is going to be deleted; nothing when it is not in it.
-    package func takeOutOfAccount(_ delta: KnownDelta, of repository: Repository) throws {
+    package func removeFromLiveCounts(_ delta: KnownDelta, of repository: Repository) throws {
         guard try environment.read({ try $0.contains(Self.key(of: delta), in: tables.counted) })
         else { return }
         try withUpdateLock {
@@ -77,8 +79,8 @@ extension Index {
                 try count(delta, by: -1, of: repository)
             } catch {
                 // What a map that cannot be read was counted with, only counting anew takes back.
-                guard error is AccountMismatch || error is UnreadableDelta else { throw error }
-                try environment.write { try $0.remove(Self.accountKey, from: tables.meta) }
+                guard error is LiveCountMismatch || error is UnreadableDelta else { throw error }
+                try environment.write { try $0.remove(Self.liveCountsKey, from: tables.meta) }
             }
         }
     }
@@ -129,7 +131,7 @@ extension Index {
     /// Why the account has to be made anew; nil when it has not.
     private func misfit(_ deltas: [KnownDelta]) throws -> String? {
         try environment.read { transaction in
-            guard try transaction.contains(Self.accountKey, in: tables.meta) else {
+            guard try transaction.contains(Self.liveCountsKey, in: tables.meta) else {
                 return "there was none"
             }
             if try transaction.contains(Self.countingKey, in: tables.meta) {
@@ -158,9 +160,9 @@ extension Index {
     }
 
     /// Seconds since the account was last made anew; nil for one that was made in the future.
-    private func ageOfAccount(_ now: Timestamp) throws -> Int64? {
+    private func ageOfLiveCounts(_ now: Timestamp) throws -> Int64? {
         let made = try environment.read { transaction in
-            try transaction.value(in: tables.meta, for: Self.accountKey) {
+            try transaction.value(in: tables.meta, for: Self.liveCountsKey) {
                 try Int64(bitPattern: Self.number($0, as: UInt64.self))
             }
         }
@@ -174,20 +176,20 @@ extension Index {
             low: key.littleEndian(at: 8, as: UInt64.self).byteSwapped)
     }
 
-    private func beginAccount(now: Timestamp) throws {
+    private func beginLiveCounts(now: Timestamp) throws {
         try environment.write { transaction in
-            try clearAccount(transaction)
+            try clearLiveCounts(transaction)
             var writer = ByteWriter()
             writer.append(now.seconds)
-            try transaction.put(writer.bytes.rawSpan, in: tables.meta, for: Self.accountKey)
+            try transaction.put(writer.bytes.rawSpan, in: tables.meta, for: Self.liveCountsKey)
         }
     }
 
-    func clearAccount(_ transaction: borrowing Transaction) throws {
+    func clearLiveCounts(_ transaction: borrowing Transaction) throws {
         for table in [tables.uses, tables.prefixes, tables.tallies, tables.counted] {
             try transaction.clear(table)
         }
-        try transaction.remove(Self.accountKey, from: tables.meta)
+        try transaction.remove(Self.liveCountsKey, from: tables.meta)
         try transaction.remove(Self.countingKey, from: tables.meta)
         try transaction.remove(Self.placelessKey, from: tables.meta)
     }
@@ -195,7 +197,7 @@ extension Index {
     private func count(
         _ deltas: [KnownDelta],
         of repository: Repository,
-        _ report: inout AccountReport
+        _ report: inout LiveCountReport
     ) throws {
         let tallied = Set(try packTallies().map(\.number))
         let reader = try BlockReader(repository: repository, index: self)
@@ -237,7 +239,7 @@ extension Index {
                 numbers = try self.numbers(of: map.digests, transaction)
                 guard isShort else { return }
                 numbers.sort()
-                var update = try AccountUpdate(self, transaction)
+                var update = try LiveCountUpdate(self, transaction)
                 try update.change(numbers[...], by: sign, transaction)
                 try update.flush(transaction)
                 try finish(transaction)
@@ -249,7 +251,7 @@ extension Index {
             while !rest.isEmpty {
                 let end = Self.endOfPages(Self.pagesPerTransaction, in: rest)
                 try environment.write { transaction in
-                    var update = try AccountUpdate(self, transaction)
+                    var update = try LiveCountUpdate(self, transaction)
                     try update.change(rest[..<end], by: sign, transaction)
                     try update.flush(transaction)
                 }
@@ -278,7 +280,7 @@ extension Index {
         var pages = 0
         var last: UInt64?
         for position in numbers.indices {
-            let page = numbers[position] / AccountUpdate.countsPerPage
+            let page = numbers[position] / LiveCountUpdate.countsPerPage
             if page == last { continue }
             last = page
             pages += 1
@@ -342,7 +344,7 @@ extension Index {
             let digests = Array(Set(table.digests)).sorted()
             let numbers = try self.numbers(of: digests, transaction)
             let heads = try self.numbers(of: patches.map(\.digest), transaction)
-            var update = try AccountUpdate(self, transaction)
+            var update = try LiveCountUpdate(self, transaction)
             try update.rearrange(numbers, transaction) { update in
                 update.takeIn(PackTally(of: pack, blockCount: numbers.count))
                 // Where a block is elsewhere too, it is expected there.
@@ -379,7 +381,7 @@ extension Index {
 
     /// How many live patches cannot be read.
     private func countOfUnknown(_ transaction: borrowing Transaction) throws -> UInt16 {
-        var update = try AccountUpdate(self, transaction)
+        var update = try LiveCountUpdate(self, transaction)
         return try update.count(of: Self.unknownPrefix, transaction)
     }
 
@@ -389,7 +391,7 @@ extension Index {
             let retired = Set(packs.map(\.tally.number))
             do {
                 try environment.write { transaction in
-                    var update = try AccountUpdate(self, transaction)
+                    var update = try LiveCountUpdate(self, transaction)
                     var numbers: Set<BlockNumber> = []
                     for (_, table) in packs {
                         numbers.formUnion(try self.numbers(of: table.digests, transaction))
@@ -411,7 +413,7 @@ extension Index {
                     }
                     try update.flush(transaction)
                 }
-            } catch is AccountMismatch {
+            } catch is LiveCountMismatch {
                 throw RepositoryError(
                     .failed,
                     "the count of live blocks is inconsistent, and nothing more was deleted; run "

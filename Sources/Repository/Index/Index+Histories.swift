@@ -2,16 +2,16 @@ package import BlockModel
 internal import LMDB
 internal import RepositoryFormat
 
-/// A line that is ready to be read: a volume's history, or the path to one forked snapshot.
-package struct Line: Hashable, Sendable {
-    package let number: LineNumber
+/// A history that is ready to be read: a volume's history, or the path to one forked snapshot.
+package struct History: Hashable, Sendable {
+    package let number: HistoryNumber
     package let tip: SnapshotID
     package let tipGeneration: Generation
     package let tipByteCount: UInt64
     package var memory = CaptureMemory()
 
-    /// The line of a volume that the index has nothing of.
-    package static let none = Line(
+    /// The history of a volume that the index has nothing of.
+    package static let none = History(
         number: 0, tip: .nothing, tipGeneration: 0, tipByteCount: 0)
 }
 
@@ -33,7 +33,7 @@ struct PageFill {
 
 /// Lines and their history: which block numbers stood in a page at a generation.
 ///
-/// `history` has a row for each (line, page, generation) in which the page changed: a patch, words
+/// `history` has a row for each (history, page, generation) in which the page changed: a patch, words
 /// of 16 bits of slot and 48 of number, or the full page, numbers of 40 bits, written when the
 /// patches since the last full page would outweigh it. A page without rows is all zero.
 extension Index {
@@ -56,48 +56,50 @@ extension Index {
 
     // MARK: Lines
 
-    func lines(_ transaction: borrowing Transaction) throws -> [LineNumber: LineState] {
-        try transaction.withCursor(over: tables.lines) { cursor in
-            var lines: [LineNumber: LineState] = [:]
+    func histories(_ transaction: borrowing Transaction) throws -> [HistoryNumber: HistoryState] {
+        try transaction.withCursor(over: tables.histories) { cursor in
+            var histories: [HistoryNumber: HistoryState] = [:]
             var row = try cursor.first(Self.lineRow)
             while let (number, state) = row {
-                lines[number] = state
+                histories[number] = state
                 row = try cursor.next(Self.lineRow)
             }
-            return lines
+            return histories
         }
     }
 
     private static func lineRow(
         _ key: RawSpan,
         _ value: RawSpan
-    ) throws -> (LineNumber, LineState) {
+    ) throws -> (HistoryNumber, HistoryState) {
         try require(4, of: key)
         return (
             key.littleEndian(at: 0, as: UInt32.self).byteSwapped,
-            try LineState(decoding: [UInt8](copying: value))
+            try HistoryState(decoding: [UInt8](copying: value))
         )
     }
 
-    func lineState(
-        _ line: LineNumber,
+    func historyState(
+        _ history: HistoryNumber,
         _ transaction: borrowing Transaction
-    ) throws -> LineState? {
-        try transaction.value(in: tables.lines, for: Key().appending(line)) {
-            try LineState(decoding: [UInt8](copying: $0))
+    ) throws -> HistoryState? {
+        try transaction.value(in: tables.histories, for: Key().appending(history)) {
+            try HistoryState(decoding: [UInt8](copying: $0))
         }
     }
 
-    func putLine(
-        _ line: LineNumber,
-        _ state: LineState,
+    func putHistory(
+        _ history: HistoryNumber,
+        _ state: HistoryState,
         _ transaction: borrowing Transaction
     ) throws {
         try transaction.put(
-            state.encoded().rawSpan, in: tables.lines, for: Key().appending(line))
+            state.encoded().rawSpan, in: tables.histories, for: Key().appending(history))
     }
 
-    func newLine(_ state: LineState, _ transaction: borrowing Transaction) throws -> LineNumber {
+    func newLine(_ state: HistoryState, _ transaction: borrowing Transaction) throws
+        -> HistoryNumber
+    {
         let number =
             try transaction.value(in: tables.meta, for: Self.nextLineKey) {
                 try Self.number($0, as: UInt32.self)
@@ -105,20 +107,20 @@ extension Index {
         var writer = ByteWriter()
         writer.append(number + 1)
         try transaction.put(writer.bytes.rawSpan, in: tables.meta, for: Self.nextLineKey)
-        try putLine(number, state, transaction)
+        try putHistory(number, state, transaction)
         return number
     }
 
-    // MARK: Snapshots of a line
+    // MARK: Snapshots of a history
 
-    /// The generation's snapshot and size as the line has it.
+    /// The generation's snapshot and size as the history has it.
     func snapshotRow(
-        _ line: LineNumber,
+        _ history: HistoryNumber,
         _ generation: Generation,
         _ transaction: borrowing Transaction
     ) throws -> (id: SnapshotID, byteCount: UInt64)? {
         try transaction.value(
-            in: tables.snapshots, for: Key().appending(line).appending(generation)
+            in: tables.snapshots, for: Key().appending(history).appending(generation)
         ) { bytes in
             try Self.require(40, of: bytes)
             return (SnapshotID(bytes.digest(at: 0)), bytes.littleEndian(at: 32, as: UInt64.self))
@@ -126,7 +128,7 @@ extension Index {
     }
 
     func putSnapshot(
-        _ line: LineNumber,
+        _ history: HistoryNumber,
         _ generation: Generation,
         _ id: SnapshotID,
         byteCount: UInt64,
@@ -137,14 +139,14 @@ extension Index {
         writer.append(byteCount)
         try transaction.put(
             writer.bytes.rawSpan, in: tables.snapshots,
-            for: Key().appending(line).appending(generation))
+            for: Key().appending(history).appending(generation))
     }
 
     // MARK: Reading history
 
     /// Fills `numbers` with what the page held at `generation`; its count says how many blocks.
     func loadNumbers(
-        _ line: LineNumber,
+        _ history: HistoryNumber,
         page: UInt64,
         generation: Generation,
         into numbers: inout [BlockNumber],
@@ -154,13 +156,13 @@ extension Index {
         try transaction.withCursor(over: tables.history) { cursor in
             // Newest first: a slot that a later row named is not touched again.
             var known = [Bool](repeating: false, count: numbers.count)
-            var isDone = try startAtOrBefore(cursor, line, page, generation) { kind, words in
+            var isDone = try startAtOrBefore(cursor, history, page, generation) { kind, words in
                 Self.apply(kind, words, to: &numbers, &known)
             }
             while !isDone {
                 isDone =
                     try cursor.previous { key, value in
-                        guard Self.isRow(key, of: line, page) else { return true }
+                        guard Self.isRow(key, of: history, page) else { return true }
                         return try Self.withWords(value) { kind, words in
                             Self.apply(kind, words, to: &numbers, &known)
                         }
@@ -171,13 +173,13 @@ extension Index {
 
     /// Whether the page has any row.
     func hasHistory(
-        _ line: LineNumber,
+        _ history: HistoryNumber,
         page: UInt64,
         _ transaction: borrowing Transaction
     ) throws -> Bool {
         try transaction.withCursor(over: tables.history) { cursor in
-            try cursor.seek(atLeast: Self.historyKey(line, page, 0)) { key, _ in
-                Self.isRow(key, of: line, page)
+            try cursor.seek(atLeast: Self.historyKey(history, page, 0)) { key, _ in
+                Self.isRow(key, of: history, page)
             } ?? false
         }
     }
@@ -185,14 +187,14 @@ extension Index {
     /// Moves to the newest row of the page that is not above `generation`; true when there is none.
     private func startAtOrBefore(
         _ cursor: borrowing Cursor,
-        _ line: LineNumber,
+        _ history: HistoryNumber,
         _ page: UInt64,
         _ generation: Generation,
         _ body: (HistoryKind, RawSpan) -> Bool
     ) throws -> Bool {
-        let key = Self.historyKey(line, page, generation)
+        let key = Self.historyKey(history, page, generation)
         let exact = try cursor.seek(atLeast: key) { found, value -> Bool? in
-            guard Self.isRow(found, of: line, page),
+            guard Self.isRow(found, of: history, page),
                 found.littleEndian(at: 8, as: UInt64.self).byteSwapped == generation
             else { return nil }
             return try Self.withWords(value, body)
@@ -202,19 +204,19 @@ extension Index {
         let before: Bool?
         if exact == nil {
             before = try cursor.last { found, value in
-                Self.isRow(found, of: line, page) ? try Self.withWords(value, body) : true
+                Self.isRow(found, of: history, page) ? try Self.withWords(value, body) : true
             }
         } else {
             before = try cursor.previous { found, value in
-                Self.isRow(found, of: line, page) ? try Self.withWords(value, body) : true
+                Self.isRow(found, of: history, page) ? try Self.withWords(value, body) : true
             }
         }
         return before ?? true
     }
 
-    private static func isRow(_ key: RawSpan, of line: LineNumber, _ page: UInt64) -> Bool {
+    private static func isRow(_ key: RawSpan, of history: HistoryNumber, _ page: UInt64) -> Bool {
         key.byteCount == 16
-            && key.littleEndian(at: 0, as: UInt32.self).byteSwapped == line
+            && key.littleEndian(at: 0, as: UInt32.self).byteSwapped == history
             && key.littleEndian(at: 4, as: UInt32.self).byteSwapped
                 == UInt32(truncatingIfNeeded: page)
     }
@@ -263,7 +265,7 @@ extension Index {
     /// Records that blocks of the page changed in `generation`: `data` to what they say, `fills` to
     /// zeros or free ones.
     func putHistory(
-        _ line: LineNumber,
+        _ history: HistoryNumber,
         page: UInt64,
         generation: Generation,
         data: [PageEntry],
@@ -272,23 +274,23 @@ extension Index {
         _ transaction: borrowing Transaction
     ) throws {
         var entries = data
-        guard let weightBefore = try weightBefore(line, page, generation, transaction) else {
+        guard let weightBefore = try weightBefore(history, page, generation, transaction) else {
             // The first row of a page: what it does not name is zero, so that zeros need no entry.
             for fill in fills where fill.number != SpecialBlock.zero { entries += fill.entries }
             let numbers = [BlockNumber](repeating: SpecialBlock.zero, count: blockCount)
             guard !entries.isEmpty else { return }
             return try putRow(
-                line, page, generation, entries, weight: entries.count, blockCount: blockCount,
+                history, page, generation, entries, weight: entries.count, blockCount: blockCount,
                 full: { numbers }, transaction)
         }
         for fill in fills { entries += fill.entries }
         try putRow(
-            line, page, generation, entries, weight: weightBefore + entries.count,
+            history, page, generation, entries, weight: weightBefore + entries.count,
             blockCount: blockCount,
             full: {
                 var numbers = [BlockNumber](repeating: SpecialBlock.zero, count: blockCount)
                 try loadNumbers(
-                    line, page: page, generation: generation - 1, into: &numbers, transaction)
+                    history, page: page, generation: generation - 1, into: &numbers, transaction)
                 return numbers
             }, transaction)
     }
@@ -296,7 +298,7 @@ extension Index {
     /// Writes a patch of `entries`, or the full page where that is no larger or reads better;
     /// `full` gives the page as it was before.
     private func putRow(
-        _ line: LineNumber,
+        _ history: HistoryNumber,
         _ page: UInt64,
         _ generation: Generation,
         _ entries: [PageEntry],
@@ -326,21 +328,21 @@ extension Index {
         }
         try transaction.put(
             writer.bytes.rawSpan, in: tables.history,
-            for: Self.historyKey(line, page, generation))
+            for: Self.historyKey(history, page, generation))
     }
 
     /// Entries of the patches between the last full page and `generation`, without it; nil when
     /// the page has no row before it.
     private func weightBefore(
-        _ line: LineNumber,
+        _ history: HistoryNumber,
         _ page: UInt64,
         _ generation: Generation,
         _ transaction: borrowing Transaction
     ) throws -> Int? {
         try transaction.withCursor(over: tables.history) { cursor in
-            let key = Self.historyKey(line, page, generation)
+            let key = Self.historyKey(history, page, generation)
             let weight: (RawSpan, RawSpan) -> Int? = { found, value in
-                Self.isRow(found, of: line, page) && value.byteCount >= 8
+                Self.isRow(found, of: history, page) && value.byteCount >= 8
                     ? Int(value.littleEndian(at: 4, as: UInt32.self)) : nil
             }
             // The row at or behind this generation, then the one before it.
@@ -352,21 +354,21 @@ extension Index {
     }
 
     static func historyKey(
-        _ line: LineNumber,
+        _ history: HistoryNumber,
         _ page: UInt64,
         _ generation: Generation
     ) -> Key {
-        Key().appending(line).appending(UInt32(truncatingIfNeeded: page)).appending(generation)
+        Key().appending(history).appending(UInt32(truncatingIfNeeded: page)).appending(generation)
     }
 
     // MARK: Leaves
 
     func leaf(
-        _ line: LineNumber,
+        _ history: HistoryNumber,
         page: UInt64,
         _ transaction: borrowing Transaction
     ) throws -> PageLeaf? {
-        try transaction.value(in: tables.leaves, for: Self.pageKey(line, page)) {
+        try transaction.value(in: tables.leaves, for: Self.pageKey(history, page)) {
             try Self.require(Digest.byteCount, of: $0)
             let isZero =
                 $0.byteCount > Digest.byteCount
@@ -376,7 +378,7 @@ extension Index {
     }
 
     func putLeaf(
-        _ line: LineNumber,
+        _ history: HistoryNumber,
         page: UInt64,
         _ leaf: PageLeaf,
         _ transaction: borrowing Transaction
@@ -385,10 +387,10 @@ extension Index {
         writer.append(leaf.digest)
         if let isZero = leaf.isZero { writer.append(UInt8(isZero ? 1 : 0)) }
         try transaction.put(
-            writer.bytes.rawSpan, in: tables.leaves, for: Self.pageKey(line, page))
+            writer.bytes.rawSpan, in: tables.leaves, for: Self.pageKey(history, page))
     }
 
-    static func pageKey(_ line: LineNumber, _ page: UInt64) -> Key {
-        Key().appending(line).appending(UInt32(truncatingIfNeeded: page))
+    static func pageKey(_ history: HistoryNumber, _ page: UInt64) -> Key {
+        Key().appending(history).appending(UInt32(truncatingIfNeeded: page))
     }
 }

@@ -17,14 +17,14 @@ struct FalseDelta: Error, CustomStringConvertible {
     }
 }
 
-/// What the index has of a line is not what its snapshot's image digest was computed of.
-struct LineMismatch: Error {}
+/// What the index has of a history is not what its snapshot's image digest was computed of.
+struct HistoryMismatch: Error {}
 
-/// The image digest of a line, kept up while deltas are applied: the id of a snapshot fixes it, so that
+/// The image digest of a history, kept up while deltas are applied: the id of a snapshot fixes it, so that
 /// every delta either gives it or is false.
-struct LineProof {
+struct HistoryProof {
     private let index: Index
-    private let line: LineNumber
+    private let history: HistoryNumber
     private let tree: ImageDigestTree
     /// Of all pages as they are now.
     private var leaves: LeafTable
@@ -33,7 +33,7 @@ struct LineProof {
     /// So many are kept, 128 KiB each.
     private static let pageLimit = 64
     private let isNew: Bool
-    /// Whether all that the index gave so far is what the image digest of the line's tip was made of: only
+    /// Whether all that the index gave so far is what the image digest of the history's tip was made of: only
     /// then it is the delta that is false.
     private(set) var isBound: Bool
     private var byteCount: UInt64
@@ -43,16 +43,16 @@ struct LineProof {
     private var freeBlockCount: UInt64 = 0
     private var startByteCount: UInt64 = 0
 
-    /// Begins where the line is; `tipDigest` is the image digest of the snapshot there, if that is known.
+    /// Begins where the history is; `tipDigest` is the image digest of the snapshot there, if that is known.
     init(
         _ index: Index,
-        _ line: LineNumber,
-        _ state: LineState,
+        _ history: HistoryNumber,
+        _ state: HistoryState,
         _ tree: ImageDigestTree,
         tipDigest: Digest?
     ) throws {
         self.index = index
-        self.line = line
+        self.history = history
         self.tree = tree
         isNew = state.tip == .nothing
         byteCount = state.tipByteCount
@@ -61,7 +61,7 @@ struct LineProof {
         leaves = try index.environment.read { transaction in
             var leaves = LeafTable(pageCount: pageCount)
             for page in 0..<pageCount {
-                leaves[page] = try index.leaf(line, page: page, transaction)
+                leaves[page] = try index.leaf(history, page: page, transaction)
             }
             return leaves
         }
@@ -133,7 +133,7 @@ struct LineProof {
             page < Page.count(forBlockCount: startBlockCount)
             ? Page.blockCount(ofPage: page, volumeBlockCount: startBlockCount) : 0
         let blocks = try index.blocks(
-            of: line, page: page, generation: generation, blockCount: max(blockCount, oldCount),
+            of: history, page: page, generation: generation, blockCount: max(blockCount, oldCount),
             zeroDigest: tree.zeroBlock
         ).digests
         if let known = leaves[page], isBound, !isNew {

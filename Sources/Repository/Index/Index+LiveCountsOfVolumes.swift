@@ -16,24 +16,24 @@ extension Index {
     ///   - isRecount: whether the account is made anew in any case.
     /// - Returns: what was done.
     /// - Throws: ``RepositoryError`` of kind `damaged` when a map that is needed or a table cannot be read.
-    package func bringAccountForward(
+    package func updateLiveCounts(
         of timelines: [Timeline],
         in repository: Repository,
         now: Timestamp,
         isRecount: Bool
-    ) throws -> AccountReport {
+    ) throws -> LiveCountReport {
         var timelines = timelines
         var passed: Set<DeltaName> = []
         while true {
             do {
-                return try bringAccountForward(
+                return try updateLiveCounts(
                     timelines.flatMap(\.allDeltas).filter { !passed.contains($0.name) },
                     of: repository, now: now, isRecount: isRecount)
             } catch let error as UnreadableDelta {
                 let name = error.delta.name
                 let volume = timelines.firstIndex { $0.volume == name.volume }
                 guard let volume, passed.insert(name).inserted else { throw error.error }
-                timelines[volume] = timelines[volume].leavingOut([Timeline.Unproved(error)])
+                timelines[volume] = timelines[volume].excluding([Timeline.Unproved(error)])
                 guard try judged(timelines[volume], with: repository).isSound else {
                     throw error.error
                 }

@@ -4,8 +4,9 @@ import FileModel
 import RepositoryModel
 import SnapshotService
 
-struct Diff: ParsableCommand {
+struct DiffCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
+        commandName: "diff",
         abstract: "Show which bytes, or files, differ between two snapshots.",
         discussion: """
             A snapshot is \(SnapshotSelector.help).

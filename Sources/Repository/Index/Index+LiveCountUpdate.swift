@@ -4,7 +4,7 @@ internal import RepositoryFormat
 
 extension Index {
     /// Thrown where the account does not fit together.
-    struct AccountMismatch: Error, CustomStringConvertible {
+    struct LiveCountMismatch: Error, CustomStringConvertible {
         var description: String {
             "the count of live blocks in the index is inconsistent; run 'varve index rebuild', "
                 + "which loses nothing"
@@ -12,7 +12,7 @@ extension Index {
     }
 
     /// Changes to the account within one transaction.
-    struct AccountUpdate {
+    struct LiveCountUpdate {
         /// With the page's checksum they fill one page of LMDB.
         static let countsPerPage: UInt64 = 2036
 
@@ -54,7 +54,7 @@ extension Index {
         ) throws -> UInt16 {
             let page = number / Self.countsPerPage
             if pages[page] == nil, try storedCounts(page, transaction) == nil {
-                throw AccountMismatch()
+                throw LiveCountMismatch()
             }
             return try count(of: number, transaction)
         }
@@ -68,7 +68,7 @@ extension Index {
                 guard bytes.byteCount == end + 8,
                     bytes.littleEndian(at: end, as: UInt64.self)
                         == index.checksum(of: bytes.extracting(0..<end), key: page)
-                else { throw AccountMismatch() }
+                else { throw LiveCountMismatch() }
                 var counts = [UInt16](repeating: 0, count: Int(Self.countsPerPage))
                 for slot in counts.indices {
                     counts[slot] = bytes.littleEndian(at: 2 * slot, as: UInt16.self)
@@ -118,7 +118,7 @@ extension Index {
                 let old = Int(try count(of: number, transaction))
                 if old == Int(UInt16.max) { continue }
                 let new = old + change
-                guard new >= 0 else { throw AccountMismatch() }
+                guard new >= 0 else { throw LiveCountMismatch() }
                 let page = number / Self.countsPerPage
                 pages[page]?[Int(number % Self.countsPerPage)] = UInt16(clamping: new)
                 changedPages.insert(page)
@@ -216,7 +216,7 @@ extension Index {
             return try packs.sorted().flatMap { pack in
                 // What a damaged index lacks must not look as if nothing were needed.
                 guard let rows = rows[pack], rows.count >= rows[0].count else {
-                    throw AccountMismatch()
+                    throw LiveCountMismatch()
                 }
                 return rows.map(\.prefix)
             }
@@ -226,7 +226,7 @@ extension Index {
         mutating func rearrange(
             _ numbers: [BlockNumber],
             _ transaction: borrowing Transaction,
-            _ body: (inout AccountUpdate) throws -> Void
+            _ body: (inout LiveCountUpdate) throws -> Void
         ) throws {
             var live: [BlockNumber] = []
             for number in numbers where try count(of: number, transaction) > 0 {
@@ -278,7 +278,7 @@ extension Index {
                 tally.liveByteCount += share
             } else {
                 guard tally.liveBlockCount > 0, tally.liveByteCount >= share else {
-                    throw AccountMismatch()
+                    throw LiveCountMismatch()
                 }
                 tally.liveBlockCount -= 1
                 tally.liveByteCount -= share
@@ -306,7 +306,7 @@ extension Index {
                         try Index.number($0, as: UInt64.self)
                     } ?? 0
                 let new = Int64(clamping: old) + Int64(placelessChange)
-                guard new >= 0 else { throw AccountMismatch() }
+                guard new >= 0 else { throw LiveCountMismatch() }
                 var writer = ByteWriter()
                 writer.append(UInt64(new))
                 try transaction.put(

@@ -2,11 +2,11 @@ internal import BlockModel
 internal import LMDB
 internal import RepositoryFormat
 
-/// Brings a line forward: the pages that deltas change go in, a bounded number to a transaction.
+/// Brings a history forward: the pages that deltas change go in, a bounded number to a transaction.
 ///
-/// Each transaction leaves the line in a state that it can name: at the end of a delta, or with one
+/// Each transaction leaves the history in a state that it can name: at the end of a delta, or with one
 /// *pending* that is applied again from its start. Small deltas share a transaction.
-final class LineWriter {
+final class HistoryWriter {
     /// A page as one delta changes it.
     private struct PageChange {
         let page: UInt64
@@ -27,18 +27,18 @@ final class LineWriter {
     }
 
     private let index: Index
-    private let line: LineNumber
+    private let history: HistoryNumber
     private let tree: ImageDigestTree
     private let findings: CaptureFindings?
-    /// The line after the deltas that ended.
-    private(set) var state: LineState
-    /// Whether the line had no rows at all when the writer was made.
+    /// The history after the deltas that ended.
+    private(set) var state: HistoryState
+    /// Whether the history had no rows at all when the writer was made.
     private let isNew: Bool
     /// Whether fingerprints of blocks that did not change are kept.
     private let keepsTips: Bool
 
     /// Proves each delta; nil where a capture's findings are applied, which were computed with the tree.
-    private var proof: LineProof?
+    private var proof: HistoryProof?
 
     private var open: KnownDelta?
     private var blockCount: UInt64 = 0
@@ -51,16 +51,16 @@ final class LineWriter {
     private var waitingByteCount = 0
 
     /// `findings` are those of the capture that made the only delta to be added; `tipDigest` is the image
-    /// digest of the snapshot at which the line is.
+    /// digest of the snapshot at which the history is.
     init(
         index: Index,
-        line: LineNumber,
-        state: LineState,
+        history: HistoryNumber,
+        state: HistoryState,
         findings: CaptureFindings? = nil,
         tipDigest: Digest? = nil
     ) throws {
         self.index = index
-        self.line = line
+        self.history = history
         self.state = state
         self.findings = findings
         isNew = state.tip == .nothing && state.pending == nil
@@ -68,15 +68,15 @@ final class LineWriter {
         tree = ImageDigestTree(blockSize: index.blockSize)
         let proof =
             try findings == nil
-            ? LineProof(index, line, state, tree, tipDigest: tipDigest) : nil
+            ? HistoryProof(index, history, state, tree, tipDigest: tipDigest) : nil
         self.proof = proof
-        // The leaves of the line were proved.
+        // The leaves of the history were proved.
         keepsTips = !isNew && proof?.isBound == true
     }
 
     // MARK: Taking a delta
 
-    /// Begins a delta that starts where the line is.
+    /// Begins a delta that starts where the history is.
     func begin(_ delta: KnownDelta) {
         precondition(open == nil && delta.head.from == state.tip)
         open = delta
@@ -114,7 +114,7 @@ final class LineWriter {
 
     /// Ends the delta; what it says is written with the next ``flush()`` at the latest.
     ///
-    /// - Throws: ``FalseDelta`` where it does not give the image digest of its snapshot, ``LineMismatch``
+    /// - Throws: ``FalseDelta`` where it does not give the image digest of its snapshot, ``HistoryMismatch``
     ///   where that may be the fault of what the index has.
     func end() throws {
         guard let delta = open else { preconditionFailure("no delta was begun") }
@@ -130,7 +130,7 @@ final class LineWriter {
             }
         }
         if let proof, !proof.isTrue(delta) {
-            throw proof.isBound ? FalseDelta(delta: delta) as any Error : LineMismatch()
+            throw proof.isBound ? FalseDelta(delta: delta) as any Error : HistoryMismatch()
         }
         open = nil
         hasOpenPages = false
@@ -207,20 +207,20 @@ final class LineWriter {
 
     // MARK: Writing
 
-    /// Writes what is waiting, and with it the state that the line is in then.
+    /// Writes what is waiting, and with it the state that the history is in then.
     func flush() throws {
         guard !waiting.isEmpty || !ended.isEmpty || hasOpenPages else { return }
         try index.environment.write { transaction in
             try putPages(transaction)
             for delta in ended {
                 try index.putSnapshot(
-                    line, delta.name.to, delta.head.to, byteCount: delta.head.toByteCount,
+                    history, delta.name.to, delta.head.to, byteCount: delta.head.toByteCount,
                     transaction)
                 try index.putVerdict(.proved, on: delta, transaction)
             }
             if open == nil, let findings {
                 for (page, tip) in findings.tips {
-                    try index.putTip(tip, line, page: page, transaction)
+                    try index.putTip(tip, history, page: page, transaction)
                 }
                 for delta in ended {
                     try index.putHead(delta, byteCount: findings.deltaByteCount, transaction)
@@ -230,8 +230,8 @@ final class LineWriter {
                 hasOpenPages = hasOpenPages || last.generation == open.name.to
             }
             var written = state
-            written.pending = hasOpenPages ? open.map(LineState.Pending.init(of:)) : nil
-            try index.putLine(line, written, transaction)
+            written.pending = hasOpenPages ? open.map(HistoryState.Pending.init(of:)) : nil
+            try index.putHistory(history, written, transaction)
         }
         waiting.removeAll(keepingCapacity: true)
         ended.removeAll(keepingCapacity: true)
@@ -251,7 +251,7 @@ final class LineWriter {
             next += change.slots.count
             if !change.isEmpty {
                 try index.putHistory(
-                    line, page: change.page, generation: change.generation, data: data,
+                    history, page: change.page, generation: change.generation, data: data,
                     fills: change.fills, blockCount: change.blockCount, transaction)
             }
             last[change.page] = change
@@ -266,12 +266,12 @@ final class LineWriter {
             // Fingerprints count for the leaf that they are of: those that a capture did not make for
             // this one are of blocks that are still there, or count no longer.
             if keepsTips {
-                let old = try index.leaf(line, page: page, transaction)?.digest
+                let old = try index.leaf(history, page: page, transaction)?.digest
                 try index.carryTip(
-                    line, page: page, from: old, to: leaf.digest, without: changed[page] ?? [],
+                    history, page: page, from: old, to: leaf.digest, without: changed[page] ?? [],
                     transaction)
             }
-            try index.putLeaf(line, page: page, leaf, transaction)
+            try index.putLeaf(history, page: page, leaf, transaction)
         }
     }
 
@@ -308,7 +308,7 @@ final class LineWriter {
         let count = change.blockCount
         var numbers = [BlockNumber](repeating: SpecialBlock.zero, count: count)
         try index.loadNumbers(
-            line, page: change.page, generation: change.generation, into: &numbers, transaction)
+            history, page: change.page, generation: change.generation, into: &numbers, transaction)
         guard numbers.contains(where: { $0 >= SpecialBlock.firstDigest }) else {
             return PageLeaf(tree.zeroLeaf(page: change.page, blockCount: count), isZero: true)
         }

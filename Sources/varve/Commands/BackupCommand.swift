@@ -5,8 +5,9 @@ import RepositoryModel
 import SnapshotService
 import Workflows
 
-struct Backup: ParsableCommand {
+struct BackupCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
+        commandName: "backup",
         abstract: "Capture disks, partitions or image files: first a base, then deltas.",
         discussion: """
             Each SOURCE becomes a volume of the repository. The first capture of a volume is its \
@@ -34,7 +35,7 @@ struct Backup: ParsableCommand {
     @Option(help: "Number of worker threads (default: one per processor, at most 12).")
     var threads: Int?
 
-    @Flag(help: "Show what would be stored, but store nothing.")
+    @Flag(name: [.customShort("n"), .long], help: "Show what would be stored, but store nothing.")
     var dryRun = false
 
     @Flag(help: "Capture a source that is in use; the snapshot is not consistent.")
