@@ -8,6 +8,8 @@ extension MachinesInTurn {
         /// Where the root's file system begins, as tools/rig/disk.sh lays out the disk.
         static let rootByteOffset = 50 << 20
         static let moments = 0...4
+        /// Seconds in which a system comes up in emulation, beside whatever else runs here.
+        static let patience = "1500"
 
         @Test(
             "Five moments of a disk come back bit for bit, sound and bootable",
@@ -80,7 +82,8 @@ extension MachinesInTurn {
                 atPath: pictures, withIntermediateDirectories: false)
             let tested = try await scratch.run(
                 Machine.program, "boot-test", "debian@4", "debian@6", "--bios", "--screenshots",
-                pictures, "--json", "--expect", "VARVE-BOOTED moment=3 ")
+                pictures, "--json", "--expect", "VARVE-BOOTED moment=3 ", "--timeout",
+                Self.patience)
             #expect(tested.status == 3, "\(tested)")
             let lines = tested.output.split(separator: "\n")
             try #require(lines.count == 2, "\(tested)")
@@ -102,7 +105,8 @@ extension MachinesInTurn {
                 refused.status == 3 && refused.output.contains("No bootable device"), "\(refused)")
             // By UEFI, which the disk tells, and a prompt to log in, which nobody has to name; and a
             // moment chosen by time is the one that runs.
-            let other = try await scratch.varve("boot-test", "debian@3", "--json")
+            let other = try await scratch.varve(
+                "boot-test", "debian@3", "--json", "--timeout", Self.patience)
             #expect(other.contains("\"firmware\":\"uefi\"") && other.contains("login-prompt"))
             // Interrupted as from a terminal, with all that it started: that says nothing of the snapshot.
             // Whatever it waits for at that time: the disk's server, the machine, the console, the screen.
