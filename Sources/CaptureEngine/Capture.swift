@@ -144,7 +144,7 @@ package struct Capture {
             indexProblem: indexProblem)
     }
 
-    /// Refuses what must not be built upon, and brings the index to the snapshot before.
+    /// Refuses what must not be relied on, and brings the index to the snapshot before.
     private func prepare() throws -> History {
         guard timeline.highestGeneration < ObjectNames.generationLimit else {
             throw RepositoryError(

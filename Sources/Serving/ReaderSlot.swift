@@ -5,7 +5,7 @@ internal import Synchronization
 
 /// A reader of blocks that one thread at a time may use.
 final class ReaderSlot: Sendable {
-    /// What is used by whoever has the lane.
+    /// What is used by whoever has the slot.
     struct Reader {
         fileprivate let reader: BlockReader
         fileprivate let buffer: AlignedBuffer

@@ -27,7 +27,7 @@ package enum MountTable {
         parse(Directory.text(of: "/proc/self/mountinfo") ?? "")
     }
 
-    /// The mounts that stand upon the device itself.
+    /// The mounts of the device itself.
     package static func mounts(of device: UInt64) -> [Mount] {
         current().filter { $0.deviceNumber == device }
     }
@@ -50,12 +50,12 @@ package enum MountTable {
     }
 }
 
-/// Which devices stand upon which.
+/// Which devices are stacked on which.
 package enum DeviceStack {
     /// A chain is never longer than this.
     private static let depthLimit = 32
 
-    /// The device and all that it stands upon, files of loop devices included.
+    /// The device and everything below it, files of loop devices included.
     package static func devices(below device: UInt64) -> Set<UInt64> {
         var found: Set<UInt64> = []
         collect(device, depth: 0, &found)

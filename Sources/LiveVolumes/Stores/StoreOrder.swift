@@ -6,7 +6,7 @@ internal import VolumeAccess
 /// A device that stands still holds back every write to it. So one whose store lies upon it must have
 /// come to rest before, and none may keep its store, by whatever detour, upon itself.
 struct StoreOrder {
-    /// By device number: the devices that its store stands upon.
+    /// By device number: the devices that below its store.
     private var below: [UInt64: Set<UInt64>] = [:]
 
     /// Looks where the stores of all tracked devices lie.
@@ -55,7 +55,7 @@ struct StoreOrder {
         }
     }
 
-    /// Refuses a device that stands upon another one of `devices`: what the upper one still has to write
+    /// Refuses a device that is stacked on another one of `devices`: what the upper one still has to write
     /// would wait for the lower one to go on.
     static func requireApart(_ device: MappedDevice, _ devices: [MappedDevice]) throws {
         let below = DeviceStack.devices(below: device.number)

@@ -34,7 +34,7 @@ package enum StorePlace: Hashable, Sendable {
         }
     }
 
-    /// Where `path` leads to; it must not stand upon `device`, for what is written there would have
+    /// Where `path` leads to; it must not be on `device`, because what is written there would have
     /// to be copied to itself.
     package init(path: String, for device: MappedDevice) throws {
         guard let resolved = Directory.resolve(path), let status = try FileStatus(path: resolved)

@@ -178,7 +178,7 @@ struct CopyOnWriteViews: FrozenViews {
         try DeviceMapper.removePatiently(names.real)
     }
 
-    /// Lets a device that stands upon `real` as our layer, under whatever name, have its table of before.
+    /// Lets a device that is our layer on `real`, under whatever name, have its table of before.
     private static func giveBack(_ real: MappedDevice) throws {
         let directory = MappedDevice.system(real.number) + "/holders"
         for holder in try Directory.names(in: directory) ?? [] {

@@ -121,7 +121,7 @@ extension Tracking {
         }
     }
 
-    /// Begins anew, with nothing known of before.
+    /// Starts over, with no knowledge of earlier writes.
     func freshTurn(
         _ device: MappedDevice,
         _ state: TrackingState,
@@ -279,7 +279,7 @@ package struct Rotation {
     package internal(set) var views: [MappedDevice: FrozenView] = [:]
     /// Why some devices have none.
     package internal(set) var failures: [MappedDevice: any Error] = [:]
-    /// For how long the first device stood still.
+    /// How long the first device was paused.
     package internal(set) var windowNanoseconds: UInt64 = 0
 
     init() {}

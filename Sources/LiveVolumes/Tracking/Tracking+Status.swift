@@ -9,9 +9,9 @@ package struct TrackingStatus: Sendable {
         case active
         /// The store overflowed: the next capture compares everything.
         case overflowed
-        /// The machine was restarted: the next capture begins anew.
+        /// The machine was restarted: the next capture starts over.
         case restarted
-        /// The layer was taken away, or the device: the next capture begins anew.
+        /// The layer or the device was removed: the next capture starts over.
         case inactive(String)
     }
 

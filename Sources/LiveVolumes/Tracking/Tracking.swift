@@ -23,7 +23,7 @@ package struct Tracking: Sendable {
     ///   - storeByteCount: bytes of each store in a directory that are set aside at once, where there
     ///     is room; nil for none. A store takes what it needs, up to a copy of the volume.
     ///   - now: seconds since 1970.
-    /// - Returns: the state that is kept, and how long the device stood still; nil when it did not.
+    /// - Returns: the state that is kept, and how long the device was paused; nil if it was not.
     /// - Throws: ``VolumeError`` when the device or the store will not do; all is as before then.
     package func begin(
         _ path: String,

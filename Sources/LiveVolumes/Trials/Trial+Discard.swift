@@ -101,7 +101,7 @@ extension Trial {
         guard let real = try OriginLayer(device).real(),
             let store = try MappedDevice(name: names.trialStore)
         else { throw VolumeError(.failed, "the layer under \(device.path) is gone") }
-        // What is tracked is not what comes next: the next backup begins anew.
+        // What is tracked is not what comes next: the next backup starts over.
         try Tracking(states: states).endViews(device)
         try DeviceMapper.load(
             device.name,

@@ -30,7 +30,7 @@ package struct Trial: Sendable {
     ///   - storeByteCount: bytes of the store in a directory that are set aside at once, where there is
     ///     room; nil for none.
     ///   - now: seconds since 1970.
-    /// - Returns: the state that is kept, and how long the device stood still.
+    /// - Returns: the state that is kept, and how long the device was paused.
     /// - Throws: ``VolumeError`` when the device or the store will not do; all is as before then.
     package func begin(
         _ path: String,

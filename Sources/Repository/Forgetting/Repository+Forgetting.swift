@@ -146,7 +146,7 @@ extension Repository {
                     delta = try merger.write(
                         identifiers: identifiers, partByteLimit: partByteLimit)
                 } catch let error as UnreadableDelta {
-                    // Another path may do: what is relied on is shown anew.
+                    // Another path may do: what is relied on is verified again.
                     unreadable[error.delta.name] = Timeline.Unproved(error)
                     continue removal
                 }

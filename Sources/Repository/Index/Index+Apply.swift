@@ -16,7 +16,7 @@ extension Index {
     /// Brings the volume's own history to the timeline's tip and gives it back; nil for a volume
     /// without a restorable snapshot.
     ///
-    /// An index that is behind catches up; one that shows another history begins anew.
+    /// An index that is behind catches up; one that shows another history starts over.
     package func synchronize(
         _ timeline: Timeline,
         with repository: Repository,

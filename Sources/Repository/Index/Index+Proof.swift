@@ -15,7 +15,7 @@ package struct PageLeaf: Hashable, Sendable {
     }
 }
 
-/// What a capture takes from the index is proved before it is built upon.
+/// What a capture takes from the index is proved before it is relied on.
 ///
 /// LMDB takes its file for whole, and a seal shows only that a row was written once. A write that the
 /// disk lost leaves an older page, whose rows all have good seals. The repository says which image digest

@@ -165,7 +165,7 @@ package final class Index: Sendable {
         }
     }
 
-    /// Lets whoever opens the index next build it anew, which the error that comes back says.
+    /// Makes the next process that opens the index rebuild it, as the returned error says.
     private static func distrust(_ directory: String, _ error: RepositoryError) -> RepositoryError {
         _ = try? FileHandle(suspicion(directory), .create, mode: 0o600)
         return RepositoryError(

@@ -49,7 +49,7 @@ package struct TrackWorkflow {
             case active
             /// The store overflowed: the next backup compares everything.
             case overflowed
-            /// The next backup begins anew, for this reason.
+            /// The next backup starts over, for this reason.
             case inactive(String)
         }
 
@@ -100,7 +100,7 @@ package struct TrackWorkflow {
     ///   - device: the device or its mount point.
     ///   - store: where stores are kept: a directory, or an empty partition.
     ///   - storeByteCount: bytes of each that are set aside at once; nil for none.
-    /// - Returns: what is tracked, and for how long it stood still.
+    /// - Returns: what is tracked, and how long it was paused.
     /// - Throws: ``VolumeError`` when it cannot be tracked.
     package func begin(
         _ device: String,
