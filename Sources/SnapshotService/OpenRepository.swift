@@ -114,12 +114,8 @@ package final class OpenRepository {
     ///
     /// - Returns: what was written; nil where nothing was needed.
     package static func rescueConfiguration(location: String) throws -> ConfigurationReport? {
-        let store = try RepositoryLocation.store(location, creating: false)
-        return try ConfigurationRescue.run(in: store, now: Moment.now()).map {
-            ConfigurationReport(
-                repository: $0.repository, blockByteCount: $0.blockByteCount,
-                objectCount: $0.objectCount, foreignCount: $0.foreignCount)
-        }
+        try ConfigurationRescue.run(
+            in: RepositoryLocation.store(location, creating: false), now: Moment.now())
     }
 
     /// The index, opened when first needed.

@@ -26,13 +26,6 @@ import Testing
         case manyTimes
     }
 
-    private static var everything: PruneOptions {
-        var options = PruneOptions()
-        options.maxUnused = .bytes(0)
-        options.minimumAgeSeconds = 0
-        return options
-    }
-
     /// A repository with chains of patches; the images of its snapshots.
     private static func makeRepository(
         _ store: MemoryStore,
@@ -97,7 +90,7 @@ import Testing
     ) throws {
         for round in 0..<3 {
             try lab.forget([], isThorough: true)
-            let summary = try lab.prune(everything)
+            let summary = try lab.prune(.everything)
             #expect(summary.damagedPacks.isEmpty, note)
             let fresh = try Lab(store)
             fresh.seed = UInt64(50 + round)
@@ -116,7 +109,7 @@ import Testing
             let (lab, images) = try Self.makeRepository(store, seed: seed)
             let shown = try lab.timeline().snapshots
             try lab.forget(shown.prefix(2).map(\.id), isThorough: true)
-            if seed == 1 { try lab.prune(Self.everything) }
+            if seed == 1 { try lab.prune(.everything) }
             let forger = Forger(lab.repository, seed: seed)
             for image in images.dropFirst(2) { try Self.forge(claim, of: image, forger) }
             if seed == 2 { for image in images { try Self.forge(claim, of: image, forger) } }
@@ -135,18 +128,18 @@ import Testing
         let forged = Set(store.objects.keys.filter { $0.hasPrefix("packs/") }).subtracting(before)
         let shown = try lab.timeline().snapshots
         try lab.forget(shown.dropLast().map(\.id), isThorough: true)
-        for _ in 0..<2 { try lab.prune(Self.everything) }
+        for _ in 0..<2 { try lab.prune(.everything) }
         #expect(try lab.restoreAll() == [images[5]])
         // Where nothing was to be deleted for their sake, a check of the data finds them.
         try lab.index().learn(from: try lab.check().evidence)
-        for _ in 0..<2 { try lab.prune(Self.everything) }
+        for _ in 0..<2 { try lab.prune(.everything) }
         #expect(try lab.restoreAll() == [images[5]])
         #expect(forged.isDisjoint(with: store.objects.keys))
         // A full copy that is what it says does free what patches are patches of.
         let copy = try forger.storePack(
             Self.blocks(of: images[5]).map { Forger.Frame(.stored, [$0.digest], payload: $0.bytes) }
         )
-        for _ in 0..<3 { try lab.prune(Self.everything) }
+        for _ in 0..<3 { try lab.prune(.everything) }
         #expect(try lab.restoreAll() == [images[5]])
         #expect(store.objects.filter { $0.key.hasPrefix("packs/") }.count <= 5)
         _ = copy
@@ -166,7 +159,7 @@ import Testing
             store.objects[name]?[count - 3] ^= 1
         }
         lab.deleteIndex()
-        for _ in 0..<2 { _ = try? lab.prune(Self.everything) }
+        for _ in 0..<2 { _ = try? lab.prune(.everything) }
         for name in packs { #expect(store.objects[name] != nil) }
         // They can be copied back, or salvaged.
         for name in packs { store.objects[name] = sound[name] }

@@ -21,7 +21,7 @@ import Testing
         try lab.capture(image)
     }
 
-    private func rescue() throws -> ConfigurationRescue? {
+    private func rescue() throws -> ConfigurationReport? {
         try ConfigurationRescue.run(in: store, now: now)
     }
 

@@ -28,13 +28,6 @@ import Testing
         case everything
     }
 
-    private static var everything: PruneOptions {
-        var options = PruneOptions()
-        options.maxUnused = .bytes(0)
-        options.minimumAgeSeconds = 0
-        return options
-    }
-
     private static func makeRepository(
         _ store: MemoryStore,
         seed: UInt64
@@ -168,14 +161,14 @@ import Testing
         for name in names {
             #expect(report.findings.contains { $0.subject == name.objectName }, note)
         }
-        try lab.prune(Self.everything)
+        try lab.prune(.everything)
         try Self.expectWhole(store, images, note)
         let shown = try lab.timeline().snapshots
         try lab.forget([1, 2, 4].map { shown[$0].id }, isThorough: true)
         let kept = [0, 3, 5, 6].map { images[$0] }
         for name in names { #expect(store.objects[name.objectName] == nil, note) }
         try Self.expectWhole(store, kept, note)
-        try lab.prune(Self.everything)
+        try lab.prune(.everything)
         try Self.expectWhole(store, kept, note)
         // The next hour goes on from there, with lies about what is left.
         _ = try Self.forge(
@@ -185,7 +178,7 @@ import Testing
         try lab.capture(image)
         try Self.expectWhole(store, kept + [image], note)
         try lab.forget([], isThorough: true)
-        try lab.prune(Self.everything)
+        try lab.prune(.everything)
         try Self.expectWhole(store, kept + [image], note)
         #expect(try lab.check().findings == [], note)
     }
@@ -219,7 +212,7 @@ import Testing
             let harmCount = try lab.check().harmCount
             precondition(harmCount == 0)
             try lab.forget([try lab.timeline().snapshots[1].id], isThorough: true)
-            try lab.prune(Self.everything)
+            try lab.prune(.everything)
             let left = try lab.timeline().snapshots
             precondition(left.count == 5)
         }

@@ -50,13 +50,6 @@ import Testing
         foreign = otherStore.objects.filter { $0.key != ObjectNames.configuration }
     }
 
-    private static var everything: PruneOptions {
-        var options = PruneOptions()
-        options.maxUnused = .bytes(0)
-        options.minimumAgeSeconds = 0
-        return options
-    }
-
     private func expectKept(_ when: String) {
         for (name, bytes) in foreign {
             #expect(store.objects[name] == bytes, "\(when): \(name)")
@@ -88,7 +81,7 @@ import Testing
         expectKept("after a repair")
         try lab.forget(left.snapshots.prefix(2).map(\.id), isThorough: true)
         expectKept("after a forget")
-        let summary = try lab.prune(Self.everything)
+        let summary = try lab.prune(.everything)
         #expect(summary.damagedPacks == [])
         expectKept("after a prune")
         #expect(try lab.restoreAll() == Array(images.suffix(2)))
@@ -103,7 +96,7 @@ import Testing
         let name = ObjectNames.pack(ObjectID(hexadecimal: String(repeating: "ab", count: 16))!)
         store.objects[name] = [UInt8](repeating: 0, count: 5000)
         store.objects.merge(foreign) { own, _ in own }
-        let summary = try lab.prune(Self.everything)
+        let summary = try lab.prune(.everything)
         #expect(summary.deletedPackCount == 1)
         #expect(store.objects[name] == nil)
         for pack in packs.keys { #expect(store.objects[pack] == packs[pack]) }
@@ -123,7 +116,7 @@ import Testing
         lab.deleteIndex()
         #expect(try !lab.timeline().isSound)
         #expect(throws: RepositoryError.self) { try lab.repairPaths(givesUp: true) }
-        #expect(throws: RepositoryError.self) { try lab.prune(Self.everything) }
+        #expect(throws: RepositoryError.self) { try lab.prune(.everything) }
         #expect(store.objects[name] == bytes)
     }
 }

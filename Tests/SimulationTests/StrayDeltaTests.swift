@@ -9,13 +9,6 @@ import Testing
 
 /// Deltas that cannot be read, have a number of their own, or begin at what never was, in the way of nothing.
 @Suite struct StrayDeltaTests {
-    private static var everything: PruneOptions {
-        var options = PruneOptions()
-        options.maxUnused = .bytes(0)
-        options.minimumAgeSeconds = 0
-        return options
-    }
-
     private static func makeLab(_ store: MemoryStore, partByteLimit: Int) throws -> Lab {
         let lab = try Lab(store)
         lab.packByteTarget = 30_000
@@ -88,7 +81,7 @@ import Testing
         _ images: inout [SnapshotID: [UInt8]],
         _ note: Comment
     ) throws {
-        try lab.prune(everything)
+        try lab.prune(.everything)
         try expectWhole(store, images, note)
         let trueOnes = try lab.timeline().snapshots.filter { images[$0.id] != nil }
         let victims = [1, 2, 4].map { trueOnes[$0].id }
@@ -96,7 +89,7 @@ import Testing
         try lab.forget(victims, isThorough: true)
         #expect(try lab.timeline().forgotten.isEmpty, note)
         try expectWhole(store, images, note)
-        try lab.prune(everything)
+        try lab.prune(.everything)
         try expectWhole(store, images, note)
         let last = try #require(trueOnes.last)
         var image = try #require(images[last.id])
@@ -215,7 +208,7 @@ import Testing
         let summary = try lab.forget(Array(victims), isThorough: true)
         #expect(summary.removedCount == 13 && summary.mergedCount == 1)
         try Self.expectWhole(store, images, "")
-        try lab.prune(Self.everything)
+        try lab.prune(.everything)
         try Self.expectWhole(store, images, "")
         try lab.consolidate(lengthLimit: 4)
         try Self.expectWhole(store, images, "")
@@ -238,7 +231,7 @@ import Testing
             try lab.forget([first], isThorough: true)
         }
         #expect(error?.kind == .damaged)
-        let refusal = #expect(throws: RepositoryError.self) { try lab.prune(Self.everything) }
+        let refusal = #expect(throws: RepositoryError.self) { try lab.prune(.everything) }
         #expect(refusal?.kind == .damaged)
         #expect(Set(store.objects.keys) == before)
         #expect(try lab.check().harmCount > 0)

@@ -1,6 +1,7 @@
 package import BlockModel
 package import ObjectStore
 internal import RepositoryFormat
+package import RepositoryModel
 
 /// Writes the object `config` again, where it is lost or damaged, from what all other objects say in their
 /// headers.
@@ -8,14 +9,7 @@ internal import RepositoryFormat
 /// The headers have the repository's id, the block size and the kind of digest. Nothing else is in a `config`
 /// of this version but the features that a program has to know; where the damaged one, or any object, may ask
 /// for such, nothing is written.
-package struct ConfigurationRescue: Hashable, Sendable {
-    package let repository: ObjectID
-    package let blockByteCount: Int
-    /// Objects that agree on it.
-    package let objectCount: Int
-    /// Objects of other repositories.
-    package let foreignCount: Int
-
+package enum ConfigurationRescue {
     /// Looks at the store, and writes `config` if that is needed.
     ///
     /// - Parameters:
@@ -27,7 +21,7 @@ package struct ConfigurationRescue: Hashable, Sendable {
     package static func run(
         in store: any ObjectStore,
         now: Timestamp
-    ) throws -> ConfigurationRescue? {
+    ) throws -> ConfigurationReport? {
         // One that is misread once is read again before it is called damaged.
         guard let first = try damaged(in: store), let found = try damaged(in: store) else {
             return nil
@@ -42,7 +36,7 @@ package struct ConfigurationRescue: Hashable, Sendable {
         let bytes = try configuration.encoded()
         if found.isThere { try store.delete(ObjectNames.configuration, .durable) }
         try store.create(ObjectNames.configuration, bytes)
-        return ConfigurationRescue(
+        return ConfigurationReport(
             repository: identity.id, blockByteCount: identity.blockSize.byteCount,
             objectCount: count, foreignCount: votes.total - count)
     }
