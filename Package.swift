@@ -78,11 +78,34 @@ let package = Package(
         layer("FileModel", []),
         layer("RepositoryFormat", ["BlockModel", "Crypto", "RepositoryModel", "XXHash"]),
         layer("ObjectStore", ["CShims", "LinuxIO"]),
+        // What a repository holds; where everything in it stands; the bytes of blocks; and what keeps it sound
+        // and small.
         layer(
             "Repository",
             [
-                "BlockModel", "Crypto", "LinuxIO", "LMDB", "ObjectStore", "RepositoryFormat",
-                "RepositoryModel", "XXHash", "Zstandard",
+                "BlockModel", "LinuxIO", "ObjectStore", "RepositoryFormat",
+                "RepositoryModel",
+            ]
+        ),
+        layer(
+            "RepositoryIndex",
+            [
+                "BlockModel", "LinuxIO", "LMDB", "ObjectStore", "Repository",
+                "RepositoryFormat", "RepositoryModel", "XXHash",
+            ]
+        ),
+        layer(
+            "Packs",
+            [
+                "BlockModel", "Crypto", "LinuxIO", "ObjectStore", "Repository", "RepositoryFormat",
+                "RepositoryIndex", "RepositoryModel", "Zstandard",
+            ]
+        ),
+        layer(
+            "Maintenance",
+            [
+                "BlockModel", "Crypto", "LinuxIO", "ObjectStore", "Packs", "Repository",
+                "RepositoryFormat", "RepositoryIndex", "RepositoryModel", "Zstandard",
             ]
         ),
 
@@ -107,20 +130,24 @@ let package = Package(
         layer(
             "CaptureEngine",
             [
-                "BlockModel", "ChangeTracking", "Crypto", "LinuxIO", "ObjectStore", "Repository",
-                "RepositoryFormat", "RepositoryModel", "VolumeAccess",
+                "BlockModel", "ChangeTracking", "Crypto", "LinuxIO", "ObjectStore",
+                "Packs", "Repository", "RepositoryFormat", "RepositoryIndex", "RepositoryModel",
+                "VolumeAccess",
             ]
         ),
         layer(
             "RestoreEngine",
             [
-                "BlockModel", "Crypto", "LinuxIO", "Repository",
-                "RepositoryFormat", "RepositoryModel", "VolumeAccess",
+                "BlockModel", "Crypto", "LinuxIO", "Packs", "Repository",
+                "RepositoryFormat", "RepositoryIndex", "RepositoryModel", "VolumeAccess",
             ]
         ),
         layer(
             "Serving",
-            ["BlockModel", "LinuxIO", "Repository", "RepositoryFormat", "RepositoryModel"]
+            [
+                "BlockModel", "LinuxIO", "Packs", "Repository", "RepositoryFormat",
+                "RepositoryIndex", "RepositoryModel",
+            ]
         ),
 
         // What the administrator wants: no I/O.
@@ -146,9 +173,9 @@ let package = Package(
         layer(
             "SnapshotService",
             [
-                "BlockModel", "DiskContents", "FileModel", "Fuse", "LinuxIO", "ObjectStore",
-                "Repository", "RepositoryFormat", "RepositoryModel", "RestoreEngine",
-                "Serving", "VolumeAccess",
+                "BlockModel", "DiskContents", "FileModel", "Fuse", "LinuxIO", "Maintenance",
+                "ObjectStore", "Packs", "Repository", "RepositoryFormat", "RepositoryIndex",
+                "RepositoryModel", "RestoreEngine", "Serving", "VolumeAccess",
                 .product(name: "Logging", package: "swift-log"),
             ]
         ),
@@ -157,8 +184,9 @@ let package = Package(
             "Workflows",
             [
                 "BlockModel", "BootService", "CaptureEngine", "ChangeTracking", "Fuse", "LinuxIO",
-                "LiveVolumes", "ObjectStore", "Repository", "RepositoryFormat", "RepositoryModel",
-                "RestoreEngine", "Retention", "Serving", "SnapshotService", "VolumeAccess",
+                "LiveVolumes", "Maintenance", "ObjectStore", "Repository",
+                "RepositoryFormat", "RepositoryIndex", "RepositoryModel", "RestoreEngine",
+                "Retention", "Serving", "SnapshotService", "VolumeAccess",
                 .product(name: "Logging", package: "swift-log"),
             ]
         ),
@@ -167,9 +195,9 @@ let package = Package(
         layer(
             "JobService",
             [
-                "Workflows", "BlockModel", "CShims", "CaptureEngine", "Configuration",
-                "LinuxIO", "LiveVolumes", "ObjectStore", "Repository", "RepositoryFormat",
-                "RepositoryModel", "Retention", "SnapshotService",
+                "BlockModel", "CaptureEngine", "Configuration", "CShims", "LinuxIO", "LiveVolumes",
+                "ObjectStore", "Repository", "RepositoryFormat", "RepositoryModel", "Retention",
+                "SnapshotService", "Workflows",
                 .product(name: "Logging", package: "swift-log"),
             ]
         ),
@@ -205,9 +233,9 @@ let package = Package(
             name: "SimulationSupport",
             dependencies: [
                 "BlockModel", "CaptureEngine", "ChangeTracking", "LinuxIO", "LiveVolumes",
-                "ObjectStore", "Repository", "RepositoryFormat", "RepositoryModel",
-                "RestoreEngine", "SnapshotService", "TestKit", "VolumeAccess", "Workflows",
-                .product(name: "Logging", package: "swift-log"),
+                "ObjectStore", "Repository", "RepositoryFormat",
+                "RepositoryIndex", "RepositoryModel", "RestoreEngine", "SnapshotService", "TestKit",
+                "VolumeAccess", "Workflows", .product(name: "Logging", package: "swift-log"),
             ],
             path: "Tests/SimulationSupport",
             swiftSettings: common
@@ -216,17 +244,18 @@ let package = Package(
             name: "SimulationTests",
             dependencies: [
                 "BlockModel", "CaptureEngine", "ChangeTracking", "Crypto", "LinuxIO", "LMDB",
-                "ObjectStore", "Repository", "RepositoryFormat", "RepositoryModel", "Retention",
-                "SimulationSupport", "SnapshotService", "TestKit", "VolumeAccess", "Workflows",
-                "XXHash",
+                "Maintenance", "ObjectStore", "Packs", "Repository", "RepositoryFormat",
+                "RepositoryIndex", "RepositoryModel", "Retention", "SimulationSupport",
+                "SnapshotService", "TestKit", "VolumeAccess", "Workflows", "XXHash",
             ],
             swiftSettings: common
         ),
         .testTarget(
             name: "ProcessTests",
             dependencies: [
-                "BlockModel", "LinuxIO", "LMDB", "ObjectStore", "Repository", "RepositoryFormat",
-                "RepositoryModel", "SimulationSupport", "TestKit", "varve",
+                "BlockModel", "LinuxIO", "LMDB", "ObjectStore",
+                "Repository", "RepositoryFormat", "RepositoryModel",
+                "SimulationSupport", "TestKit", "varve",
             ],
             swiftSettings: common
         ),
@@ -309,9 +338,9 @@ let package = Package(
         .testTarget(
             name: "MachineTests",
             dependencies: [
-                "Workflows", "BlockModel", "CaptureEngine", "ChangeTracking", "DeviceMapper",
-                "LinuxIO", "Repository", "RepositoryFormat", "RepositoryModel",
-                "SimulationSupport", "TestKit", "VolumeAccess",
+                "BlockModel", "CaptureEngine", "ChangeTracking", "DeviceMapper", "LinuxIO",
+                "Repository", "RepositoryFormat",
+                "RepositoryModel", "SimulationSupport", "TestKit", "VolumeAccess", "Workflows",
             ],
             swiftSettings: common
         ),
@@ -323,16 +352,18 @@ let package = Package(
         .testTarget(
             name: "RepositoryTests",
             dependencies: [
-                "BlockModel", "LinuxIO", "LMDB", "ObjectStore", "Repository", "RepositoryFormat",
-                "RepositoryModel", "SimulationSupport", "TestKit", "XXHash",
+                "BlockModel", "LinuxIO", "LMDB", "Maintenance", "ObjectStore", "Packs",
+                "Repository", "RepositoryFormat", "RepositoryIndex", "RepositoryModel",
+                "SimulationSupport", "TestKit", "XXHash",
             ],
             swiftSettings: common
         ),
         .testTarget(
             name: "ServingTests",
             dependencies: [
-                "BlockModel", "LinuxIO", "ObjectStore", "Repository", "RepositoryFormat",
-                "RepositoryModel", "Serving", "SimulationSupport", "TestKit",
+                "BlockModel", "LinuxIO", "ObjectStore", "Repository",
+                "RepositoryFormat", "RepositoryIndex", "RepositoryModel", "Serving",
+                "SimulationSupport", "TestKit",
             ],
             swiftSettings: common
         ),
@@ -361,8 +392,9 @@ let package = Package(
         .testTarget(
             name: "SnapshotServiceTests",
             dependencies: [
-                "BlockModel", "LinuxIO", "LiveVolumes", "ObjectStore", "Repository",
-                "RepositoryFormat", "RepositoryModel", "SnapshotService", "TestKit", "Workflows",
+                "BlockModel", "LinuxIO", "LiveVolumes", "ObjectStore",
+                "Repository", "RepositoryFormat", "RepositoryModel",
+                "SnapshotService", "TestKit", "Workflows",
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: common
@@ -372,9 +404,9 @@ let package = Package(
         .executableTarget(
             name: "varve-benchmark",
             dependencies: [
-                "BlockModel", "Crypto", "LinuxIO", "LiveVolumes", "ProcessStart", "Repository",
-                "RepositoryFormat", "RepositoryModel", "Retention", "SnapshotService",
-                "Workflows", "Zstandard",
+                "BlockModel", "Crypto", "LinuxIO", "LiveVolumes",
+                "ProcessStart", "Repository", "RepositoryFormat",
+                "RepositoryModel", "Retention", "SnapshotService", "Workflows", "Zstandard",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],

@@ -1,8 +1,10 @@
 internal import BlockModel
 internal import Crypto
 internal import LinuxIO
+internal import Packs
 internal import Repository
 internal import RepositoryFormat
+internal import RepositoryIndex
 
 /// A changed block in a chunk's buffer.
 struct ChangedBlock {

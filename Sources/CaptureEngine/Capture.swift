@@ -2,8 +2,10 @@ package import BlockModel
 package import ChangeTracking
 internal import LinuxIO
 internal import ObjectStore
+internal import Packs
 package import Repository
 internal import RepositoryFormat
+package import RepositoryIndex
 package import RepositoryModel
 package import VolumeAccess
 

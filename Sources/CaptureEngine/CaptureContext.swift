@@ -2,6 +2,7 @@ internal import BlockModel
 internal import ChangeTracking
 internal import Repository
 internal import RepositoryFormat
+internal import RepositoryIndex
 internal import RepositoryModel
 
 /// What all workers of a capture share and none of them changes.

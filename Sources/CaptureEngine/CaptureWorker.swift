@@ -4,6 +4,7 @@ internal import Crypto
 internal import LinuxIO
 internal import Repository
 internal import RepositoryFormat
+internal import RepositoryIndex
 internal import Synchronization
 internal import VolumeAccess
 

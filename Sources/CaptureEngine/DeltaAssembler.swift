@@ -2,6 +2,7 @@ internal import BlockModel
 internal import ChangeTracking
 internal import Repository
 internal import RepositoryFormat
+internal import RepositoryIndex
 internal import Synchronization
 
 /// Puts finished pages in order: their runs go to the delta, their fingerprints are staged, and

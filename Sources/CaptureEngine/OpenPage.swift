@@ -1,5 +1,6 @@
 internal import BlockModel
 internal import Repository
+internal import RepositoryIndex
 internal import Synchronization
 
 /// What a block turned out to be, where the snapshot before does not say the same already.

@@ -4,6 +4,7 @@ internal import Crypto
 internal import LinuxIO
 internal import Repository
 internal import RepositoryFormat
+internal import RepositoryIndex
 internal import VolumeAccess
 
 /// Compares a part of what evidence calls unchanged with the snapshot before.

@@ -25,7 +25,7 @@ package struct Alarms {
         let time: Int64
     }
 
-    /// Kinds of trouble that were told last, by the way in which they were.
+    /// Kinds of trouble that were told last, by alert channel.
     private struct Told: Codable, Equatable {
         var kinds: [String: [String]] = [:]
     }
@@ -40,8 +40,8 @@ package struct Alarms {
         let before = read(job.name)
         var told = before
         let kinds = Set(troubles.map(\.kind))
-        for (way, arguments) in Self.lastDeltas(of: job) {
-            let known = Set(told.kinds[way] ?? [])
+        for (channel, arguments) in Self.channels(of: job) {
+            let known = Set(told.kinds[channel] ?? [])
             // That one of several is over is no news.
             if kinds.isEmpty ? !known.isEmpty : !kinds.isSubset(of: known) {
                 let text =
@@ -53,7 +53,7 @@ package struct Alarms {
                         text, now: now)
                 else { continue }
             }
-            told.kinds[way] = kinds.isEmpty ? nil : kinds.sorted()
+            told.kinds[channel] = kinds.isEmpty ? nil : kinds.sorted()
         }
         guard told != before else { return }
         do {
@@ -71,8 +71,8 @@ package struct Alarms {
         return (try? JSONDecoder().decode(Told.self, from: Data(text.utf8))) ?? Told()
     }
 
-    /// The ways of telling that a job has, each with its program.
-    private static func lastDeltas(of job: Job) -> [(name: String, arguments: [String])] {
+    /// The alert channels of a job, each with its program.
+    private static func channels(of job: Job) -> [(name: String, arguments: [String])] {
         var ways: [(name: String, arguments: [String])] = []
         if !job.alarm.command.isEmpty { ways.append(("command", job.alarm.command)) }
         if let address = job.alarm.webhook {

@@ -92,7 +92,7 @@ package final class DeltaWriter {
     }
 
     /// Writes a delta that leads to a snapshot which others lead to already.
-    func commitAnother(_ name: DeltaName, head: DeltaHead) throws -> KnownDelta {
+    package func commitAnother(_ name: DeltaName, head: DeltaHead) throws -> KnownDelta {
         try store(name, completed(head)).delta
     }
 
@@ -190,7 +190,7 @@ extension Repository {
     /// Deletes the markers that clients have left which may not delete.
     ///
     /// The volume, or the repository, is held exclusively since `timeline` was listed.
-    func dropSupersededMarkers(_ timeline: Timeline) throws {
+    package func dropSupersededMarkers(_ timeline: Timeline) throws {
         guard let newest = timeline.newest, timeline.markerNames.count > 1 else { return }
         let names = Self.superseded(
             timeline.markerNames, by: newest.generation, timeline, ends: timeline.ends())
@@ -199,7 +199,7 @@ extension Repository {
         }
     }
 
-    func create(_ marker: NewestMarker) throws {
+    package func create(_ marker: NewestMarker) throws {
         do throws(ObjectStoreError) {
             try store.create(marker.objectName, Self.encode(marker, identity))
         } catch {
@@ -222,7 +222,7 @@ extension Repository {
 extension Timeline {
     /// Snapshots that are shown and at which nothing begins, neither a delta nor, where that is given, the
     /// next one, and their numbers: should the last delta to one be lost, only a marker tells of it.
-    func ends(besides start: SnapshotID = .nothing) -> [SnapshotID: Generation] {
+    package func ends(besides start: SnapshotID = .nothing) -> [SnapshotID: Generation] {
         let starts = Set(deltas.map(\.head.from)).union([start])
         return Dictionary(
             snapshots.filter { !starts.contains($0.id) }.map { ($0.id, $0.generation) },
@@ -231,7 +231,7 @@ extension Timeline {
 
     /// Whether the marker of that name tells of one of the snapshots; of several with one number, as where
     /// a history forks, it may tell of another.
-    func marksAny(of snapshots: [SnapshotID: Generation], _ name: String) -> Bool {
+    package func marksAny(of snapshots: [SnapshotID: Generation], _ name: String) -> Bool {
         if let marker = markers.first(where: { $0.objectName == name }) {
             return snapshots[marker.snapshot] != nil
         }

@@ -194,7 +194,7 @@ package final class Hold: Sendable {
     var objectName: String { state.withLock { $0.name } }
 
     /// Whether a listing shows this hold.
-    func isSame(as other: ForeignHold) -> Bool { other.name == objectName }
+    package func isSame(as other: ForeignHold) -> Bool { other.name == objectName }
 }
 
 /// A hold that somebody else has, as a listing shows it.

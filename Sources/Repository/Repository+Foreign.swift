@@ -1,5 +1,5 @@
 internal import BlockModel
-internal import ObjectStore
+package import ObjectStore
 internal import RepositoryFormat
 
 /// Something among a repository's objects that is not its own, and is kept, whatever becomes of the rest.
@@ -23,7 +23,7 @@ extension Repository {
     /// - Parameter name: the object.
     /// - Returns: what it is.
     /// - Throws: ``ObjectStoreError`` where the store cannot tell now.
-    func foreign(_ name: String) throws(ObjectStoreError) -> ForeignObject? {
+    package func foreign(_ name: String) throws(ObjectStoreError) -> ForeignObject? {
         let bytes: [UInt8]
         do throws(ObjectStoreError) {
             bytes = try store.read(name, at: 0, byteCount: ObjectHeader.byteLimit)
@@ -48,7 +48,7 @@ extension Repository {
 
     /// Those of `names` that may be deleted where nothing needs them, and those that are not this
     /// repository's own.
-    func parted(
+    package func parted(
         _ names: [String]
     ) throws(ObjectStoreError) -> (own: [String], foreign: [ForeignObject]) {
         var own: [String] = []
@@ -65,7 +65,7 @@ extension Repository {
 
     /// Refuses to delete anything where a link, or something else that is no object, stands for a directory
     /// or object of these: what there would be is not known.
-    func requireObjectsOnly(_ prefixes: [String]) throws {
+    package func requireObjectsOnly(_ prefixes: [String]) throws {
         for prefix in prefixes {
             for entry in try store.list(prefix) where !entry.isObject {
                 throw RepositoryError(
@@ -75,10 +75,5 @@ extension Repository {
                         + "deleted until this is fixed")
             }
         }
-    }
-
-    /// Lists of prunes of this repository that run, or were killed.
-    func pruneLists() throws(ObjectStoreError) -> [String] {
-        try parted(store.list(ObjectNames.pruning).filter(\.isObject).map(\.name)).own
     }
 }

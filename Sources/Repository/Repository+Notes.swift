@@ -1,6 +1,6 @@
 package import BlockModel
 internal import ObjectStore
-internal import RepositoryFormat
+package import RepositoryFormat
 package import RepositoryModel
 
 /// What is said of snapshots after their capture.
@@ -9,7 +9,7 @@ extension Repository {
     private static let noteBeginningByteCount = 16 << 10
 
     /// Reads what a note says, and not its attachment.
-    func noteWithoutAttachment(_ name: String) throws -> Note {
+    package func noteWithoutAttachment(_ name: String) throws -> Note {
         let count = Self.noteBeginningByteCount
         let beginning = try store.read(name, at: 0, byteCount: count)
         do {
@@ -22,7 +22,7 @@ extension Repository {
     }
 
     /// Stores a note that counts before all that the volume has.
-    func add(
+    package func add(
         _ note: Note,
         on snapshot: SnapshotID,
         of volume: VolumeName,
@@ -77,7 +77,7 @@ extension Repository {
     }
 
     /// The notes of a volume, those that count come last; nil for one that cannot be read.
-    func notes(
+    package func notes(
         of volume: VolumeName
     ) throws -> [(snapshot: SnapshotID, name: String, note: Note?)] {
         try notes(try store.list(ObjectNames.notes(of: volume)).map(\.name))
@@ -159,7 +159,7 @@ extension Repository {
     }
 
     /// Takes back that a snapshot was forgotten, where somebody said so; false where this user may not.
-    func show(_ snapshot: SnapshotID, of volume: VolumeName) throws -> Bool {
+    package func show(_ snapshot: SnapshotID, of volume: VolumeName) throws -> Bool {
         var isShown = true
         for (id, name, note) in try notes(of: volume)
         where id == snapshot && note?.kind == .forgotten {
@@ -182,7 +182,7 @@ extension Repository {
     }
 
     /// Stores a note, and deletes those of its kind that it stands for.
-    func say(
+    package func say(
         _ note: Note,
         on snapshot: SnapshotID,
         of volume: VolumeName,

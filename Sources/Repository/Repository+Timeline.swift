@@ -202,7 +202,7 @@ private struct VolumeListing: Equatable {
         let names = cache?.falseDeltas(among: known) ?? []
         let falseDeltas = known.filter { names.contains($0.name) }
         return timeline.excluding(
-            misnumbered + falseDeltas.map { Timeline.Unproved(FalseDelta(delta: $0)) })
+            misnumbered + falseDeltas.map { Timeline.Unproved(FalseDelta($0)) })
     }
 
     /// What the markers of a volume are.

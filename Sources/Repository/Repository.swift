@@ -13,7 +13,7 @@ package final class Repository: Sendable {
     package var identity: RepositoryIdentity { configuration.identity }
     package var blockSize: BlockSize { configuration.identity.blockSize }
 
-    static let configurationByteLimit = 1 << 16
+    package static let configurationByteLimit = 1 << 16
     /// A delta holds its head (with up to a few hundred part references) and an inline map.
     static let deltaByteLimit = 64 << 20
 
@@ -170,7 +170,7 @@ package final class Repository: Sendable {
     }
 
     /// A piece of the map of a delta.
-    func readPart(_ reference: PartReference, of head: DeltaHead) throws -> DeltaMap {
+    package func readPart(_ reference: PartReference, of head: DeltaHead) throws -> DeltaMap {
         let name = ObjectNames.part(reference.id)
         let bytes = try readObject(name, limit: Format.sectionByteLimit)
         let map: DeltaMap

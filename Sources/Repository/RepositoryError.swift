@@ -28,12 +28,12 @@ package struct RepositoryError: Error, CustomStringConvertible {
     }
 
     /// What is wrong, without the remedy where that is known apart.
-    static func cause(of error: any Error) -> String {
+    package static func cause(of error: any Error) -> String {
         (error as? RepositoryError)?.cause ?? "\(error)"
     }
 
     /// Damage of one object, with what its bytes are refused for.
-    static func damaged(_ object: String, _ cause: any Error) -> RepositoryError {
+    package static func damaged(_ object: String, _ cause: any Error) -> RepositoryError {
         let cause = "\(object) is damaged: \(Self.cause(of: cause))"
         return RepositoryError(
             .damaged, "\(cause); run 'varve check --read-data' to see what is affected",

@@ -5,11 +5,11 @@ package import RepositoryModel
 /// What this machine has seen of a volume before: which index history had which snapshot.
 package struct BranchMemory: Sendable {
     /// The history that has had a snapshot for the longest.
-    var firstHistories: [SnapshotID: UInt32] = [:]
+    package var firstHistories: [SnapshotID: UInt32] = [:]
     /// Snapshots of the volume's own history.
-    var ownSnapshots: Set<SnapshotID> = []
+    package var ownSnapshots: Set<SnapshotID> = []
     /// Up to where the own history knows all that there was.
-    var ownGeneration: Generation = 0
+    package var ownGeneration: Generation = 0
 
     package init() {}
 
@@ -111,16 +111,16 @@ package struct SnapshotOrder: Sendable {
         /// Snapshots above each.
         private(set) var sizes: [SnapshotID: Int] = [:]
         private var parents: [SnapshotID: SnapshotID] = [:]
-        private var lastDeltas: [SnapshotID: SnapshotID]
+        private var predecessors: [SnapshotID: SnapshotID]
 
         init(_ all: [Snapshot], _ timeline: Timeline) {
             let generations = Dictionary(
                 all.map { ($0.id, $0.generation) }, uniquingKeysWith: { $1 })
-            lastDeltas = timeline.finestPaths().mapValues(\.head.from)
+            predecessors = timeline.finestLastDeltas().mapValues(\.head.from)
             for snapshot in all {
                 let said = snapshot.facts.parent
                 let isThere = generations[said].map { $0 < snapshot.generation } ?? false
-                let parent = isThere ? said : lastDeltas[snapshot.id] ?? .nothing
+                let parent = isThere ? said : predecessors[snapshot.id] ?? .nothing
                 parents[snapshot.id] = parent
                 children[parent, default: []].append(snapshot.id)
             }
@@ -132,19 +132,19 @@ package struct SnapshotOrder: Sendable {
 
         /// Where the delta to a snapshot begins; nil for one that begins at nothing.
         func start(of snapshot: Snapshot) -> SnapshotID? {
-            lastDeltas[snapshot.id].flatMap { $0 == .nothing ? nil : $0 }
+            predecessors[snapshot.id].flatMap { $0 == .nothing ? nil : $0 }
         }
 
         /// What a snapshot is not older than.
         func below(_ snapshot: Snapshot) -> [SnapshotID] {
-            [parents[snapshot.id], lastDeltas[snapshot.id]].compactMap(\.self)
+            [parents[snapshot.id], predecessors[snapshot.id]].compactMap(\.self)
         }
     }
 }
 
 extension Timeline {
     /// The last delta of the path to each snapshot through as many as there are.
-    func finestPaths() -> [SnapshotID: KnownDelta] {
+    func finestLastDeltas() -> [SnapshotID: KnownDelta] {
         lastDeltas(cost: { _ in 1 << 40 }, isBetter: >)
     }
 

@@ -27,14 +27,14 @@ package struct Timeline: Sendable {
         /// Whether only its number is, and it says what is so.
         package let isRenumbered: Bool
 
-        init(delta: KnownDelta, reason: String, isFalse: Bool, isRenumbered: Bool = false) {
+        package init(delta: KnownDelta, reason: String, isFalse: Bool, isRenumbered: Bool = false) {
             self.delta = delta
             self.reason = reason
             self.isFalse = isFalse
             self.isRenumbered = isRenumbered
         }
 
-        init(_ error: UnreadableDelta) {
+        package init(_ error: UnreadableDelta) {
             self.init(delta: error.delta, reason: error.error.cause, isFalse: false)
         }
 
@@ -47,7 +47,7 @@ package struct Timeline: Sendable {
                 isFalse: true, isRenumbered: true)
         }
 
-        init(_ error: FalseDelta) {
+        package init(_ error: FalseDelta) {
             self.init(delta: error.delta, reason: FalseDelta.cause(error.delta), isFalse: true)
         }
     }
@@ -67,7 +67,7 @@ package struct Timeline: Sendable {
     package let possibleLosses: [DamagedSnapshot]
     /// Deltas that were being deleted when somebody stopped: they begin at forgotten snapshots that nothing
     /// leads to any more, and nothing needs them.
-    let leftovers: [KnownDelta]
+    package let leftovers: [KnownDelta]
     /// Deltas that are not relied on, because they are false or could not be proved: they cost a snapshot
     /// nothing while others lead to it.
     package let unproved: [Unproved]
@@ -85,15 +85,15 @@ package struct Timeline: Sendable {
     /// When the store stored the first delta to each snapshot, in seconds since 1970 by its clock.
     package let storedSeconds: [SnapshotID: Int64]
     /// Deltas that cannot be read, and why.
-    let unreadable: [(name: DeltaName, reason: String)]
+    package let unreadable: [(name: DeltaName, reason: String)]
     /// Whether there is nothing of the volume, not even a marker.
     package var isEmpty: Bool {
         deltas.isEmpty && unreadable.isEmpty && unproved.isEmpty && markerNames.isEmpty
     }
 
     /// All markers that can be read.
-    let markers: [NewestMarker]
-    let unreadableMarkers: [String]
+    package let markers: [NewestMarker]
+    package let unreadableMarkers: [String]
     /// What is in the volume's directory and belongs to other repositories: it is kept, and nothing else.
     package let foreign: [ForeignObject]
     /// What stands where a directory of the volume would be, and is none.
@@ -293,7 +293,7 @@ package struct Timeline: Sendable {
     }
 
     /// What the listing would say if these deltas could not be read.
-    func without(_ broken: [DeltaName: String]) -> Timeline {
+    package func without(_ broken: [DeltaName: String]) -> Timeline {
         guard !broken.isEmpty else { return self }
         let all = deltas + renumbered
         return Timeline(
@@ -309,7 +309,7 @@ package struct Timeline: Sendable {
     }
 
     /// The same without relying on these deltas.
-    func excluding(_ more: [Unproved]) -> Timeline {
+    package func excluding(_ more: [Unproved]) -> Timeline {
         guard !more.isEmpty else { return self }
         let names = Set(more.map(\.delta.name))
         return Timeline(
@@ -334,12 +334,12 @@ package struct Timeline: Sendable {
     package func snapshot(_ id: SnapshotID) -> Snapshot? { snapshots.first { $0.id == id } }
 
     /// Whether that snapshot can be restored, forgotten or not.
-    func isReached(_ id: SnapshotID) -> Bool {
+    package func isReached(_ id: SnapshotID) -> Bool {
         id == .nothing || (snapshots + forgotten).contains { $0.id == id }
     }
 
     /// Whether any snapshot of that generation can be restored, forgotten or not.
-    func isReached(_ generation: Generation) -> Bool {
+    package func isReached(_ generation: Generation) -> Bool {
         (snapshots + forgotten).contains { $0.generation == generation }
     }
 
@@ -355,23 +355,23 @@ package struct Timeline: Sendable {
     }
 
     /// The path to `id` through as few snapshots as there are.
-    func shortestPath(to id: SnapshotID) -> [KnownDelta]? {
+    package func shortestPath(to id: SnapshotID) -> [KnownDelta]? {
         Self.path(to: id, by: lastDeltas(cost: { _ in 1 }, isBetter: <))
     }
 
     /// The path to `id` that names the fewest blocks: what a single restore follows.
     package func cheapestPath(to id: SnapshotID) -> [KnownDelta]? {
-        Self.path(to: id, by: cheapestWays())
+        Self.path(to: id, by: cheapestLastDeltas())
     }
 
     /// The same from a snapshot on; nil where none leads from there.
-    func cheapestPath(from start: SnapshotID, to id: SnapshotID) -> [KnownDelta]? {
-        let path = Self.path(to: id, by: cheapestWays(from: start))
+    package func cheapestPath(from start: SnapshotID, to id: SnapshotID) -> [KnownDelta]? {
+        let path = Self.path(to: id, by: cheapestLastDeltas(from: start))
         return path?.first?.head.from == start ? path : nil
     }
 
     /// The last delta of the cheapest path to each snapshot.
-    func cheapestWays(from start: SnapshotID = .nothing) -> [SnapshotID: KnownDelta] {
+    package func cheapestLastDeltas(from start: SnapshotID = .nothing) -> [SnapshotID: KnownDelta] {
         // Counts come from the repository: they are bounded before they are added up.
         let limit = UInt64(1) << 44
         let cost = { (delta: KnownDelta) in

@@ -2,6 +2,7 @@ internal import BlockModel
 internal import LinuxIO
 package import Repository
 internal import RepositoryFormat
+package import RepositoryIndex
 package import RepositoryModel
 internal import Synchronization
 package import VolumeAccess

@@ -2,6 +2,7 @@ internal import BlockModel
 internal import LinuxIO
 internal import Repository
 internal import RepositoryFormat
+internal import RepositoryIndex
 internal import Synchronization
 
 /// A page that is being restored, shared by the workers that write its stretches.

@@ -1,8 +1,10 @@
 internal import BlockModel
 internal import Crypto
 internal import LinuxIO
+internal import Packs
 internal import Repository
 internal import RepositoryFormat
+internal import RepositoryIndex
 internal import VolumeAccess
 
 /// One thread of a restore: decodes stretches, in the order of the packs, and writes them.

@@ -1,6 +1,7 @@
 internal import BlockModel
 internal import LinuxIO
 internal import Repository
+internal import RepositoryIndex
 internal import Synchronization
 
 /// Blocks of which a part was asked for, proved, for the other parts.

@@ -1,6 +1,7 @@
 internal import BlockModel
 internal import Repository
 internal import RepositoryFormat
+internal import RepositoryIndex
 internal import Synchronization
 
 /// Which blocks the pages of one snapshot have; those that were asked for last are kept.

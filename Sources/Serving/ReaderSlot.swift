@@ -1,6 +1,8 @@
 internal import BlockModel
 internal import LinuxIO
+internal import Packs
 internal import Repository
+internal import RepositoryIndex
 internal import Synchronization
 
 /// A reader of blocks that one thread at a time may use.

@@ -1,7 +1,9 @@
 internal import BlockModel
 internal import LinuxIO
+internal import Packs
 package import Repository
 internal import RepositoryFormat
+package import RepositoryIndex
 package import RepositoryModel
 
 /// Reads any range of one snapshot, from any number of threads at once.

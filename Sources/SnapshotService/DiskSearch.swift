@@ -1,6 +1,7 @@
 internal import BlockModel
 internal import DiskContents
 internal import Repository
+internal import RepositoryIndex
 internal import RepositoryModel
 internal import Serving
 

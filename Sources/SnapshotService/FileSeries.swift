@@ -2,6 +2,7 @@ internal import BlockModel
 internal import DiskContents
 internal import FileModel
 internal import Repository
+internal import RepositoryIndex
 internal import Serving
 internal import Synchronization
 

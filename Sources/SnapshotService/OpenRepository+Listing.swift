@@ -1,6 +1,7 @@
 package import BlockModel
 package import Repository
 internal import RepositoryFormat
+internal import RepositoryIndex
 package import RepositoryModel
 
 /// What a repository shows of a volume.

@@ -3,6 +3,7 @@ internal import LinuxIO
 internal import Logging
 package import Repository
 internal import RepositoryFormat
+internal import RepositoryIndex
 package import RepositoryModel
 package import RestoreEngine
 internal import VolumeAccess

@@ -2,6 +2,7 @@ package import BlockModel
 internal import LinuxIO
 internal import Repository
 internal import RepositoryFormat
+internal import RepositoryIndex
 package import RepositoryModel
 package import Serving
 

@@ -1,6 +1,8 @@
 package import BlockModel
 internal import LinuxIO
+internal import Packs
 internal import Repository
+internal import RepositoryIndex
 package import RepositoryModel
 
 /// What a repository holds, in numbers.

@@ -1,9 +1,11 @@
 package import BlockModel
 internal import LinuxIO
 package import Logging
+internal import Maintenance
 package import ObjectStore
 package import Repository
 internal import RepositoryFormat
+package import RepositoryIndex
 package import RepositoryModel
 
 /// A repository that is open, with its index: what every command works on.

@@ -4,6 +4,7 @@ internal import LinuxIO
 package import Logging
 internal import Repository
 internal import RepositoryFormat
+internal import RepositoryIndex
 internal import RepositoryModel
 internal import Serving
 internal import Synchronization

@@ -3,6 +3,8 @@ import RepositoryFormat
 import RepositoryModel
 
 @testable import Repository
+@testable import RepositoryIndex
+@testable import Maintenance
 
 /// Deltas between snapshots that are told apart by a letter: enough for what needs no blocks.
 struct Chain {

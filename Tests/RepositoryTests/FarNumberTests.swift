@@ -4,6 +4,8 @@ import RepositoryModel
 import Testing
 
 @testable import Repository
+@testable import RepositoryIndex
+@testable import Maintenance
 
 /// Numbers that anybody can write into a name.
 struct FarNumberTests {

@@ -1,6 +1,7 @@
 import BlockModel
 import Repository
 import RepositoryFormat
+import RepositoryIndex
 import RepositoryModel
 import TestKit
 

@@ -4,6 +4,8 @@ import RepositoryFormat
 import Testing
 
 @testable import Repository
+@testable import RepositoryIndex
+@testable import Maintenance
 
 struct HoldOwnerTests {
     private func record(_ processID: UInt32, start: UInt64) -> HoldRecord {

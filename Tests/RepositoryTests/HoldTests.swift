@@ -8,6 +8,8 @@ import TestKit
 import Testing
 
 @testable import Repository
+@testable import RepositoryIndex
+@testable import Maintenance
 
 /// What is decided of a hold from what is known of it.
 struct HoldStateTests {

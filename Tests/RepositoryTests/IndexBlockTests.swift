@@ -7,6 +7,9 @@ import Testing
 import XXHash
 
 @testable import Repository
+@testable import RepositoryIndex
+@testable import Packs
+@testable import Maintenance
 
 /// Digests, their numbers and places; and an index file that is not what it should be.
 struct IndexBlockTests {

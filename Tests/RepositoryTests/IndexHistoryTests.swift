@@ -7,6 +7,9 @@ import TestKit
 import Testing
 
 @testable import Repository
+@testable import RepositoryIndex
+@testable import Packs
+@testable import Maintenance
 
 /// The history pages of an index against a model of the volume.
 struct IndexHistoryTests {

@@ -6,6 +6,9 @@ import TestKit
 import Testing
 
 @testable import Repository
+@testable import RepositoryIndex
+@testable import Packs
+@testable import Maintenance
 
 /// Fingerprints of the newest snapshot, and what an index remembers beside them.
 struct IndexTipTests {

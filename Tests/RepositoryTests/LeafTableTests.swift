@@ -3,7 +3,8 @@ import RepositoryFormat
 import TestKit
 import Testing
 
-@testable import Repository
+@testable import RepositoryIndex
+@testable import Maintenance
 
 /// Leaves of pages of which most are claimed only.
 struct LeafTableTests {

@@ -4,6 +4,8 @@ import RepositoryModel
 import Testing
 
 @testable import Repository
+@testable import RepositoryIndex
+@testable import Maintenance
 
 /// Which snapshots fit in, by the clock and by branches.
 struct SnapshotOrderTests {

@@ -6,6 +6,8 @@ import TestKit
 import Testing
 
 @testable import Repository
+@testable import RepositoryIndex
+@testable import Maintenance
 
 struct TimelineTests {
     @Test("A volume without anything is empty and sound")

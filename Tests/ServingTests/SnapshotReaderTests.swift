@@ -3,6 +3,7 @@ import LinuxIO
 import ObjectStore
 import Repository
 import RepositoryFormat
+import RepositoryIndex
 import RepositoryModel
 import Serving
 import SimulationSupport

@@ -8,6 +8,7 @@ import Logging
 package import ObjectStore
 package import Repository
 package import RepositoryFormat
+package import RepositoryIndex
 package import RepositoryModel
 internal import RestoreEngine
 package import SnapshotService

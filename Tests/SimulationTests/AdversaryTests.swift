@@ -4,6 +4,7 @@ import Foundation
 import ObjectStore
 import Repository
 import RepositoryFormat
+import RepositoryIndex
 import RepositoryModel
 import Retention
 import SimulationSupport

@@ -1,7 +1,9 @@
 import BlockModel
+import Maintenance
 import ObjectStore
 import Repository
 import RepositoryFormat
+import RepositoryIndex
 import RepositoryModel
 import SimulationSupport
 import TestKit

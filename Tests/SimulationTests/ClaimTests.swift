@@ -3,6 +3,7 @@ import Crypto
 import ObjectStore
 import Repository
 import RepositoryFormat
+import RepositoryIndex
 import RepositoryModel
 import SimulationSupport
 import TestKit

@@ -3,6 +3,7 @@ import CaptureEngine
 import ObjectStore
 import Repository
 import RepositoryFormat
+import RepositoryIndex
 import RepositoryModel
 import SimulationSupport
 import SnapshotService

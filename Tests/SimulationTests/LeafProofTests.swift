@@ -6,6 +6,9 @@ import TestKit
 import Testing
 
 @testable import Repository
+@testable import RepositoryIndex
+@testable import Packs
+@testable import Maintenance
 
 /// What a capture takes from an index of the snapshot before is that snapshot's.
 @Suite struct LeafProofTests {

@@ -1,7 +1,9 @@
 import BlockModel
 import ObjectStore
+import Packs
 import Repository
 import RepositoryFormat
+import RepositoryIndex
 import SimulationSupport
 import Synchronization
 import TestKit

@@ -1,4 +1,5 @@
 import BlockModel
+import Maintenance
 import ObjectStore
 import Repository
 import RepositoryFormat

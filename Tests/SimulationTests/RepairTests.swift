@@ -1,6 +1,8 @@
 import BlockModel
+import Maintenance
 import Repository
 import RepositoryFormat
+import RepositoryIndex
 import RepositoryModel
 import SimulationSupport
 import TestKit

@@ -4,8 +4,10 @@ package import ChangeTracking
 internal import LinuxIO
 internal import LiveVolumes
 internal import Logging
+internal import Maintenance
 internal import Repository
 internal import RepositoryFormat
+internal import RepositoryIndex
 package import RepositoryModel
 package import SnapshotService
 package import VolumeAccess

@@ -1,5 +1,6 @@
 package import BlockModel
 internal import LinuxIO
+internal import Maintenance
 internal import Repository
 package import RepositoryModel
 package import Retention

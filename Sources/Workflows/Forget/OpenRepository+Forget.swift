@@ -1,8 +1,10 @@
 package import BlockModel
 internal import LinuxIO
 internal import Logging
+internal import Maintenance
 package import Repository
 internal import RepositoryFormat
+internal import RepositoryIndex
 package import RepositoryModel
 package import Retention
 package import SnapshotService

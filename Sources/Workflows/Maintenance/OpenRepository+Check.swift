@@ -2,9 +2,11 @@ package import BlockModel
 internal import Glibc
 internal import LinuxIO
 internal import Logging
+internal import Maintenance
 internal import ObjectStore
 internal import Repository
 internal import RepositoryFormat
+internal import RepositoryIndex
 package import RepositoryModel
 package import SnapshotService
 

@@ -1,5 +1,6 @@
 package import BlockModel
 internal import LinuxIO
+internal import Maintenance
 internal import Repository
 internal import RepositoryFormat
 package import RepositoryModel

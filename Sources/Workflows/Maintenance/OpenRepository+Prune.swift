@@ -1,5 +1,6 @@
 internal import BlockModel
 internal import Logging
+internal import Maintenance
 internal import ObjectStore
 internal import Repository
 internal import RepositoryFormat

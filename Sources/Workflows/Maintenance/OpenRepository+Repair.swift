@@ -1,9 +1,11 @@
 package import BlockModel
 internal import LinuxIO
 internal import Logging
+internal import Maintenance
 internal import ObjectStore
 internal import Repository
 internal import RepositoryFormat
+internal import RepositoryIndex
 package import RepositoryModel
 package import SnapshotService
 internal import VolumeAccess
