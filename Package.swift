@@ -60,10 +60,9 @@ let package = Package(
         .target(name: "CShims", linkerSettings: [.linkedLibrary("uring")]),
 
         // Bindings: one thin, safe wrapper each.
-        layer("LMDB", ["CLMDB", "LinuxIO", "XXHash"]),
+        layer("LMDB", ["CLMDB", "Hashing", "LinuxIO"]),
         layer("Zstandard", ["CZstd"]),
-        layer("XXHash", ["CXXHash"]),
-        layer("Crypto", ["CCrypto"]),
+        layer("Hashing", ["CCrypto", "CXXHash"]),
         layer("DeviceMapper", ["CDeviceMapper"]),
         layer("LinuxIO", ["BlockModel", "CShims"]),
         layer("Fuse", ["CFuse", "LinuxIO"]),
@@ -76,8 +75,8 @@ let package = Package(
         layer("Retention", ["BlockModel"]),
         layer("RepositoryModel", ["BlockModel"]),
         layer("FileModel", []),
-        layer("RepositoryFormat", ["BlockModel", "Crypto", "RepositoryModel", "XXHash"]),
-        layer("ObjectStore", ["CShims", "LinuxIO"]),
+        layer("RepositoryFormat", ["BlockModel", "Hashing", "RepositoryModel"]),
+        layer("ObjectStore", ["LinuxIO"]),
         // What a repository holds; where everything in it stands; the bytes of blocks; and what keeps it sound
         // and small.
         layer(
@@ -90,28 +89,28 @@ let package = Package(
         layer(
             "RepositoryIndex",
             [
-                "BlockModel", "LinuxIO", "LMDB", "ObjectStore", "Repository",
-                "RepositoryFormat", "RepositoryModel", "XXHash",
+                "BlockModel", "Hashing", "LinuxIO", "LMDB", "ObjectStore", "Repository",
+                "RepositoryFormat", "RepositoryModel",
             ]
         ),
         layer(
             "Packs",
             [
-                "BlockModel", "Crypto", "LinuxIO", "ObjectStore", "Repository", "RepositoryFormat",
+                "BlockModel", "Hashing", "LinuxIO", "ObjectStore", "Repository", "RepositoryFormat",
                 "RepositoryIndex", "RepositoryModel", "Zstandard",
             ]
         ),
         layer(
             "Maintenance",
             [
-                "BlockModel", "Crypto", "LinuxIO", "ObjectStore", "Packs", "Repository",
+                "BlockModel", "Hashing", "LinuxIO", "ObjectStore", "Packs", "Repository",
                 "RepositoryFormat", "RepositoryIndex", "RepositoryModel", "Zstandard",
             ]
         ),
 
         // The disk, and what changed on it.
         layer("VolumeAccess", ["BlockModel", "DeviceMapper", "LinuxIO"]),
-        layer("ChangeTracking", ["BlockModel", "XXHash"]),
+        layer("ChangeTracking", ["BlockModel", "Hashing"]),
 
         // Disks in use: frozen views, what was written since, trials.
         layer(
@@ -130,16 +129,16 @@ let package = Package(
         layer(
             "CaptureEngine",
             [
-                "BlockModel", "ChangeTracking", "Crypto", "LinuxIO", "ObjectStore",
-                "Packs", "Repository", "RepositoryFormat", "RepositoryIndex", "RepositoryModel",
+                "BlockModel", "ChangeTracking", "Hashing", "LinuxIO", "ObjectStore", "Packs",
+                "Repository", "RepositoryFormat", "RepositoryIndex", "RepositoryModel",
                 "VolumeAccess",
             ]
         ),
         layer(
             "RestoreEngine",
             [
-                "BlockModel", "Crypto", "LinuxIO", "Packs", "Repository",
-                "RepositoryFormat", "RepositoryIndex", "RepositoryModel", "VolumeAccess",
+                "BlockModel", "Hashing", "LinuxIO", "Packs", "Repository", "RepositoryFormat",
+                "RepositoryIndex", "RepositoryModel", "VolumeAccess",
             ]
         ),
         layer(
@@ -195,7 +194,7 @@ let package = Package(
         layer(
             "JobService",
             [
-                "BlockModel", "CaptureEngine", "Configuration", "CShims", "LinuxIO", "LiveVolumes",
+                "BlockModel", "CaptureEngine", "Configuration", "LinuxIO", "LiveVolumes",
                 "ObjectStore", "Repository", "RepositoryFormat", "RepositoryModel", "Retention",
                 "SnapshotService", "Workflows",
                 .product(name: "Logging", package: "swift-log"),
@@ -243,10 +242,10 @@ let package = Package(
         .testTarget(
             name: "SimulationTests",
             dependencies: [
-                "BlockModel", "CaptureEngine", "ChangeTracking", "Crypto", "LinuxIO", "LMDB",
+                "BlockModel", "CaptureEngine", "ChangeTracking", "Hashing", "LinuxIO", "LMDB",
                 "Maintenance", "ObjectStore", "Packs", "Repository", "RepositoryFormat",
                 "RepositoryIndex", "RepositoryModel", "Retention", "SimulationSupport",
-                "SnapshotService", "TestKit", "VolumeAccess", "Workflows", "XXHash",
+                "SnapshotService", "TestKit", "VolumeAccess", "Workflows",
             ],
             swiftSettings: common
         ),
@@ -301,7 +300,7 @@ let package = Package(
         .testTarget(
             name: "RepositoryFormatTests",
             dependencies: [
-                "BlockModel", "RepositoryFormat", "RepositoryModel", "TestKit", "XXHash",
+                "BlockModel", "Hashing", "RepositoryFormat", "RepositoryModel", "TestKit",
             ],
             exclude: ["Golden"],
             swiftSettings: common
@@ -325,7 +324,7 @@ let package = Package(
         ),
         .testTarget(
             name: "BindingTests",
-            dependencies: ["Crypto", "LMDB", "LinuxIO", "TestKit", "XXHash", "Zstandard"],
+            dependencies: ["Hashing", "LinuxIO", "LMDB", "TestKit", "Zstandard"],
             swiftSettings: common
         ),
         .testTarget(
@@ -352,9 +351,9 @@ let package = Package(
         .testTarget(
             name: "RepositoryTests",
             dependencies: [
-                "BlockModel", "LinuxIO", "LMDB", "Maintenance", "ObjectStore", "Packs",
+                "BlockModel", "Hashing", "LinuxIO", "LMDB", "Maintenance", "ObjectStore", "Packs",
                 "Repository", "RepositoryFormat", "RepositoryIndex", "RepositoryModel",
-                "SimulationSupport", "TestKit", "XXHash",
+                "SimulationSupport", "TestKit",
             ],
             swiftSettings: common
         ),
@@ -404,10 +403,9 @@ let package = Package(
         .executableTarget(
             name: "varve-benchmark",
             dependencies: [
-                "BlockModel", "Crypto", "LinuxIO", "LiveVolumes",
-                "ProcessStart", "Repository", "RepositoryFormat",
-                "RepositoryModel", "Retention", "SnapshotService", "Workflows", "Zstandard",
-                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                "BlockModel", "Hashing", "LinuxIO", "LiveVolumes", "ProcessStart", "Repository",
+                "RepositoryFormat", "RepositoryModel", "Retention", "SnapshotService", "Workflows",
+                "Zstandard", .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],
             path: "Benchmarks/SideBySide",

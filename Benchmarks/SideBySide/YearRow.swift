@@ -1,5 +1,5 @@
 import BlockModel
-import Crypto
+import Hashing
 import LinuxIO
 import LiveVolumes
 import Logging

@@ -1,6 +1,6 @@
 internal import BlockModel
 internal import ChangeTracking
-internal import Crypto
+internal import Hashing
 internal import LinuxIO
 internal import Repository
 internal import RepositoryFormat

@@ -1,5 +1,5 @@
 package import BlockModel
-package import XXHash
+package import Hashing
 
 /// Says of blocks in memory whether they are still what a fingerprint knows.
 package struct BlockFingerprinter: Sendable {

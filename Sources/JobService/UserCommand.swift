@@ -1,4 +1,3 @@
-internal import CShims
 internal import Glibc
 internal import LinuxIO
 internal import SnapshotService
@@ -25,13 +24,10 @@ package struct UserCommand {
         let name = arguments.first ?? ""
         // What somebody else named has to be one that others cannot change.
         try Trust.require(program: arguments, as: "the program")
-        let pipe = try Self.descriptor(giving: input)
-        let child: ChildProcess
-        do {
-            defer { close(pipe) }
-            child = try ChildProcess(
-                arguments, environment: environment, input: pipe, output: log, errors: log,
-                isLeader: true)
+        let child = try withExtendedLifetime(Pipe.giving(Array(input.utf8))) { pipe in
+            try ChildProcess(
+                arguments, environment: environment, input: pipe.descriptor, output: log,
+                errors: log, isLeader: true)
         }
         let end = SystemClock.monotonicNanoseconds() + UInt64(timeLimitSeconds) * 1_000_000_000
         var isLate = false
@@ -56,15 +52,5 @@ package struct UserCommand {
         guard status == 0 else {
             throw ServiceError(.failed, "\(name) failed with status \(status)")
         }
-    }
-
-    /// What is read from a pipe that holds `text`, as much of it as a pipe takes.
-    private static func descriptor(giving text: String) throws -> Int32 {
-        var ends: [Int32] = [-1, -1]
-        guard unsafe varve_open_pipe(&ends) == 0 else { throw SystemError(.open, "a pipe") }
-        let bytes = Array(text.utf8.prefix(32 << 10))
-        _ = unsafe bytes.withUnsafeBytes { unsafe write(ends[1], $0.baseAddress, $0.count) }
-        close(ends[1])
-        return ends[0]
     }
 }

@@ -1,6 +1,6 @@
 internal import CLMDB
 internal import Glibc
-internal import XXHash
+internal import Hashing
 
 /// One transaction, lent to the closure that runs in it; it cannot be copied out of there.
 @safe

@@ -1,4 +1,3 @@
-internal import CShims
 internal import Glibc
 internal import LinuxIO
 

@@ -1,5 +1,5 @@
 package import BlockModel
-internal import Crypto
+internal import Hashing
 package import LinuxIO
 internal import ObjectStore
 package import Repository
@@ -164,7 +164,9 @@ package final class BlockReader {
     }
 
     /// What a patch is a patch of.
-    package func prefixes(of place: Place) throws -> [Digest] { try patchHeader(of: place).prefixes }
+    package func prefixes(of place: Place) throws -> [Digest] {
+        try patchHeader(of: place).prefixes
+    }
 
     /// The same as ``read(_:digest:into:)``; gives what a patch may be made against: the block
     /// itself, then the earlier versions that it is patched from, nearest first.

@@ -4,8 +4,9 @@ package import RepositoryIndex
 package import RepositoryModel
 
 extension Index {
-    /// Brings the live counts up to date with the repository: all packs that the index knows, and all deltas
-    /// of its volumes. Patches are read by a reader of this repository.
+    /// Counts all packs that the index knows, and all deltas of the volumes.
+    ///
+    /// Patches are read by a reader of this repository.
     ///
     /// - Parameters:
     ///   - timelines: all volumes.

@@ -1,5 +1,5 @@
 package import BlockModel
-internal import XXHash
+internal import Hashing
 
 /// A map, or a piece of one: runs in block order, then the digests of their data blocks.
 ///

@@ -1,5 +1,5 @@
 package import BlockModel
-internal import XXHash
+internal import Hashing
 
 /// How a frame's payload becomes the plain bytes of its blocks.
 package enum FrameKind: UInt8, Hashable, Sendable {

@@ -1,5 +1,5 @@
 package import BlockModel
-internal import Crypto
+internal import Hashing
 
 /// The hash tree whose root names a whole image.
 ///

@@ -1,5 +1,5 @@
 internal import BlockModel
-internal import XXHash
+internal import Hashing
 
 /// Header of every object: says what it is, of which repository, and under which name it stands.
 ///

@@ -1,5 +1,5 @@
 package import BlockModel
-internal import XXHash
+internal import Hashing
 
 /// What the header of any object says of where it comes from, whichever version of the format wrote it.
 ///

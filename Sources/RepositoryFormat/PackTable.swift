@@ -1,5 +1,5 @@
 package import BlockModel
-internal import XXHash
+internal import Hashing
 
 /// One frame as the table at the end of a pack lists it.
 ///

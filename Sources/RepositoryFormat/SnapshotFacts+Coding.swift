@@ -1,5 +1,5 @@
 package import BlockModel
-internal import Crypto
+internal import Hashing
 package import RepositoryModel
 
 /// How facts are stored in a delta, and the id that they make.

@@ -42,7 +42,11 @@ extension Index {
     /// Proves that a delta gives the image digest of the snapshot that it leads to.
     ///
     /// - Throws: ``RepositoryError`` of kind `damaged` when it does not.
-    package func prove(_ delta: KnownDelta, in timeline: Timeline, with repository: Repository) throws {
+    package func prove(
+        _ delta: KnownDelta,
+        in timeline: Timeline,
+        with repository: Repository
+    ) throws {
         if timeline.tip?.id == delta.head.to {
             do {
                 _ = try synchronize(

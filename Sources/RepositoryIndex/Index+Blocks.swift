@@ -1,8 +1,8 @@
 internal import BlockModel
+internal import Hashing
 internal import LMDB
 internal import Repository
 internal import RepositoryFormat
-internal import XXHash
 
 /// Digests, their numbers, and where their bytes are.
 ///

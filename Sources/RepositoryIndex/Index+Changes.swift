@@ -22,7 +22,10 @@ extension Index {
     }
 
     /// The histories of a volume, its own and those that were put aside, on which that snapshot is.
-    package func histories(of volume: VolumeName, with snapshot: HistoryPoint) throws -> [HistoryNumber] {
+    package func histories(
+        of volume: VolumeName,
+        with snapshot: HistoryPoint
+    ) throws -> [HistoryNumber] {
         try environment.read { transaction in
             try histories(transaction).filter { number, state in
                 guard state.volume == volume, snapshot.generation <= state.tipGeneration else {

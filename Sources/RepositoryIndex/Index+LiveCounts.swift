@@ -1,9 +1,9 @@
 package import BlockModel
+internal import Hashing
 internal import LMDB
 package import Repository
 package import RepositoryFormat
 package import RepositoryModel
-internal import XXHash
 
 /// Which blocks are live: counted by the deltas and the patches that need them.
 ///

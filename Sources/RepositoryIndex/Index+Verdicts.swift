@@ -1,8 +1,8 @@
 internal import BlockModel
+internal import Hashing
 internal import LMDB
 package import Repository
 package import RepositoryFormat
-internal import XXHash
 
 /// What was proved of deltas, so that their maps are read once for it.
 ///

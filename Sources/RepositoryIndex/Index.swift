@@ -1,12 +1,12 @@
 internal import BlockModel
 internal import Glibc
+package import Hashing
 internal import LMDB
 internal import LinuxIO
 package import Repository
 package import RepositoryFormat
 internal import RepositoryModel
 internal import Synchronization
-package import XXHash
 
 /// The LMDB database beside the user's caches: derived, disposable, rebuilt from the repository.
 ///
@@ -107,7 +107,7 @@ package final class Index: Sendable {
             let suspicion = suspicion(directory)
             let isSuspected = try FileStatus(path: suspicion) != nil
             try removeOldAside(path)
-            if isSuspected || isCutShort(path) {
+            if isSuspected || Environment.isCutShort(path) {
                 try putAside(path)
                 try FileOperation.remove(suspicion)
             }
@@ -199,31 +199,6 @@ package final class Index: Sendable {
             let secret = try? reader.take(KeyedXXH3.secretByteCount)
         else { return nil }
         return Array(secret)
-    }
-
-    /// Whether the file ends before the pages that its header counts: LMDB would crash on it.
-    private static func isCutShort(_ path: String) -> Bool {
-        guard let handle = try? FileHandle(path, .read),
-            let status = try? handle.status(path), status.byteCount > 0
-        else { return false }
-        let pageByteCount = Int(sysconf(Int32(_SC_PAGESIZE)))
-        var bytes = [UInt8](repeating: 0, count: 2 * pageByteCount)
-        var span = bytes.mutableSpan
-        var raw = unsafe span.mutableBytes
-        guard
-            let count = try? PositionedIO.read(handle.descriptor, into: &raw, at: 0, subject: path),
-            count == bytes.count
-        else { return true }
-        // Both meta pages of LMDB 0.9 on a 64-bit machine: a page header of 16 bytes, then magic,
-        // version, address, map size, two tables of 48 bytes, and the last page in use.
-        let lastPages = [0, pageByteCount].map {
-            bytes.rawSpan.littleEndian(at: $0 + 16 + 24 + 96, as: UInt64.self)
-        }
-        let transactions = [0, pageByteCount].map {
-            bytes.rawSpan.littleEndian(at: $0 + 16 + 24 + 104, as: UInt64.self)
-        }
-        let newest = transactions[1] > transactions[0] ? lastPages[1] : lastPages[0]
-        return newest >= 1 << 40 || (newest + 1) * UInt64(pageByteCount) > status.byteCount
     }
 
     /// How long a damaged index is kept.

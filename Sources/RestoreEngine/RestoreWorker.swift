@@ -1,5 +1,5 @@
 internal import BlockModel
-internal import Crypto
+internal import Hashing
 internal import LinuxIO
 internal import Packs
 internal import Repository

@@ -1,7 +1,6 @@
-import Crypto
+import Hashing
 import TestKit
 import Testing
-import XXHash
 
 /// SHA-256 against the vectors of FIPS 180-4 and NIST's CAVP.
 struct SHA256Tests {

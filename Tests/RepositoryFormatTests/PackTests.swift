@@ -1,8 +1,8 @@
 import BlockModel
+import Hashing
 import RepositoryFormat
 import TestKit
 import Testing
-import XXHash
 
 struct FrameTests {
     @Test("A frame with any bit flipped, in header or payload, is refused", arguments: 0..<3)

@@ -2,9 +2,9 @@ import BlockModel
 import RepositoryFormat
 import RepositoryModel
 
+@testable import Maintenance
 @testable import Repository
 @testable import RepositoryIndex
-@testable import Maintenance
 
 /// Deltas between snapshots that are told apart by a letter: enough for what needs no blocks.
 struct Chain {

@@ -3,9 +3,9 @@ import RepositoryFormat
 import RepositoryModel
 import Testing
 
+@testable import Maintenance
 @testable import Repository
 @testable import RepositoryIndex
-@testable import Maintenance
 
 /// Numbers that anybody can write into a name.
 struct FarNumberTests {

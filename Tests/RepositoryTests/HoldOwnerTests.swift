@@ -3,9 +3,9 @@ import Glibc
 import RepositoryFormat
 import Testing
 
+@testable import Maintenance
 @testable import Repository
 @testable import RepositoryIndex
-@testable import Maintenance
 
 struct HoldOwnerTests {
     private func record(_ processID: UInt32, start: UInt64) -> HoldRecord {

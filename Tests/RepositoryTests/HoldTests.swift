@@ -7,9 +7,9 @@ import SimulationSupport
 import TestKit
 import Testing
 
+@testable import Maintenance
 @testable import Repository
 @testable import RepositoryIndex
-@testable import Maintenance
 
 /// What is decided of a hold from what is known of it.
 struct HoldStateTests {

@@ -1,15 +1,15 @@
 import BlockModel
+import Hashing
 import LinuxIO
 import ObjectStore
 import RepositoryFormat
 import TestKit
 import Testing
-import XXHash
 
+@testable import Maintenance
+@testable import Packs
 @testable import Repository
 @testable import RepositoryIndex
-@testable import Packs
-@testable import Maintenance
 
 /// Digests, their numbers and places; and an index file that is not what it should be.
 struct IndexBlockTests {

@@ -6,10 +6,10 @@ import RepositoryModel
 import TestKit
 import Testing
 
+@testable import Maintenance
+@testable import Packs
 @testable import Repository
 @testable import RepositoryIndex
-@testable import Packs
-@testable import Maintenance
 
 /// The history pages of an index against a model of the volume.
 struct IndexHistoryTests {

@@ -5,10 +5,10 @@ import RepositoryFormat
 import TestKit
 import Testing
 
+@testable import Maintenance
+@testable import Packs
 @testable import Repository
 @testable import RepositoryIndex
-@testable import Packs
-@testable import Maintenance
 
 /// Fingerprints of the newest snapshot, and what an index remembers beside them.
 struct IndexTipTests {

@@ -3,8 +3,8 @@ import RepositoryFormat
 import TestKit
 import Testing
 
-@testable import RepositoryIndex
 @testable import Maintenance
+@testable import RepositoryIndex
 
 /// Leaves of pages of which most are claimed only.
 struct LeafTableTests {

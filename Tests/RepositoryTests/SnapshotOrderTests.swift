@@ -3,9 +3,9 @@ import RepositoryFormat
 import RepositoryModel
 import Testing
 
+@testable import Maintenance
 @testable import Repository
 @testable import RepositoryIndex
-@testable import Maintenance
 
 /// Which snapshots fit in, by the clock and by branches.
 struct SnapshotOrderTests {

@@ -5,9 +5,9 @@ import RepositoryModel
 import TestKit
 import Testing
 
+@testable import Maintenance
 @testable import Repository
 @testable import RepositoryIndex
-@testable import Maintenance
 
 struct TimelineTests {
     @Test("A volume without anything is empty and sound")

@@ -1,5 +1,5 @@
 import BlockModel
-import Crypto
+import Hashing
 import ObjectStore
 import Repository
 import RepositoryFormat

@@ -5,10 +5,10 @@ import SimulationSupport
 import TestKit
 import Testing
 
+@testable import Maintenance
+@testable import Packs
 @testable import Repository
 @testable import RepositoryIndex
-@testable import Packs
-@testable import Maintenance
 
 /// What a capture takes from an index of the snapshot before is that snapshot's.
 @Suite struct LeafProofTests {

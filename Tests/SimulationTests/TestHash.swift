@@ -1,4 +1,4 @@
-import XXHash
+import Hashing
 
 /// Checksums of headers that tests forge.
 enum TestHash {

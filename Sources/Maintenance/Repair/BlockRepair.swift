@@ -1,5 +1,5 @@
 package import BlockModel
-internal import Crypto
+internal import Hashing
 internal import LinuxIO
 internal import ObjectStore
 internal import Packs

@@ -112,7 +112,7 @@ package final class PathRepair {
                 let delta = try write(facts, on: history, from: start, to: end, timeline.volume)
                 if try isProved(delta, broken: broken) { return true }
             }
-        } catch where Index.isOwnFailure(error) {
+        } catch  where Index.isOwnFailure(error) {
             // What the index cannot read it does not know.
         } catch let error as RepositoryError where error.kind == .damaged || error.kind == .index {}
         return false
