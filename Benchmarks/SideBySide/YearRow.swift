@@ -1,5 +1,4 @@
 import BlockModel
-import Hashing
 import LinuxIO
 import LiveVolumes
 import Logging
@@ -116,9 +115,8 @@ extension Workbench {
         let count = try buffer.withMutableBytes {
             try PositionedIO.read(file.descriptor, into: &$0, at: 0, subject: path)
         }
-        let hash = SHA256()
-        hash.update(buffer.bytes.extracting(0..<count))
-        return Digest(hash.finish())
+        let hasher = BlockHasher()
+        return hasher.digest(of: buffer.bytes.extracting(0..<count))
     }
 
     private func report(_ year: Year) {

@@ -1,5 +1,4 @@
 internal import BlockModel
-internal import Hashing
 internal import LinuxIO
 internal import Packs
 internal import Repository
@@ -28,7 +27,7 @@ final class BlockStorer {
     private let similar: SimilarBlocks?
     private let encoder: FrameEncoder
     private let reader: BlockReader
-    private let hash = SHA256()
+    private let hasher = BlockHasher()
     private let earlier: AlignedBuffer
     /// Blocks that share pages with the one at hand.
     private let likes: AlignedBuffer
@@ -161,8 +160,8 @@ final class BlockStorer {
         let likes = likes
         var digests: [Digest] = []
         for position in 0..<similar.findBlocks(like: bytes, into: likes) {
-            hash.update(likes.bytes.extracting(position * size..<(position + 1) * size))
-            let digest = Digest(hash.finish())
+            let like = likes.bytes.extracting(position * size..<(position + 1) * size)
+            let digest = hasher.digest(of: like)
             guard try isStoredInFull(digest) else { break }
             digests.append(digest)
         }

@@ -253,8 +253,8 @@ package struct Capture {
             parent: tip?.id ?? .nothing, parentGeneration: tip?.generation ?? 0,
             tags: request.tags)
         facts.setID = request.setID
-        if scope.candidates != nil, let origin = request.evidence?.origin {
-            facts.method = origin.method
+        if scope.candidates != nil, let method = request.evidence?.method {
+            facts.method = method
             facts.proof = .sampled
         }
         facts.imageDigest = ImageDigestTree(blockSize: context.blockSize).root(
@@ -320,18 +320,6 @@ package struct Capture {
             return nil
         } catch {
             return (error as? RepositoryError)?.cause ?? "\(error)"
-        }
-    }
-}
-
-extension ChangeEvidence.Origin {
-    /// What the facts of a snapshot call it.
-    fileprivate var method: DetectionMethod {
-        switch self {
-        case .list: .changedExtents
-        case .snapshotStore: .snapshotStore
-        case .thinDelta: .thinDelta
-        case .era: .era
         }
     }
 }

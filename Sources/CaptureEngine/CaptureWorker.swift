@@ -1,6 +1,5 @@
 internal import BlockModel
 internal import ChangeTracking
-internal import Hashing
 internal import LinuxIO
 internal import Repository
 internal import RepositoryFormat
@@ -55,7 +54,7 @@ final class CaptureWorker {
     private let collector: DeltaAssembler
     private let storer: BlockStorer
     private let progress: CaptureProgress
-    private let hash = SHA256()
+    private let hasher = BlockHasher()
     private let tree: ImageDigestTree
     private var candidates: [Candidate] = []
 
@@ -168,8 +167,7 @@ final class CaptureWorker {
                 }
                 continue
             }
-            hash.update(block)
-            let digest = Digest(hash.finish())
+            let digest = hasher.digest(of: block)
             let isKept = !isNewBlock && before.isData(slot) && before.digests[slot] == digest
             // What did not change is stored again only where its pack was lost.
             if isKept && !context.looksForLoss { continue }

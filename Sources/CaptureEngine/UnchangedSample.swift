@@ -1,6 +1,5 @@
 internal import BlockModel
 internal import ChangeTracking
-internal import Hashing
 internal import LinuxIO
 internal import Repository
 internal import RepositoryFormat
@@ -34,7 +33,7 @@ struct UnchangedSample {
     private let blockCount: UInt64
     private let unitBlockCount: UInt64
     private let reader: ChunkReader
-    private let hash = SHA256()
+    private let hasher = BlockHasher()
     private let tree: ImageDigestTree
     private var page: (number: UInt64, tip: TipPage?, before: PageBlocks?)?
     private var emptyUnitCount = 0
@@ -142,7 +141,6 @@ struct UnchangedSample {
         let before = try page?.before ?? context.loadBefore(number, tree)
         page?.before = before
         guard slot < before.blockCount, before.isData(slot) else { return bytes.isAllZero }
-        hash.update(bytes)
-        return Digest(hash.finish()) == before.digests[slot]
+        return hasher.digest(of: bytes) == before.digests[slot]
     }
 }

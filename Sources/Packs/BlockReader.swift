@@ -1,5 +1,4 @@
 package import BlockModel
-internal import Hashing
 package import LinuxIO
 internal import ObjectStore
 package import Repository
@@ -52,7 +51,7 @@ package final class BlockReader {
     private let repository: Repository
     private let index: Index
     private let blockSize: BlockSize
-    private let hash = SHA256()
+    private let hasher = BlockHasher()
     private var frames: FrameCache
     private var lastSlot: UInt8 = 0
     /// The prefixes of the patches that were decoded last, the nearest first.
@@ -192,8 +191,8 @@ package final class BlockReader {
     package func bytes(of base: PatchBase) -> AlignedBuffer? {
         guard let level = base.level, level < scratch.count else { return nil }
         let bytes = scratch[level]
-        hash.update(bytes.bytes.extracting(0..<blockSize.byteCount))
-        return [Digest(hash.finish())] == base.digests ? bytes : nil
+        let digest = hasher.digest(of: bytes.bytes.extracting(0..<blockSize.byteCount))
+        return [digest] == base.digests ? bytes : nil
     }
 
     // MARK: Decoding
@@ -377,7 +376,7 @@ package final class BlockReader {
                     })
             } catch { throw DamageBelowPatch(cause: error) }
         }
-        let count = try frames.decompressPatch(
+        let count = try frames.decodePatch(
             place, prefix: prefix.bytes.extracting(0..<chosen.count * size), into: &target)
         guard count == size else {
             throw RepositoryError(.damaged, "a patch in \(frames.name(of: place)) is too short")
@@ -392,7 +391,6 @@ package final class BlockReader {
     }
 
     private func digestOfBlock(_ bytes: borrowing MutableRawSpan) -> Digest {
-        hash.update(bytes.bytes.extracting(0..<blockSize.byteCount))
-        return Digest(hash.finish())
+        hasher.digest(of: bytes.bytes.extracting(0..<blockSize.byteCount))
     }
 }

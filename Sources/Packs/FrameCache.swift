@@ -4,7 +4,6 @@ internal import ObjectStore
 internal import Repository
 internal import RepositoryFormat
 internal import RepositoryIndex
-internal import Zstandard
 
 /// Frames of packs, read ahead where they are asked for in the order of their pack; the last few that
 /// are no patches are kept decompressed.
@@ -27,7 +26,7 @@ struct FrameCache {
     private let repository: Repository
     private let index: Index
     private let blockSize: BlockSize
-    private let decompressor: Decompressor
+    private let decoder: FrameDecoder
     private let readsWholeFrames: Bool
     private let frameCount: Int
     private var frames: [Frame] = []
@@ -45,7 +44,7 @@ struct FrameCache {
         self.frameCount = frameCount
         self.readsWholeFrames = readsWholeFrames
         blockSize = repository.blockSize
-        decompressor = try Decompressor()
+        decoder = try FrameDecoder()
         window = try FrameWindow(blockSize: repository.blockSize)
     }
 
@@ -65,15 +64,16 @@ struct FrameCache {
         try window.header(of: place, try pack(of: place), repository)
     }
 
-    /// Applies a patch to the bytes that it is a patch of; gives the number of bytes written.
-    mutating func decompressPatch(
+    /// Applies a patch to the blocks that it depends on; gives the number of bytes written.
+    mutating func decodePatch(
         _ place: Place,
         prefix: RawSpan,
         into target: inout MutableRawSpan
     ) throws -> Int {
         let payload = try window.payload(of: place, try pack(of: place), repository)
-        return try decompressor.decompress(
-            payload.buffer.bytes.extracting(payload.range), prefix: prefix, into: &target)
+        return try decoder.decode(
+            payload.buffer.bytes.extracting(payload.range), place.kind, prefix: prefix,
+            into: &target)
     }
 
     /// The plain bytes of a frame that is no patch, at least the first `wanted` of them.
@@ -97,13 +97,13 @@ struct FrameCache {
         let whole = Int(place.frameBlockCount) * blockSize.byteCount
         let hinted = (Int(min(lastSlot, place.frameBlockCount - 1)) + 1) * blockSize.byteCount
         do {
-            frames[slot].byteCount = try decompress(
+            frames[slot].byteCount = try decode(
                 place, into: target, atLeast: hit == nil ? max(wanted, hinted) : whole)
         } catch {
             // The rot may lie behind what is wanted.
             index.noteBadFrame(at: place)
             guard !readsWholeFrames, place.kind == .zstd else { throw error }
-            let count = try decompressStart(
+            let count = try decodeStart(
                 of: place, into: target, atLeast: wanted, of: whole,
                 payloadByteCount: Int(place.payloadByteCount))
             guard count >= wanted else { throw error }
@@ -115,7 +115,7 @@ struct FrameCache {
     }
 
     /// Gives the number of plain bytes that were written.
-    private mutating func decompress(
+    private mutating func decode(
         _ place: Place,
         into target: AlignedBuffer,
         atLeast wanted: Int
@@ -123,20 +123,14 @@ struct FrameCache {
         let whole = Int(place.frameBlockCount) * blockSize.byteCount
         // What is left after three quarters is not worth the slower way.
         if !readsWholeFrames, place.kind == .zstd, wanted <= whole / 4 * 3 {
-            let count = try decompressStart(of: place, into: target, atLeast: wanted, of: whole)
+            let count = try decodeStart(of: place, into: target, atLeast: wanted, of: whole)
             if count >= wanted { return count }
         }
         let payload = try window.payload(of: place, try pack(of: place), repository)
         let source = payload.buffer.bytes.extracting(payload.range)
-        let count: Int
-        if place.kind == .stored {
-            count = source.byteCount
-            if count == whole { target.copy(source, to: 0) }
-        } else {
-            count = try target.withMutableBytes { bytes throws(ZstandardError) in
-                var plain = bytes._mutatingExtracting(0..<whole)
-                return try decompressor.decompress(source, into: &plain)
-            }
+        let count = try target.withMutableBytes { bytes in
+            var plain = bytes._mutatingExtracting(0..<whole)
+            return try decoder.decode(source, place.kind, into: &plain)
         }
         guard count == whole else {
             throw RepositoryError(.damaged, "\(name(of: place)) has a frame too short")
@@ -146,7 +140,7 @@ struct FrameCache {
 
     /// Reads what the first `wanted` bytes should take and a little more; may give fewer of them,
     /// where they compressed worse than the rest of the frame.
-    private mutating func decompressStart(
+    private mutating func decodeStart(
         of place: Place,
         into target: AlignedBuffer,
         atLeast wanted: Int,
@@ -157,10 +151,10 @@ struct FrameCache {
         let estimate = share * (wanted / blockSize.byteCount) * 5 / 4 + Self.spareByteCount
         let payload = try window.startOfPayload(
             of: place, byteCount: payloadByteCount ?? estimate, try pack(of: place), repository)
-        return try target.withMutableBytes { bytes throws(ZstandardError) in
+        return try target.withMutableBytes { bytes in
             var plain = bytes._mutatingExtracting(0..<whole)
-            return try decompressor.decompress(
-                payload.buffer.bytes.extracting(payload.range), atLeast: wanted, into: &plain)
+            return try decoder.decodeStart(
+                of: payload.buffer.bytes.extracting(payload.range), atLeast: wanted, into: &plain)
         }
     }
 

@@ -66,6 +66,7 @@ extension Repository {
             case .damage:
                 standing.lackingBlockCount = note.texts.first.flatMap { UInt64($0) }
                 standing.damageNoteNames.append(name)
+            default: break
             }
             standing.noteNames.append(name)
         }

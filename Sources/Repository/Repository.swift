@@ -7,6 +7,8 @@ internal import RepositoryModel
 package final class Repository: Sendable {
     package let store: any ObjectStore
     package let configuration: RepositoryConfiguration
+    /// Those of the configuration, and those that were added to the repository later.
+    package let features: FeatureSet
     /// What indexes of the repository went through.
     package let lookups = Lookups()
 
@@ -26,6 +28,7 @@ package final class Repository: Sendable {
     ) throws {
         let identity = RepositoryIdentity(id: ObjectID(from: &generator), blockSize: blockSize)
         configuration = RepositoryConfiguration(identity: identity, created: created)
+        features = configuration.features
         self.store = store
         let bytes = try configuration.encoded()
         do throws(ObjectStoreError) {
@@ -67,6 +70,37 @@ package final class Repository: Sendable {
             default: throw Self.damagedConfiguration(error, store)
             }
         }
+        features = try Self.allFeatures(configuration, store)
+    }
+
+    /// The features of the configuration, and those that were added.
+    ///
+    /// - Throws: ``RepositoryError`` of kind `unsupported` where this version may not read the repository.
+    private static func allFeatures(
+        _ configuration: RepositoryConfiguration,
+        _ store: any ObjectStore
+    ) throws -> FeatureSet {
+        var features = configuration.features
+        for entry in try store.list(ObjectNames.features) where entry.isObject {
+            guard let added = ObjectNames.features(of: entry.name) else { continue }
+            // Only where it matters is it read whether it was copied here from another repository.
+            if added.unknown != FeatureSet(),
+                let bytes = try? store.read(entry.name, limit: configurationByteLimit),
+                let origin = ObjectOrigin(bytes),
+                origin.repository != configuration.identity.id
+            {
+                continue
+            }
+            features.formUnion(added)
+        }
+        let unknown = features.unknown.required
+        guard unknown == 0 else {
+            throw RepositoryError(
+                .unsupported,
+                "the repository at \(store.location) \(FormatError.unknownFeatures(unknown)); "
+                    + "update varve")
+        }
+        return features
     }
 
     private static func damagedConfiguration(
@@ -102,7 +136,7 @@ package final class Repository: Sendable {
 
     /// Refuses to write where a newer version keeps something that this one would not know of.
     package func requireWritable() throws {
-        guard configuration.allowsWriting else {
+        guard features.unknown.optional == 0 else {
             throw RepositoryError(
                 .unsupported,
                 "the repository at \(store.location) uses optional features of a newer version; "

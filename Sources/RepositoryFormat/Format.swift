@@ -68,6 +68,7 @@ package enum ObjectKind: UInt8, Hashable, Sendable {
     case note = 6
     case hold = 7
     case pruneList = 8
+    case featureSet = 9
 }
 
 package enum DigestKind: UInt8, Hashable, Sendable {

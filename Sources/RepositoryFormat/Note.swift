@@ -1,13 +1,28 @@
 package import BlockModel
+internal import RepositoryModel
 
 /// What is said of a snapshot after its capture; the newest note of a kind counts.
-package enum NoteKind: UInt8, Hashable, Sendable {
-    case tags = 1
-    case protection = 2
-    case forgotten = 3
-    case bootProof = 4
-    case distrust = 5
-    case damage = 6
+///
+/// Notes of kinds that only a later version knows are kept and passed over.
+package struct NoteKind: StoredValue {
+    package let rawValue: UInt8
+
+    package init(rawValue: UInt8) { self.rawValue = rawValue }
+
+    package static let tags = Self(rawValue: 1)
+    package static let protection = Self(rawValue: 2)
+    package static let forgotten = Self(rawValue: 3)
+    package static let bootProof = Self(rawValue: 4)
+    package static let distrust = Self(rawValue: 5)
+    package static let damage = Self(rawValue: 6)
+
+    package static let names: [Self: String] = [
+        .tags: "tags", .protection: "protection", .forgotten: "forgotten",
+        .bootProof: "boot proof", .distrust: "distrust", .damage: "damage",
+    ]
+
+    /// Whether this version knows what a note of this kind says.
+    package var isKnown: Bool { Self.names[self] != nil }
 
     /// Whether there is a second section.
     var hasAttachment: Bool { self == .bootProof }
@@ -54,6 +69,11 @@ package struct Note: Hashable, Sendable {
         identity: RepositoryIdentity
     ) throws(FormatError) {
         let beginning = try Note(decodingBeginning: bytes, name: name, identity: identity)
+        guard beginning.kind.isKnown else {
+            // Whatever it is of, and whether it has an attachment, this version need not know.
+            self = beginning
+            return
+        }
         let sectionCount = beginning.kind.hasAttachment ? 2 : 1
         let (_, sections) = try SectionedObject.decode(bytes, sectionCount: sectionCount)
         self.init(
@@ -71,9 +91,7 @@ package struct Note: Hashable, Sendable {
         let (header, section, _) = try SectionedObject.decodeFirst(bytes)
         try header.verify(kind: .note, name: name, identity: identity)
         var reader = ByteReader(section)
-        guard let kind = NoteKind(rawValue: try reader.integer(UInt8.self)) else {
-            throw .badValue("note kind")
-        }
+        let kind: NoteKind = try reader.storedValue("note kind")
         try reader.zeros(7)
         let seconds = try reader.signedInteger()
         var texts: [String] = []

@@ -9,6 +9,7 @@ package enum ObjectNames {
     package static let notes = "notes/"
     package static let locks = "locks/"
     package static let pruning = "pruning/"
+    package static let features = "features/"
     /// A file that is no object: space set aside.
     package static let reserve = "reserve"
 
@@ -126,6 +127,36 @@ package enum ObjectNames {
     }
 
     package static func pruneList(_ id: ObjectID) -> String { pruning + id.hexadecimal }
+
+    package static func featureSet(_ features: FeatureSet, id: ObjectID) -> String {
+        self.features + hexadecimal(features.required) + "-" + hexadecimal(features.optional) + "."
+            + id.hexadecimal
+    }
+
+    /// What a name below `features/` says; nil for another name.
+    package static func features(of name: String) -> FeatureSet? {
+        let bytes = Array(name.utf8)
+        let (start, count) = (features.utf8.count, 16)
+        guard bytes.starts(with: features.utf8), bytes.count > start + 2 * count + 2,
+            bytes[start + count] == UInt8(ascii: "-"),
+            bytes[start + 2 * count + 1] == UInt8(ascii: "."),
+            ObjectID(hexadecimalDigits: bytes[(start + 2 * count + 2)...]) != nil,
+            let required = word(bytes[start..<start + count]),
+            let optional = word(bytes[start + count + 1..<start + 2 * count + 1])
+        else { return nil }
+        return FeatureSet(required: required, optional: optional)
+    }
+
+    private static func hexadecimal(_ word: UInt64) -> String {
+        let digits = String(word, radix: 16)
+        return String(repeating: "0", count: 16 - digits.utf8.count) + digits
+    }
+
+    private static func word(_ digits: ArraySlice<UInt8>) -> UInt64? {
+        let text = String(decoding: digits, as: UTF8.self)
+        guard let word = UInt64(text, radix: 16), hexadecimal(word) == text else { return nil }
+        return word
+    }
 
     /// Twelve digits keep listings in order, and leave a number to follow.
     private static let generationDigitCount = 12

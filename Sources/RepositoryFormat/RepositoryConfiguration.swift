@@ -13,27 +13,19 @@ package import BlockModel
 /// |     24 |     8 | time of creation, seconds                            |
 /// |     32 |    32 | zero                                                 |
 package struct RepositoryConfiguration: Hashable, Sendable {
-    package static let knownRequiredFeatures: UInt64 = 0
-    package static let knownOptionalFeatures: UInt64 = 0
-
     package let identity: RepositoryIdentity
-    package let requiredFeatures: UInt64
-    package let optionalFeatures: UInt64
+    package let features: FeatureSet
     package let created: Timestamp
 
     package init(identity: RepositoryIdentity, created: Timestamp) {
         self.identity = identity
         self.created = Timestamp(seconds: created.seconds)
-        requiredFeatures = 0
-        optionalFeatures = 0
+        features = FeatureSet()
     }
-
-    package var allowsWriting: Bool { optionalFeatures & ~Self.knownOptionalFeatures == 0 }
 
     package func encoded() throws(FormatError) -> [UInt8] {
         var writer = ByteWriter()
-        writer.append(requiredFeatures)
-        writer.append(optionalFeatures)
+        features.append(to: &writer)
         writer.append(UInt8(0))
         writer.appendZeros(7)
         writer.append(created.seconds)
@@ -51,10 +43,10 @@ package struct RepositoryConfiguration: Hashable, Sendable {
             kind: .configuration, name: ObjectNames.configuration, identity: header.identity)
         identity = header.identity
         var reader = ByteReader(sections[0])
-        requiredFeatures = try reader.integer(UInt64.self)
-        optionalFeatures = try reader.integer(UInt64.self)
-        let unknown = requiredFeatures & ~Self.knownRequiredFeatures
-        guard unknown == 0 else { throw .unknownFeatures(unknown) }
+        features = try FeatureSet(decoding: &reader)
+        guard features.unknown.required == 0 else {
+            throw .unknownFeatures(features.unknown.required)
+        }
         guard try reader.integer(UInt8.self) == 0 else { throw .badValue("sealing") }
         try reader.zeros(7)
         created = Timestamp(seconds: try reader.signedInteger())

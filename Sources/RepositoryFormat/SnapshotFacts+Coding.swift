@@ -57,15 +57,9 @@ extension SnapshotFacts {
         let seconds = try reader.signedInteger()
         let time = Timestamp(seconds: seconds, nanoseconds: try reader.integer(UInt32.self))
         let byteCount = try reader.integer(UInt64.self)
-        guard let method = DetectionMethod(rawValue: try reader.integer(UInt8.self)) else {
-            throw .badValue("method")
-        }
-        guard let proof = ChangeProof(rawValue: try reader.integer(UInt8.self)) else {
-            throw .badValue("proof")
-        }
-        guard let consistency = Consistency(rawValue: try reader.integer(UInt8.self)) else {
-            throw .badValue("consistency")
-        }
+        let method: DetectionMethod = try reader.storedValue("method")
+        let proof: ChangeProof = try reader.storedValue("proof")
+        let consistency: Consistency = try reader.storedValue("consistency")
         try reader.zeros(1)
         let imageDigest = try reader.digest()
         let parent = SnapshotID(try reader.digest())
@@ -95,14 +89,21 @@ extension SnapshotFacts {
 
 extension SourceIdentity {
     fileprivate init(decoding reader: inout ByteReader) throws(FormatError) {
-        guard let kind = Kind(rawValue: try reader.integer(UInt8.self)) else {
-            throw .badValue("source kind")
-        }
+        let kind: Kind = try reader.storedValue("source kind")
         let machine = try reader.text()
         let path = try reader.text()
         self.init(
             kind: kind, machine: machine, path: path, serial: try reader.text(),
             sectorByteCount: try reader.integer(UInt32.self))
+    }
+}
+
+extension ByteReader {
+    /// A value of which later versions may know more; none is zero.
+    mutating func storedValue<Value: StoredValue>(_ what: String) throws(FormatError) -> Value {
+        let value = try integer(UInt8.self)
+        guard value != 0 else { throw .badValue(what) }
+        return Value(rawValue: value)
     }
 }
 

@@ -1,71 +1,93 @@
 package import BlockModel
 
-/// How the changes of a snapshot were found.
-package enum DetectionMethod: UInt8, Hashable, Sendable {
-    /// The first of its volume: every block was read.
-    case base = 1
-    /// Every block was read and compared with the snapshot before.
-    case fullComparison = 2
-    /// Blocks on a list that the user handed in were read and compared.
-    case changedExtents = 3
-    /// Blocks that the store of a copy-on-write snapshot told of were read and compared.
-    case snapshotStore = 4
-    /// The same for what differs between two snapshots of a thin pool.
-    case thinDelta = 5
-    /// The same for what a dm-era target tells.
-    case era = 6
+/// A value that snapshots carry, of which later versions may write more than this one knows.
+///
+/// Unknown values are kept as they are: a restore does not need them.
+package protocol StoredValue: RawRepresentable, Hashable, Sendable where RawValue == UInt8 {
+    /// The names of the values that this version knows.
+    static var names: [Self: String] { get }
 
-    package var name: String {
-        switch self {
-        case .base: "base"
-        case .fullComparison: "full-comparison"
-        case .changedExtents: "changed-extents"
-        case .snapshotStore: "snapshot-store"
-        case .thinDelta: "thin-delta"
-        case .era: "era"
-        }
-    }
+    init(rawValue: UInt8)
+}
+
+extension StoredValue {
+    /// What users see: `unknown-7` for a value of a later version.
+    package var name: String { Self.names[self] ?? "unknown-\(rawValue)" }
+}
+
+/// How the changes of a snapshot were found.
+package struct DetectionMethod: StoredValue {
+    package let rawValue: UInt8
+
+    package init(rawValue: UInt8) { self.rawValue = rawValue }
+
+    /// The first of its volume: every block was read.
+    package static let base = Self(rawValue: 1)
+    /// Every block was read and compared with the snapshot before.
+    package static let fullComparison = Self(rawValue: 2)
+    /// Blocks on a list that the user handed in were read and compared.
+    package static let changedExtents = Self(rawValue: 3)
+    /// Blocks that the store of a copy-on-write snapshot listed were read and compared.
+    package static let snapshotStore = Self(rawValue: 4)
+    /// The same for the differences between two snapshots of a thin pool.
+    package static let thinDelta = Self(rawValue: 5)
+    /// The same for what a dm-era target lists.
+    package static let era = Self(rawValue: 6)
+
+    package static let names: [Self: String] = [
+        .base: "base", .fullComparison: "full-comparison", .changedExtents: "changed-extents",
+        .snapshotStore: "snapshot-store", .thinDelta: "thin-delta", .era: "era",
+    ]
 }
 
 /// What shows that a block called unchanged is unchanged.
-package enum ChangeProof: UInt8, Hashable, Sendable {
-    /// Its digest, or its keyed fingerprint where the index had one.
-    case everyBlockCompared = 1
-    /// Evidence said so, and a sample of what it called unchanged was compared.
-    case sampled = 2
+package struct ChangeProof: StoredValue {
+    package let rawValue: UInt8
 
-    package var name: String {
-        switch self {
-        case .everyBlockCompared: "every-block"
-        case .sampled: "sampled"
-        }
-    }
+    package init(rawValue: UInt8) { self.rawValue = rawValue }
+
+    /// Its digest, or its keyed fingerprint where the index had one.
+    package static let everyBlockCompared = Self(rawValue: 1)
+    /// Evidence said so, and a sample of what it called unchanged was compared.
+    package static let sampled = Self(rawValue: 2)
+
+    package static let names: [Self: String] = [
+        .everyBlockCompared: "every-block", .sampled: "sampled",
+    ]
 }
 
 /// What is known of the moment that a snapshot shows.
-package enum Consistency: UInt8, Hashable, Sendable {
-    /// Nothing wrote to the source while it was read.
-    case atRest = 1
-    /// The source was in use and read anyway: no single moment, for ever.
-    case liveInconsistent = 2
-    /// A frozen view of a source in use was read: one moment, at which its file systems were frozen.
-    case frozenView = 3
+package struct Consistency: StoredValue {
+    package let rawValue: UInt8
 
-    package var name: String {
-        switch self {
-        case .atRest: "at-rest"
-        case .liveInconsistent: "live-inconsistent"
-        case .frozenView: "frozen-view"
-        }
-    }
+    package init(rawValue: UInt8) { self.rawValue = rawValue }
+
+    /// Nothing wrote to the source while it was read.
+    package static let atRest = Self(rawValue: 1)
+    /// The source was in use and read anyway: no single moment, for ever.
+    package static let liveInconsistent = Self(rawValue: 2)
+    /// A frozen view of a source in use was read: one moment, at which its file systems were frozen.
+    package static let frozenView = Self(rawValue: 3)
+
+    package static let names: [Self: String] = [
+        .atRest: "at-rest", .liveInconsistent: "live-inconsistent", .frozenView: "frozen-view",
+    ]
 }
 
 /// Where a snapshot was captured from.
 package struct SourceIdentity: Hashable, Sendable {
-    package enum Kind: UInt8, Hashable, Sendable {
-        case file = 1
-        case blockDevice = 2
-        case stream = 3
+    package struct Kind: StoredValue {
+        package let rawValue: UInt8
+
+        package init(rawValue: UInt8) { self.rawValue = rawValue }
+
+        package static let file = Self(rawValue: 1)
+        package static let blockDevice = Self(rawValue: 2)
+        package static let stream = Self(rawValue: 3)
+
+        package static let names: [Self: String] = [
+            .file: "file", .blockDevice: "block-device", .stream: "stream",
+        ]
     }
 
     package var kind: Kind

@@ -1,5 +1,4 @@
 internal import BlockModel
-internal import Hashing
 internal import LinuxIO
 internal import Packs
 internal import Repository
@@ -18,7 +17,7 @@ final class RestoreWorker {
     private let reader: BlockReader
     private let buffer: AlignedBuffer
     private let tree: ImageDigestTree
-    private let hash = SHA256()
+    private let hasher = BlockHasher()
     private let size: Int
 
     init(
@@ -101,8 +100,7 @@ final class RestoreWorker {
             let bytes = buffer
             let block = bytes.bytes.extracting(start..<start + size)
             if stretch.page.blocks.isData(slot) {
-                hash.update(block)
-                if Digest(hash.finish()) != stretch.page.blocks.digests[slot] {
+                if hasher.digest(of: block) != stretch.page.blocks.digests[slot] {
                     changed.append(slot)
                 }
             } else if !block.isAllZero {

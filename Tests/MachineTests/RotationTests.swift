@@ -181,7 +181,7 @@ import class Foundation.Thread
             let result = try lab.capture(
                 path: Self.path("view\(number)"), sourceName: "live",
                 evidence: ChangeEvidence(
-                    origin: .list, since: tip.id, volumeByteCount: Self.originByteCount,
+                    method: .changedExtents, since: tip.id, volumeByteCount: Self.originByteCount,
                     candidates: changes))
             guard case .believed = result.verdict else {
                 Issue.record("rotation \(number): \(result.verdict)")

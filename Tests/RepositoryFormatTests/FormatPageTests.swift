@@ -26,32 +26,28 @@ struct FormatPageTests {
 
     @Test("The page names every method, proof and consistency of a snapshot")
     func facts() {
-        for method in Self.values.compactMap(DetectionMethod.init) {
+        for method in DetectionMethod.names.keys {
             #expect(hasRow(method.rawValue, method.name), "method \(method)")
         }
-        for proof in Self.values.compactMap(ChangeProof.init) {
+        for proof in ChangeProof.names.keys {
             #expect(hasRow(proof.rawValue, proof.name), "proof \(proof)")
         }
-        for consistency in Self.values.compactMap(Consistency.init) {
+        for consistency in Consistency.names.keys {
             #expect(hasRow(consistency.rawValue, consistency.name), "consistency \(consistency)")
         }
     }
 
     @Test("The page counts the kinds of notes, of frames and of objects that there are")
     func kinds() {
-        let notes = Self.values.compactMap(NoteKind.init)
-        let kinds = notes.map { "\($0.rawValue) " + words[$0, default: "?"] }
+        let notes = NoteKind.names.keys.sorted { $0.rawValue < $1.rawValue }
+        let kinds = notes.map { "\($0.rawValue) \($0.name)" }
         let row = "kind: " + kinds.joined(separator: ", ")
         #expect(page.contains { $0.contains(row) }, "\(row)")
         let frames = (UInt8(0)...255).compactMap(FrameKind.init).count
         #expect(frames == 4)
         #expect(page.contains { $0.contains("0 stored, 1 zstd, 2 patch, 3 patch of two") })
-        #expect(Self.values.compactMap(ObjectKind.init).count == 8)
+        #expect(Self.values.compactMap(ObjectKind.init).count == 9)
+        #expect(page.contains { $0.contains("9 | feature set") })
         #expect(page.contains { $0.contains("4 | part          |    8 | prune list") })
     }
-
-    private let words: [NoteKind: String] = [
-        .tags: "tags", .protection: "protection", .forgotten: "forgotten",
-        .bootProof: "boot proof", .distrust: "distrust", .damage: "damage",
-    ]
 }

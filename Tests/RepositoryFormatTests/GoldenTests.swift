@@ -119,6 +119,17 @@ struct GoldenTests {
         #expect(encoded.hexadecimal == golden.hexadecimal)
     }
 
+    @Test("A feature set is stored as these bytes")
+    func featureSet() throws {
+        let golden = try Golden.bytes("feature-set")
+        let encoded = try Sample.features.encoded(id: Sample.objectID, identity: Sample.identity)
+        #expect(encoded.hexadecimal == golden.hexadecimal)
+        #expect(
+            try FeatureSet(
+                decoding: golden, name: Sample.featuresName, identity: Sample.identity)
+                == Sample.features)
+    }
+
     @Test("A snapshot's id is this digest of its facts")
     func snapshotID() throws {
         #expect(try Sample.facts.snapshotID.hexadecimal == Golden.bytes("snapshot-id").hexadecimal)

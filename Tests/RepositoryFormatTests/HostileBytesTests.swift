@@ -195,6 +195,16 @@ struct Decoder: Sendable, CustomTestStringConvertible {
                     decoding: $0, name: Sample.pruneListName, identity: Sample.identity
                 ).encoded(name: Sample.pruneListName, identity: Sample.identity)
             }),
+        Decoder(
+            testDescription: "feature set", sectionCount: 1,
+            valid: {
+                try Sample.features.encoded(id: Sample.objectID, identity: Sample.identity)
+            },
+            reencode: {
+                try FeatureSet(
+                    decoding: $0, name: Sample.featuresName, identity: Sample.identity
+                ).encoded(id: Sample.objectID, identity: Sample.identity)
+            }),
     ]
 
     private static func reencodeDelta(_ head: DeltaHead, _ map: DeltaMap) throws -> [UInt8] {

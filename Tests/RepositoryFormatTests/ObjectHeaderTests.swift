@@ -136,8 +136,8 @@ struct ConfigurationTests {
     func optionalFeatures(bit: Int) throws {
         let decoded = try RepositoryConfiguration(
             decoding: configuration(8 + bit / 8, 1 << UInt8(bit % 8)))
-        #expect(!decoded.allowsWriting)
-        #expect(decoded.optionalFeatures == 1 << UInt64(bit))
+        #expect(decoded.features.unknown.optional != 0)
+        #expect(decoded.features.optional == 1 << UInt64(bit))
         #expect(decoded.identity == Sample.identity)
     }
 

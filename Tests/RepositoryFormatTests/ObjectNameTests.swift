@@ -25,6 +25,23 @@ struct ObjectNameTests {
                 + Self.id)
     }
 
+    @Test("The names of feature sets are read back, and nothing else is")
+    func features() {
+        let name = "features/0000000000000000-8000000000000001." + Self.id
+        #expect(Sample.featuresName == name)
+        #expect(ObjectNames.features(of: name) == Sample.features)
+        for name in [
+            "features/", "features/0-1." + Self.id, String(name.dropLast()), name + "0",
+            "features/000000000000000G-8000000000000001." + Self.id,
+            "features/000000000000000A-8000000000000001." + Self.id,
+            "features/+000000000000000-8000000000000001." + Self.id,
+            "features/0000000000000000.8000000000000001." + Self.id,
+            "features/0000000000000000-8000000000000001-" + Self.id, "x" + name,
+        ] {
+            #expect(ObjectNames.features(of: name) == nil, "\(name)")
+        }
+    }
+
     @Test("The names of packs are read back, and nothing else is")
     func packs() {
         #expect(ObjectNames.packID(of: "packs/a0/" + Self.id) == Sample.objectID)

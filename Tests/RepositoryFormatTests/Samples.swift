@@ -113,6 +113,9 @@ enum Sample {
         packs: [objectID, ObjectID(high: 1, low: 0xFEDC_BA98_7654_3210)])
     static let pruneListName = ObjectNames.pruneList(objectID)
 
+    static let features = FeatureSet(required: 0, optional: 1 << 63 | 1)
+    static let featuresName = ObjectNames.featureSet(features, id: objectID)
+
     /// A whole pack: a stored frame of one block, a compressed one of three, a patch.
     static var pack: (bytes: [UInt8], table: PackTable, footer: PackFooter) {
         get throws {

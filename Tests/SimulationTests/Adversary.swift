@@ -1,5 +1,4 @@
 import BlockModel
-import Hashing
 import ObjectStore
 import Repository
 import RepositoryFormat
@@ -70,12 +69,11 @@ struct Adversary {
     // MARK: Packs
 
     private mutating func claim(_ images: [[UInt8]]) throws {
-        let hash = SHA256()
+        let hasher = BlockHasher()
         let image = pick(images)
         let blocks = stride(from: 0, to: image.count / 4096 * 4096, by: 4096).map { start in
             let bytes = Array(image[start..<start + 4096])
-            hash.update(bytes.span.bytes)
-            return (digest: Digest(hash.finish()), bytes: bytes)
+            return (digest: hasher.digest(of: bytes.span.bytes), bytes: bytes)
         }
         guard !blocks.isEmpty else { return }
         var frames: [Forger.Frame] = []

@@ -1,5 +1,4 @@
 import BlockModel
-import Hashing
 import ObjectStore
 import Repository
 import RepositoryFormat
@@ -49,11 +48,10 @@ import Testing
 
     /// The blocks of an image, by digest.
     private static func blocks(of image: [UInt8]) -> [(digest: Digest, bytes: [UInt8])] {
-        let hash = SHA256()
+        let hasher = BlockHasher()
         return stride(from: 0, to: image.count, by: 4096).map { start in
             let bytes = Array(image[start..<start + 4096])
-            hash.update(bytes.span.bytes)
-            return (Digest(hash.finish()), bytes)
+            return (hasher.digest(of: bytes.span.bytes), bytes)
         }
     }
 

@@ -63,7 +63,7 @@ import Testing
             #expect(rescue.foreignCount == 0)
             let opened = try Repository(openingIn: store)
             #expect(opened.identity == lab.repository.identity)
-            #expect(opened.configuration.requiredFeatures == 0)
+            #expect(opened.configuration.features.required == 0)
         }
         let again = try Lab(store)
         #expect(try again.restoreAll() == [image])

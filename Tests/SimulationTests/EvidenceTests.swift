@@ -19,7 +19,7 @@ import Workflows
     ) throws -> ChangeEvidence {
         let tip = try #require(tip)
         return ChangeEvidence(
-            origin: .list, since: tip.id, volumeByteCount: tip.facts.byteCount,
+            method: .changedExtents, since: tip.id, volumeByteCount: tip.facts.byteCount,
             candidates: BlockExtents(joining: blocks))
     }
 

@@ -2,6 +2,7 @@ package import BlockModel
 internal import ChangeTracking
 internal import DeviceMapper
 internal import LinuxIO
+package import RepositoryModel
 
 /// What has to be known again of a volume that is tracked, by whoever goes on with it.
 package struct TrackingState: Hashable, Sendable {
@@ -41,6 +42,15 @@ package struct TrackingState: Hashable, Sendable {
         /// The device's own dm-era target: there are no views. `diskSequence` tells the device from
         /// others that had its name, where the kernel gives it.
         case era(diskSequence: UInt64?)
+
+        /// What a snapshot says of changes that were found this way.
+        package var method: DetectionMethod {
+            switch self {
+            case .stores: .snapshotStore
+            case .thinPool: .thinDelta
+            case .era: .era
+            }
+        }
     }
 
     /// A snapshot, and that since it nothing was written but what lists tell.
@@ -112,15 +122,9 @@ package struct TrackingState: Hashable, Sendable {
         guard let written = written(binding.view) else {
             return .failure(MissingEvidence(reason: "the record of what was written is lost"))
         }
-        let origin: ChangeEvidence.Origin =
-            switch mechanism {
-            case .stores: .snapshotStore
-            case .thinPool: .thinDelta
-            case .era: .era
-            }
         return .success(
             ChangeEvidence(
-                origin: origin, since: binding.snapshot,
+                method: mechanism.method, since: binding.snapshot,
                 volumeByteCount: sectorCount * UInt64(TableLine.sectorByteCount),
                 candidates: written.blocks(of: blockSize)))
     }

@@ -93,6 +93,8 @@ package struct RepositoryCheck {
                 }
             } else if entry.name.hasPrefix(ObjectNames.notes) {
                 checkNote(entry.name)
+            } else if entry.name.hasPrefix(ObjectNames.features) {
+                checkFeatures(entry.name)
             } else if ![ObjectNames.parts, ObjectNames.locks, ObjectNames.pruning].contains(
                 where: entry.name.hasPrefix)
             {
@@ -103,8 +105,10 @@ package struct RepositoryCheck {
 
     /// Whether nothing else reads objects of that name in a check.
     private func isOfNoKind(_ name: String) -> Bool {
-        [ObjectNames.parts, ObjectNames.locks, ObjectNames.pruning, ObjectNames.notes].contains(
-            where: name.hasPrefix)
+        [
+            ObjectNames.parts, ObjectNames.locks, ObjectNames.pruning, ObjectNames.notes,
+            ObjectNames.features,
+        ].contains(where: name.hasPrefix)
     }
 
     /// Lists what is not this repository's own; it is harmless where that is all there is to it.
@@ -115,6 +119,22 @@ package struct RepositoryCheck {
                 reason: object.reason
                     + (object.isUseless ? "; it is kept, but not needed" : ""),
                 isHarmless: object.isUseless))
+    }
+
+    private mutating func checkFeatures(_ name: String) {
+        do {
+            let bytes = try repository.store.read(
+                name, limit: Repository.configurationByteLimit)
+            _ = try FeatureSet(decoding: bytes, name: name, identity: repository.identity)
+        } catch let error as ObjectStoreError where error.reason == .notFound {
+            // Somebody deleted it after the listing.
+        } catch {
+            // Its name alone counts.
+            report.add(
+                Finding(
+                    subject: name, reason: "\(error); its name says all that it holds",
+                    isHarmless: ObjectNames.features(of: name) != nil))
+        }
     }
 
     private mutating func checkNote(_ name: String) {

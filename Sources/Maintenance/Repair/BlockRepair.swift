@@ -1,5 +1,4 @@
 package import BlockModel
-internal import Hashing
 internal import LinuxIO
 internal import ObjectStore
 internal import Packs
@@ -7,7 +6,6 @@ package import Repository
 internal import RepositoryFormat
 package import RepositoryIndex
 package import RepositoryModel
-internal import Zstandard
 
 /// Stores again, in full, blocks that no place gives any more; each is proved by its digest first.
 ///
@@ -21,7 +19,7 @@ package final class BlockRepair {
     private let reader: BlockReader
     /// Reads what it can of bad frames.
     private let partialReader: BlockReader
-    private let hash = SHA256()
+    private let hasher = BlockHasher()
     private let plain: AlignedBuffer
     private let prefix: AlignedBuffer
     /// What is still to be found.
@@ -63,8 +61,7 @@ package final class BlockRepair {
         let size = repository.blockSize.byteCount
         for start in stride(from: 0, to: blocks.byteCount - size + 1, by: size) {
             let block = blocks.extracting(start..<start + size)
-            hash.update(block)
-            let digest = Digest(hash.finish())
+            let digest = hasher.digest(of: block)
             guard seen == nil else {
                 seen?.insert(digest)
                 continue
@@ -132,7 +129,7 @@ package final class BlockRepair {
             isUndecoded = true
             return 0
         }
-        let decompressor = try Decompressor()
+        let decoder = try FrameDecoder()
         var count = 0
         var position = 0
         // Frames of a pack that somebody wrote to keep readers busy may overlap, and be any number.
@@ -161,7 +158,7 @@ package final class BlockRepair {
             let start = position + header.byteCount
             try decode(
                 header, bytes.rawSpan.extracting(start..<start + header.payloadByteCount),
-                decompressor)
+                decoder)
             position = start + header.payloadByteCount
             count += 1
         }
@@ -252,7 +249,7 @@ package final class BlockRepair {
     private func decode(
         _ header: FrameHeader,
         _ payload: RawSpan,
-        _ decompressor: Decompressor
+        _ decoder: FrameDecoder
     ) throws {
         let size = repository.blockSize.byteCount
         for (position, digest) in header.prefixes.enumerated() {
@@ -271,19 +268,12 @@ package final class BlockRepair {
             }
         }
         let expected = header.blockCount * size
-        if header.kind == .stored { return try offer(payload) }
         let prefix = prefix
-        let count: Int
-        do throws(ZstandardError) {
-            count = try plain.withMutableBytes { bytes throws(ZstandardError) -> Int in
-                guard header.kind.isPatch else {
-                    return try decompressor.decompress(payload, into: &bytes)
-                }
-                return try decompressor.decompress(
-                    payload, prefix: prefix.bytes.extracting(0..<header.prefixes.count * size),
-                    into: &bytes)
-            }
-        } catch { return }
+        let count = try? plain.withMutableBytes { bytes in
+            try decoder.decode(
+                payload, header.kind,
+                prefix: prefix.bytes.extracting(0..<header.prefixes.count * size), into: &bytes)
+        }
         guard count == expected else { return }
         let plain = plain
         try offer(plain.bytes.extracting(0..<expected))

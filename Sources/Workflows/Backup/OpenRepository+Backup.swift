@@ -232,7 +232,7 @@ extension OpenRepository {
             let byteCount = job.source.byteCount
         {
             request.evidence = ChangeEvidence(
-                origin: .list, since: try option.snapshot(in: timeline),
+                method: .changedExtents, since: try option.snapshot(in: timeline),
                 volumeByteCount: byteCount, candidates: candidates)
         }
         if job.view != nil { request.setID = job.frozen.setID }
