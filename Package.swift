@@ -259,7 +259,7 @@ let package = Package(
                 "Repository", "RepositoryFormat", "RepositoryModel",
                 "SimulationSupport", "TestKit", "varve",
             ],
-            exclude: ["Golden"],
+            exclude: ["Golden", "Scripts"],
             swiftSettings: common
         ),
         .target(
@@ -334,7 +334,7 @@ let package = Package(
         .testTarget(
             name: "RealDiskTests",
             dependencies: ["varve"],
-            exclude: ["Scenarios"],
+            exclude: ["Scenarios", "Scripts"],
             swiftSettings: common
         ),
         // These run in the emulated machine that RealDiskTests starts.

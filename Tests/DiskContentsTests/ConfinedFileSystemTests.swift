@@ -139,8 +139,7 @@ import Testing
     func otherPrograms(_ script: String) throws {
         let folder = try TemporaryDirectory()
         let program = "\(folder.path)/reader"
-        try Data("#!/bin/sh\n\(script)\n".utf8).write(to: URL(fileURLWithPath: program))
-        try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: program)
+        try Self.install("#!/bin/sh\n\(script)\n", as: program)
         let image = MemoryImage([UInt8](repeating: 0, count: 1 << 20))
         #expect(throws: ContentsError.self) {
             try ConfinedFileSystem(
@@ -174,9 +173,17 @@ import Testing
             s.sendall(message(20, number=5))
             \(script)
             """
-        try Data(text.utf8).write(to: URL(fileURLWithPath: program))
-        try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: program)
+        try install(text, as: program)
         return program
+    }
+
+    /// Makes a program; another process writes it, because a child that is started meanwhile would keep it
+    /// open, and a file that is open to be written cannot be run.
+    private static func install(_ text: String, as program: String) throws {
+        let source = program + ".text"
+        try Data(text.utf8).write(to: URL(fileURLWithPath: source))
+        try #require(
+            DiskContentsTests.run("install", "-m", "755", source, program, directory: "/") == 0)
     }
 
     @Test(

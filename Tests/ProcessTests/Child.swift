@@ -31,7 +31,7 @@ final class Child {
         process.arguments = arguments
         process.environment = [
             "VARVE_REPOSITORY": place.repository, "VARVE_CACHE_DIR": place.cache,
-            "VARVE_STATE_DIR": place.cache + "/states", "VARVE": Self.binary,
+            "VARVE_STATE_DIR": place.cache + "/states", "VARVE": Self.binary, "PLACE": place.path,
             "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
         ]
         process.standardInput = input ?? Foundation.FileHandle.nullDevice
@@ -52,7 +52,14 @@ final class Child {
     /// Kills the process outright, unless it has ended.
     func kill() { Glibc.kill(process.processIdentifier, SIGKILL) }
 
-    /// Runs lines of a shell, to which `$VARVE` is the binary.
+    /// The text of a script below `Scripts`, for ``shell(_:in:)``.
+    static func text(of script: String) throws -> String {
+        let path = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+            .appendingPathComponent("Scripts/\(script)")
+        return try String(contentsOf: path, encoding: .utf8)
+    }
+
+    /// Runs lines of a shell, to which `$VARVE` is the binary and `$PLACE` the directory of the place.
     static func shell(_ script: String, in place: Place) throws -> Result {
         try Child(["-uc", script], in: place, program: "/bin/bash").wait()
     }

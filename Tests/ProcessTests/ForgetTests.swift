@@ -122,41 +122,7 @@ import Testing
             try bytes.write(to: URL(fileURLWithPath: image))
             #expect(try Child.run(["backup", image, "--volume", "d", "-q"], in: place).status == 0)
         }
-        let script = """
-            cd \(place.path)
-            forgetting() {
-                for i in $(seq 2 39); do
-                    "$VARVE" forget d@$i --now -q & p=$!
-                    [ $((i % 4)) != 0 ] || { sleep 0.0$((i % 7)); kill -9 $p 2>/dev/null; }
-                    wait $p 2>/dev/null
-                done
-                touch done
-            }
-            forgetting 2>/dev/null & f=$!
-            n=0
-            # Slow machines come round once while all is forgotten; then once more.
-            while [ ! -e done ] || [ "$n" -lt 2 ]; do
-                # Without the index of the last time, every other time.
-                n=$((n + 1)); [ $((n % 2)) = 0 ] || rm -rf cache2
-                export VARVE_CACHE_DIR=$PWD/cache2
-                "$VARVE" restore d@latest - 2>errors | cmp - image || { cat errors; exit 3; }
-                "$VARVE" check >report 2>&1 || { cat report; exit 4; }
-                "$VARVE" snapshots -q >list 2>&1 || { cat list; exit 5; }
-                case $((n % 3)) in
-                    0) "$VARVE" stats --snapshots -q >list 2>&1 || { cat list; exit 10; } ;;
-                    1) rm -rf copy; "$VARVE" init -r copy -q
-                       "$VARVE" copy --from-repo repository -r copy -q >list 2>&1 ||
-                           { cat list; exit 12; } ;;
-                    2) "$VARVE" prune -n -q >list 2>&1 || { cat list; exit 11; } ;;
-                esac
-            done
-            wait $f
-            unset VARVE_CACHE_DIR; export VARVE_CACHE_DIR=\(place.cache)
-            "$VARVE" forget --keep-last 1 --now -q
-            "$VARVE" check --read-data >report 2>&1 || { cat report; exit 6; }
-            "$VARVE" restore d@latest - -q | cmp - image || exit 7
-            [ "$(ls repository/volumes/d | wc -l)" = 2 ] || exit 8
-            """
+        let script = try Child.text(of: "ForgetTests/beside")
         let result = try Child.shell(script, in: place)
         #expect(result.status == 0, "\(result.status): \(result.output) \(result.errors)")
     }
@@ -168,47 +134,7 @@ import Testing
         let scratch = ScratchDirectory()
         let place = Place(scratch, path: scratch.path)
         #expect(try Child.run(["init"], in: place).status == 0)
-        let script = """
-            cd \(place.path)
-            head -c 3000000 /dev/urandom >image
-            head -c 1000000 image >common
-            # What another command holds is tried again.
-            patiently() {
-                while :; do
-                    "$VARVE" "$@" 2>errors.$BASHPID; s=$?
-                    [ $s = 11 ] || { [ $s = 0 ] || cat errors.$BASHPID; return $s; }
-                    sleep 0.05
-                done
-            }
-            other() {
-                export VARVE_CACHE_DIR=$PWD/cache2
-                while [ ! -e done ]; do
-                    { cat common; head -c 500000 /dev/urandom; } >image2
-                    patiently backup image2 --volume e -q || return 3
-                    patiently restore e@latest - -q | cmp - image2 || return 4
-                    patiently forget --volume e --keep-last 2 -q || return 5
-                done
-            }
-            other & o=$!
-            for i in $(seq 30); do
-                dd if=/dev/urandom of=image bs=4096 count=40 seek=$((i * 17 % 600)) \\
-                    conv=notrunc status=none
-                patiently backup image --volume d -q || exit 6
-                patiently forget --volume d --keep-last 2 --now -q || exit 7
-                "$VARVE" prune --max-unused 0% -q 2>/dev/null & p=$!
-                [ $((i % 3)) = 0 ] || { sleep 0.0$((i % 9)); kill -9 $p 2>/dev/null; }
-                wait $p 2>/dev/null
-                patiently restore d@latest - -q | cmp - image || exit 8
-            done
-            touch done
-            wait $o || exit 9
-            patiently prune --max-unused 0% --recount --json >report || exit 10
-            grep -q '"packs_counted_wrong":[1-9]' report && { cat report; exit 11; }
-            "$VARVE" check --read-data >report 2>&1 || { cat report; exit 12; }
-            # Two snapshots of each, and little else.
-            [ "$(du -sm repository/packs | cut -f1)" -lt 8 ] || exit 13
-            [ -z "$(ls repository/pruning 2>/dev/null)" ] || exit 14
-            """
+        let script = try Child.text(of: "ForgetTests/prune")
         let result = try Child.shell(script, in: place)
         #expect(result.status == 0, "\(result.status): \(result.output) \(result.errors)")
     }

@@ -40,67 +40,7 @@ import Testing
         try Directory.makeAll(place.path + "/metrics")
         try Self.configuration(place).write(
             toFile: place.path + "/varve.toml", atomically: true, encoding: .utf8)
-        let script = """
-            cd \(place.path)
-            export VARVE_CONFIG=$PWD/varve.toml VARVE_STATE_DIR=$PWD/state
-            head -c 3000000 /dev/urandom >a; head -c 1000000 /dev/urandom >b
-            "$VARVE" config check -q || exit 2
-            "$VARVE" status >/dev/null && exit 3
-            for i in 1 2 3 4; do
-                dd if=/dev/urandom of=a bs=4096 count=100 seek=$((i * 100)) conv=notrunc status=none
-                "$VARVE" run -q || exit 4
-            done
-            [ "$("$VARVE" snapshots a --json | grep -c '"message_type":"snapshot"')" = 2 ] || exit 5
-            "$VARVE" status >status || { cat status; exit 6; }
-            grep -q '^green  sys' status || { cat status; exit 7; }
-            grep -q '^varve_job_healthy{job="sys"} 1$' metrics/varve.prom || exit 8
-            grep -q '^varve_snapshot_generation{job="sys",volume="b"} 4$' metrics/varve.prom || exit 9
-            [ "$(stat -c %a metrics/varve.prom)" = 644 ] || exit 10
-            [ "$(cat log | tr '\\n' ' ' | cut -d' ' -f1-6)" = "before sys after before sys after" ] || exit 11
-            # Two snapshots of a are some 3.4 MB; all four would be 4.6.
-            [ "$(du -sk repository/packs | cut -f1)" -lt 4700 ] || exit 12
-            # Trouble is told once, and that it is over.
-            [ ! -e alarms ] || exit 13
-            mv b gone
-            "$VARVE" run -q 2>errors && exit 14
-            "$VARVE" run -q 2>errors && exit 14
-            grep -q "$PWD/b" errors || exit 15
-            grep -q '^failure: .*b' log || exit 16
-            "$VARVE" status >status && exit 17
-            grep -q '^RED' status || exit 18
-            [ "$(grep -c '"event":"trouble"' alarms)" = 1 ] || { cat alarms; exit 19; }
-            grep -q '^varve_job_healthy{job="sys"} 0$' metrics/varve.prom || exit 20
-            mv gone b
-            "$VARVE" run -q || exit 21
-            [ "$(grep -c '"event":"recovered"' alarms)" = 1 ] || exit 22
-            # Silence: nothing ran for longer than is allowed.
-            sed -i 's/"snapshotTime" : [0-9]*/"snapshotTime" : 1000000/' state/jobs/sys.json
-            "$VARVE" status --notify -q && exit 23
-            "$VARVE" status --notify -q && exit 23
-            [ "$(grep -c 'the limit is' alarms)" = 1 ] || { cat alarms; exit 24; }
-            "$VARVE" restore a@latest - -q | cmp - a || exit 25
-            # A configuration that cannot be used is told, once, to those whom the last good one names.
-            cp varve.toml good; echo 'x = ' >>varve.toml
-            "$VARVE" status --notify -q 2>/dev/null; [ $? = 2 ] || exit 26
-            "$VARVE" status --notify -q 2>/dev/null; [ $? = 2 ] || exit 26
-            [ "$(grep -c 'varve.toml has 1 error' alarms)" = 1 ] || { cat alarms; exit 27; }
-            mv good varve.toml
-            # Metrics that cannot be written are no success.
-            mv metrics elsewhere
-            "$VARVE" run -q 2>errors; [ $? = 3 ] || exit 28
-            grep -q 'metrics could not be written' errors || exit 29
-            mv elsewhere metrics
-            # What is damaged, or may not be read, is not said to have never been there.
-            echo '{' >state/jobs/sys.json
-            "$VARVE" status >status && exit 30
-            grep -q 'is damaged' status || exit 31
-            "$VARVE" run -q || exit 32
-            # Neither are files that are none.
-            mkdir folder; printf '\\377' >bytes; head -c 2000000 /dev/zero | tr '\\0' '#' >long
-            for file in folder bytes long; do
-                "$VARVE" config check --config $file -q 2>errors; [ $? = 2 ] || exit 33
-            done
-            """
+        let script = try Child.text(of: "RunTests/whole")
         let result = try Child.shell(script, in: place)
         #expect(result.status == 0, "\(result.status): \(result.output) \(result.errors)")
     }
@@ -127,34 +67,7 @@ import Testing
             on-failure = ["/bin/sh", "-c", "echo failure: $VARVE_REASON >>\(place.path)/log"]
             """
         _ = try place.write(Data(configuration.utf8), to: "varve.toml")
-        let script = """
-            cd \(place.path)
-            export VARVE_CONFIG=$PWD/varve.toml VARVE_STATE_DIR=$PWD/state
-            head -c 300000 /dev/urandom >a; head -c 100000 /dev/urandom >b
-            for i in 1 2; do
-                "$VARVE" run >said 2>errors; [ $? = 3 ] || { cat said errors; exit 1; }
-                grep -q "j backup a: a@$i" said || { cat said; exit 2; }
-                # One that cannot be tracked is captured when it is at rest.
-                grep -q "j backup untracked: untracked@$i" said || { cat said; exit 3; }
-            done
-            grep -q 'j forget a: kept 1, forgot 1' said || { cat said; exit 4; }
-            grep -q 'j check: no damage' said || exit 5
-            grep -q "1 of 3 volumes were not captured: gone: .*there is nothing at $PWD/gone" errors || exit 6
-            grep -q 'untracked: .*is not a block device' errors || { cat errors; exit 7; }
-            grep -q '^failure: ' log && ! grep -q after log || exit 8
-            "$VARVE" status >said && exit 9
-            grep -q '^RED' said || exit 10
-            # When all fail nothing else is done.
-            mv a a2; mv b b2
-            "$VARVE" run >said 2>errors; [ $? = 1 ] || { cat errors; exit 11; }
-            grep -q 'j check' said && exit 12
-            # With all of them there, and none to be tracked, all is well.
-            mv a2 a; mv b2 b; cp a gone
-            sed -i 's/, track = true, store = "\\/nowhere"//' varve.toml
-            "$VARVE" run >said 2>errors || { cat errors; exit 13; }
-            grep -q after log || exit 14
-            "$VARVE" status -q || exit 15
-            """
+        let script = try Child.text(of: "RunTests/partial")
         let result = try Child.shell(script, in: place)
         #expect(result.status == 0, "\(result.status): \(result.output) \(result.errors)")
     }
@@ -175,55 +88,7 @@ import Testing
             alarm = { command = ["/bin/sh", "\(place.path)/hooks/alarm"] }
             """
         _ = try place.write(Data(configuration.utf8), to: "varve.toml")
-        let script = """
-            cd \(place.path)
-            umask 022
-            export VARVE_CONFIG=$PWD/varve.toml VARVE_STATE_DIR=$PWD/state
-            export VARVE_CACHE_DIR=$PWD/cache
-            head -c 300000 /dev/urandom >a; mkdir hooks state
-            for hook in before alarm; do
-                printf '#!/bin/sh\ntouch %s/ran-%s\n' "$PWD" $hook >hooks/$hook; chmod 755 hooks/$hook
-            done
-            "$VARVE" run -q || exit 1
-            rm ran-before
-            # refused STATUS WORDS COMMAND...
-            refused() {
-                local wanted=$1 words=$2; shift 2
-                "$@" >said 2>&1; local status=$?
-                [ $status = "$wanted" ] && grep -q "$words" said || { echo "$status $*"; cat said; exit 2; }
-            }
-            chmod 666 varve.toml
-            for command in run status "config check" "schedule install --no-start --unit-directory units"; do
-                refused 2 "$PWD/varve.toml has mode 666, so everybody" "$VARVE" $command
-            done
-            chmod 644 varve.toml
-            chmod 777 hooks
-            refused 2 "before is not used: $PWD/hooks has mode 777" "$VARVE" run
-            chmod 755 hooks; chmod 757 hooks/alarm
-            refused 2 "hooks/alarm has mode 757" "$VARVE" run
-            chmod 755 hooks/alarm
-            [ ! -e ran-before ] || exit 3
-            chmod 707 cache; refused 2 "the index .*$PWD/cache has mode 707" "$VARVE" snapshots
-            refused 2 "$PWD/cache has mode 707" "$VARVE" backup a
-            chmod 700 cache
-            chmod 707 state; refused 2 "the state directory .*$PWD/state has mode 707" "$VARVE" run
-            refused 1 "$PWD/state has mode 707" "$VARVE" status
-            refused 2 "$PWD/state has mode 707" "$VARVE" track status
-            refused 2 "$PWD/state has mode 707" "$VARVE" trial status
-            chmod 700 state
-            unset VARVE_REPOSITORY
-            echo "\(place.repository)" >file; export VARVE_REPOSITORY_FILE=$PWD/file
-            "$VARVE" snapshots -q >said || exit 4
-            chmod 646 file; refused 2 "$PWD/file has mode 646" "$VARVE" snapshots
-            chmod 600 file
-            if [ "$(id -u)" = 0 ]; then
-                chown 54321 varve.toml; refused 2 "belongs to user 54321" "$VARVE" run
-                chown 0 varve.toml; chown 54321 hooks; refused 2 "belongs to user 54321" "$VARVE" run
-                chown 0 hooks
-            fi
-            "$VARVE" run -q || exit 5
-            [ -e ran-before ] || exit 6
-            """
+        let script = try Child.text(of: "RunTests/trust")
         let result = try Child.shell(script, in: place)
         #expect(result.status == 0, "\(result.status): \(result.output) \(result.errors)")
     }

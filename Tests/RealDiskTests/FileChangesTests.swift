@@ -37,36 +37,7 @@ extension MachinesInTurn {
             _ scratch: Scratch
         ) async throws -> Manifest {
             let output = try await scratch.require(
-                "bash", "-euc",
-                """
-                RANDOM=$((\(round) * 7 + 5))
-                mkdir -p \(scratch.file("at"))
-                mount -o loop \(image) \(scratch.file("at"))
-                trap 'cd /; umount \(scratch.file("at"))' EXIT
-                cd \(scratch.file("at"))
-                for i in $(seq 30); do mkdir -p d$((RANDOM % 20))/e$((RANDOM % 3)); done
-                some() { find . -mindepth 1 -type "$1" -not -name lost+found | sort | shuf -n "$2" --random-source=<(yes \(round)); }
-                for i in $(seq 40); do
-                    seq $RANDOM >"$(some d 300 | sed -n $((RANDOM % 20 + 1))p)/f$RANDOM"
-                done
-                if [ \(round) -gt 0 ]; then
-                    some f 8 | xargs rm
-                    some f 8 | while read -r f; do echo more >>"$f"; done
-                    some f 8 | while read -r f; do
-                        printf ZZ | dd of="$f" bs=1 seek=3 conv=notrunc status=none
-                    done
-                    some f 5 | xargs chmod 640
-                    some f 5 | xargs setfattr -n user.round -v \(round)
-                    some f 4 | while read -r f; do mv "$f" "$f.m\(round)"; done
-                    some f 3 | while read -r f; do ln "$f" "$f.l\(round)"; done
-                    some f 3 | while read -r f; do rm "$f"; mkdir "$f"; done
-                    some d 2 | tail -1 | xargs rm -r
-                fi
-                find . -mindepth 1 -not -name lost+found -type d -printf '%P\\td\\t0\\t0\\t%m\\t%U\\n'
-                find . -type f -printf '%P\\tf\\t%s\\t%T@\\t%m\\t%U\\t' -exec sh -c \\
-                    'md5sum <"$1"' _ {} \\;
-                sync -f .
-                """)
+                "bash", Machine.script("change-files"), image, "\(round)")
             var manifest: Manifest = [:]
             for line in output.split(separator: "\n") {
                 let fields = line.split(separator: "\t")
@@ -179,31 +150,7 @@ extension MachinesInTurn {
             let scratch = try Scratch()
             try await scratch.varve("init")
             let result = try await scratch.run(
-                "bash", "-euc",
-                """
-                cd \(scratch.file("."))
-                mkdir tree at; cp -a /etc/skel tree/; echo kept >tree/file; seq 100000 >tree/long
-                truncate -s 64M disk.img; mke2fs -q -t \(type) -d tree disk.img
-                # As if it had been in use: the journal is not to be replayed.
-                [ \(type) != ext4 ] || debugfs -w -R 'feature needs_recovery' disk.img 2>/dev/null
-                $VARVE backup disk.img --volume d -q
-                losetup -nO BACK-FILE -l >before || true
-                $VARVE mount --files d@1 at -q & p=$!
-                for i in $(seq 300); do [ ! -e at/file ] || break; sleep 0.1; done
-                rsync -nac --delete --exclude /lost+found tree/ at/ -i | grep -v ' \\./$' && exit 3
-                device=$(grep " $PWD/at " /proc/self/mountinfo | sed 's/.* - [^ ]* \\([^ ]*\\) .*/\\1/')
-                ! flock -n "$device" true
-                ! touch at/new 2>/dev/null
-                ! grep fuse.varve /proc/self/mountinfo
-                kill -INT $p; wait $p
-                ! grep " $PWD/at " /proc/self/mountinfo
-                # Unmounted by another: it ends by itself, and the device is free again.
-                $VARVE mount --files d@1 at -q & p=$!
-                for i in $(seq 300); do [ ! -e at/file ] || break; sleep 0.1; done
-                umount at; wait $p
-                for i in $(seq 100); do losetup -a | grep -q '(/image)' || break; sleep 0.1; done
-                ! losetup -a | grep '(/image)'
-                """)
+                "bash", Machine.script("mount-files"), type)
             #expect(result.status == 0, "\(result)")
         }
     }

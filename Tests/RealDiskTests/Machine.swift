@@ -43,6 +43,12 @@ enum Machine {
     static let scenarios = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
         .appendingPathComponent("Scenarios").path
 
+    /// A script below `Scripts`, which runs in the folder of a test.
+    static func script(_ name: String) -> String {
+        URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+            .appendingPathComponent("Scripts/\(name)").path
+    }
+
     /// Folders of programs; those of the system's administration are not on everyone's path.
     static let searchPath =
         (ProcessInfo.processInfo.environment["PATH"] ?? "/usr/bin:/bin") + ":/usr/sbin:/sbin"

@@ -6,6 +6,7 @@ package final class WatchedStore: ObjectStore {
     private let base: any ObjectStore
     private let refusesDeletions: Bool
     private let names = Mutex<Set<String>>([])
+    private let done = Mutex<[String]>([])
     private let hook = Mutex<(@Sendable () -> Void)?>(nil)
 
     /// - Parameters:
@@ -19,13 +20,22 @@ package final class WatchedStore: ObjectStore {
     /// What was read so far.
     package var readNames: Set<String> { names.withLock { $0 } }
 
+    /// What listed and changed it so far, in order: `list`, `create`, `hold` or `delete`, and a name.
+    package var calls: [String] { done.withLock { $0 } }
+
+    private func note(_ call: String, _ name: String) {
+        done.withLock { $0.append("\(call) \(name)") }
+    }
+
     /// Calls `body` whenever an object is about to become durable.
     package func onFinish(_ body: (@Sendable () -> Void)?) { hook.withLock { $0 = body } }
 
     package var location: String { base.location }
 
     package func begin(_ name: String) throws(ObjectStoreError) -> any ObjectWriter {
-        WatchedWriter(try base.begin(name)) { [self] in hook.withLock { $0 }?() }
+        WatchedWriter(
+            try base.begin(name), willFinish: { [self] in hook.withLock { $0 }?() },
+            didFinish: { [self] in note("create", name) })
     }
 
     package func read(
@@ -42,7 +52,8 @@ package final class WatchedStore: ObjectStore {
     }
 
     package func list(_ prefix: String) throws(ObjectStoreError) -> [ObjectEntry] {
-        try base.list(prefix)
+        note("list", prefix)
+        return try base.list(prefix)
     }
 
     package func delete(
@@ -50,13 +61,17 @@ package final class WatchedStore: ObjectStore {
         _ durability: DeletionDurability
     ) throws(ObjectStoreError) {
         if refusesDeletions { throw ObjectStoreError(.denied, during: .delete, of: name) }
+        note("delete", name)
         try base.delete(name, durability)
     }
 
     package func createLocked(
         _ name: String,
         _ bytes: [UInt8]
-    ) throws(ObjectStoreError) -> any ObjectLock { try base.createLocked(name, bytes) }
+    ) throws(ObjectStoreError) -> any ObjectLock {
+        note("hold", name)
+        return try base.createLocked(name, bytes)
+    }
 
     package func isLocked(_ name: String) -> Bool? { base.isLocked(name) }
 
@@ -70,10 +85,16 @@ package final class WatchedStore: ObjectStore {
 private final class WatchedWriter: ObjectWriter {
     private let writer: any ObjectWriter
     private let willFinish: @Sendable () -> Void
+    private let didFinish: @Sendable () -> Void
 
-    init(_ writer: any ObjectWriter, willFinish: @escaping @Sendable () -> Void) {
+    init(
+        _ writer: any ObjectWriter,
+        willFinish: @escaping @Sendable () -> Void,
+        didFinish: @escaping @Sendable () -> Void
+    ) {
         self.writer = writer
         self.willFinish = willFinish
+        self.didFinish = didFinish
     }
 
     func append(_ bytes: RawSpan) throws(ObjectStoreError) { try writer.append(bytes) }
@@ -81,5 +102,6 @@ private final class WatchedWriter: ObjectWriter {
     func finish() throws(ObjectStoreError) {
         willFinish()
         try writer.finish()
+        didFinish()
     }
 }

@@ -68,7 +68,8 @@ struct ChangedExtentsFileTests {
 
     @Test("A list without an end is refused")
     func endless() {
-        for (start, rest, count) in [("[", " ", 2 << 20), ("", "1", 2 << 20), ("[{", "1", 100_000)] {
+        for (start, rest, count) in [("[", " ", 2 << 20), ("", "1", 2 << 20), ("[{", "1", 100_000)]
+        {
             let error = #expect(throws: ServiceError.self) {
                 try Self.ranges(start + String(repeating: rest, count: count))
             }
