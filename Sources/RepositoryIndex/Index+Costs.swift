@@ -8,7 +8,7 @@ package import RepositoryModel
 extension Index {
     /// What each of `snapshots` costs; all of the repository are to be given, hidden ones too.
     ///
-    /// The account of live blocks is as new as the repository: it knows what patches are patches of.
+    /// The live counts are up to date with the repository: they know what patches depend on.
     ///
     /// - Parameters:
     ///   - snapshots: their maps.

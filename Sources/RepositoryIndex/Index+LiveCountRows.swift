@@ -2,7 +2,7 @@ internal import BlockModel
 internal import LMDB
 package import RepositoryFormat
 
-/// What the account says of the blocks of one pack, and its rows of patches.
+/// What the live counts say of the blocks of one pack, and its rows of patches.
 extension Index {
     /// What is to become of a block of a pack that goes.
     package struct CountedBlock {
@@ -29,7 +29,7 @@ extension Index {
         do {
             return try counted(places, excludingPacks: excludingPacks)
         } catch is LiveCountMismatch {
-            // Where the index stays open, the next prune makes the account anew.
+            // Where the index stays open, the next prune counts everything again.
             try environment.write { try $0.remove(Self.liveCountsKey, from: tables.meta) }
             throw wrong("its entry for \(ObjectNames.pack(tally.id)) does not match the pack")
         }

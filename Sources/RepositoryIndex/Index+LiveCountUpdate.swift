@@ -3,7 +3,7 @@ internal import LMDB
 internal import RepositoryFormat
 
 extension Index {
-    /// Thrown where the account does not fit together.
+    /// Thrown if the live counts are inconsistent.
     struct LiveCountMismatch: Error, CustomStringConvertible {
         var description: String {
             "the count of live blocks in the index is inconsistent; run 'varve index rebuild', "
@@ -11,7 +11,7 @@ extension Index {
         }
     }
 
-    /// Changes to the account within one transaction.
+    /// Changes to the live counts within one transaction.
     struct LiveCountUpdate {
         /// With the page's checksum they fill one page of LMDB.
         static let countsPerPage: UInt64 = 2036

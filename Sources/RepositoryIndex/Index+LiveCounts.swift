@@ -14,19 +14,19 @@ extension Index {
     static let placelessKey = Key("placeless")
     /// There while a delta is counted by several transactions.
     private static let countingKey = Key("counting")
-    /// An account that old is made anew.
+    /// Counts that old are made again.
     private static let liveCountsLifetimeSeconds: Int64 = 30 * 86_400
     /// Pages of counts that one transaction changes at most.
     private static let pagesPerTransaction = 4000
 
-    /// Makes the account what the repository has: all packs that the index knows, and `deltas`, which are
+    /// Counts what the repository has: all packs that the index knows, and `deltas`, which are
     /// all of the repository.
     ///
     /// - Parameters:
     ///   - deltas: all of the repository.
     ///   - repository: where their maps are.
     ///   - now: the time.
-    ///   - isRecount: whether the account is made anew in any case.
+    ///   - isRecount: whether everything is counted again in any case.
     ///   - prefixes: makes what reads the patches of packs that are entered.
     /// - Returns: what was done.
     /// - Throws: ``UnreadableDelta`` when a map cannot be read, ``RepositoryError`` of kind `damaged` when a
@@ -73,7 +73,7 @@ extension Index {
         }
     }
 
-    /// Takes a delta out of the account, because it is going to be deleted; nothing when it is not in it.
+    /// Takes a delta out of the live counts before it is deleted; does nothing if it is not counted.
     package func removeFromLiveCounts(_ delta: KnownDelta, of repository: Repository) throws {
         guard try environment.read({ try $0.contains(Self.key(of: delta), in: tables.counted) })
         else { return }
@@ -88,7 +88,7 @@ extension Index {
         }
     }
 
-    /// The packs that the account has.
+    /// The packs that are counted.
     package func packTallies() throws -> [PackTally] {
         try environment.read { transaction in
             try transaction.withCursor(over: tables.tallies) { cursor in
@@ -131,7 +131,7 @@ extension Index {
 
     // MARK: Fitting the repository
 
-    /// Why the account has to be made anew; nil when it has not.
+    /// Why everything has to be counted again; nil if it need not.
     private func misfit(_ deltas: [KnownDelta]) throws -> String? {
         try environment.read { transaction in
             guard try transaction.contains(Self.liveCountsKey, in: tables.meta) else {
@@ -162,7 +162,7 @@ extension Index {
         }
     }
 
-    /// Seconds since the account was last made anew; nil for one that was made in the future.
+    /// Seconds since everything was last counted; nil if that is in the future.
     private func ageOfLiveCounts(_ now: Timestamp) throws -> Int64? {
         let made = try environment.read { transaction in
             try transaction.value(in: tables.meta, for: Self.liveCountsKey) {
@@ -389,7 +389,7 @@ extension Index {
         return try update.count(of: Self.unknownPrefix, transaction)
     }
 
-    /// Drops packs that are about to be deleted: from the account, and as places of their blocks.
+    /// Drops packs that are about to be deleted: from the live counts, and as places of their blocks.
     package func retire(_ packs: [(tally: PackTally, table: PackTable)]) throws {
         try withUpdateLock {
             let retired = Set(packs.map(\.tally.number))

@@ -9,8 +9,7 @@ package import RepositoryModel
 package typealias PrefixReader = (_ patch: Place) throws -> [Digest]
 
 extension Index {
-    /// Makes the account what the repository has: all packs that the index knows, and all deltas of its
-    /// volumes.
+    /// Counts what the repository has: all packs that the index knows, and all deltas of its volumes.
     ///
     /// One whose map cannot be read is passed over where all that its volume has is proved without it:
     /// nothing needs it then.
@@ -19,7 +18,7 @@ extension Index {
     ///   - timelines: all volumes.
     ///   - repository: where the maps are.
     ///   - now: the time.
-    ///   - isRecount: whether the account is made anew in any case.
+    ///   - isRecount: whether everything is counted again in any case.
     ///   - prefixes: makes what reads the patches of packs that are entered.
     /// - Returns: what was done.
     /// - Throws: ``RepositoryError`` of kind `damaged` when a map that is needed or a table cannot be read.

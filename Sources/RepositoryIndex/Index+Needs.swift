@@ -1,9 +1,9 @@
 package import BlockModel
 internal import LMDB
 
-/// Blocks that are needed and that no pack gives, as far as the account knows.
+/// Blocks that are needed and that no pack gives, as far as the live counts know.
 extension Index {
-    /// How many there are: kept with the account, so that asking costs nothing.
+    /// How many there are: kept with the live counts, so asking costs nothing.
     package func placelessCount() throws -> UInt64 {
         try environment.read { transaction in
             try transaction.value(in: tables.meta, for: Self.placelessKey) {

@@ -6,7 +6,7 @@ internal import RepositoryFormat
 /// What the deletion of packs relies on, and places that failed when that was proved.
 ///
 /// That a pack holds a block is a claim of its table, which may be forged or older than the rot of its
-/// frames. The account believes it for as long as nothing goes for it: what a patch is a patch of dies
+/// frames. The live counts believe it as long as nothing goes for it: what a patch is a patch of dies
 /// where the block is expected in full elsewhere, but is deleted only when it was proved to be there.
 ///
 /// `failures` has a key of 8 bytes for each frame that failed: the pack's number and the frame's offset.
@@ -29,7 +29,7 @@ extension Index {
     ///   - start: blocks with smaller numbers are passed over.
     ///   - limit: as many are given at once.
     /// - Returns: the blocks, and where to go on; nil when there are no more.
-    /// - Throws: ``RepositoryError`` of kind `index` where the account does not fit together.
+    /// - Throws: ``RepositoryError`` of kind `index` if the live counts are inconsistent.
     package func reliances(
         onPacks excludingPacks: Set<UInt32>,
         from start: BlockNumber,

@@ -1,7 +1,7 @@
 package import BlockModel
 internal import RepositoryFormat
 
-/// What of a pack is live, as the account has it.
+/// How much of a pack is live, by the live counts.
 package struct PackTally: Hashable, Sendable {
     /// The pack's number in this index.
     package let number: UInt32

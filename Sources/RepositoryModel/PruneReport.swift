@@ -18,7 +18,7 @@ package struct PruneOptions: Hashable, Sendable {
     package var repacksSmallPacks = false
     /// What an interrupted backup stored is left alone while it is younger.
     package var minimumAgeSeconds: Int64 = 7 * 86_400
-    /// Whether the account of live blocks is made anew.
+    /// Whether all live blocks are counted again.
     package var isRecount = false
 
     package init() {}
@@ -46,11 +46,11 @@ package struct PruneSummary: Hashable, Sendable {
     }
 }
 
-/// How the account was brought forward.
+/// How the live counts were brought up to date.
 package struct LiveCountReport: Hashable, Sendable {
     /// Why it was made anew; nil when it was not.
     package var reason: String?
-    /// Packs of which the old account had something else; nil when there was none to compare with.
+    /// Packs for which the old counts differed; nil if there were none to compare with.
     package var differenceCount: Int?
     package var addedDeltaCount = 0
     package var addedPackCount = 0

@@ -27,7 +27,7 @@ struct SHA256Tests {
         #expect(Self.hexadecimal(hash.finish()) == digest)
     }
 
-    @Test("A hash begins anew once it has ended, and when it is told to")
+    @Test("A hash starts again after it has ended, and on request")
     func reuse() {
         let hash = SHA256()
         let abc = Array("abc".utf8)

@@ -187,7 +187,7 @@ import Testing
     }
 
     @Test(
-        "A reader that comes to no end is ended, whatever it goes on with",
+        "A reader that never finishes is ended, whatever it sends",
         .timeLimit(.minutes(60)),
         arguments: [
             // Requests of nothing, and of next to nothing.

@@ -107,7 +107,7 @@ import Testing
         #expect(try ScheduleUnits(other, places: places).outdated() == ["varve-a.timer"])
     }
 
-    @Test("What is new is told once, by each way on its own")
+    @Test("New trouble is reported once by each alert channel")
     func alarms() throws {
         let home = try TemporaryDirectory()
         let records = JobRecords(stateDirectory: home.path)

@@ -21,7 +21,7 @@ import Testing
     }
 
     @Test(
-        "A file that only its owner can write, in directories of which the same is true, is trusted"
+        "A file that only its owner can write is trusted if the same holds for its directories"
     )
     func trusted() throws {
         let home = try TemporaryDirectory()

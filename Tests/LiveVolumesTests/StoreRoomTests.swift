@@ -28,7 +28,7 @@ import VolumeAccess
         #expect(StoreRoom.byteCount(full: small, available: 1 << 20, freed: 0) == small)
     }
 
-    @Test("A file takes no room of the disk, but for what is set aside")
+    @Test("A store takes no space on disk, except what is reserved")
     func sparse() throws {
         let home = try TemporaryDirectory()
         let room = StoreRoom(directory: home.path, 64 << 20)

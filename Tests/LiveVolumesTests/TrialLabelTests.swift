@@ -36,7 +36,7 @@ struct TrialLabelTests {
     }
 
     @Test(
-        "After a restart a trial goes on only when nothing shows a write without the layer",
+        "After a restart a trial continues only if nothing shows a write without the layer",
         arguments: [
             // After an orderly end nothing may differ.
             (TrialLabel.Phase.stopped, "ext/4.bb.00/clean/07", "ext/4.bb.00/clean/07", true),
@@ -71,7 +71,7 @@ struct TrialLabelTests {
         #expect(label.refusal(sectorCount: 1001, stamp: now) != nil)
     }
 
-    @Test("A discard goes on with what the volume was, or what it is written back to")
+    @Test("A discard continues with the volume as it was, or as it is written back to")
     func merge() throws {
         let label = try Self.label(.discarding, .running, Self.running)
         for (now, isIntact) in [

@@ -142,7 +142,7 @@ import Testing
         return process.terminationStatus == 0
     }
 
-    @Test("A damaged pack is an error of the range that needs it, and the server goes on")
+    @Test("A damaged pack is an error of the range that needs it, and the server continues")
     func damage() throws {
         let folder = place.repository + "/packs"
         let packs = try FileManager.default.subpathsOfDirectory(atPath: folder).filter {

@@ -51,7 +51,7 @@ import Testing
         #expect(try Child.run(["check"], in: place).status == 0)
     }
 
-    @Test("Neither HOME nor a cache directory: what needs no index goes on")
+    @Test("Without HOME and a cache directory, commands that need no index work")
     func noHome() throws {
         let user = "setpriv --reuid 65534 --regid 65534 --clear-groups"
         let result = try Child.shell(

@@ -131,7 +131,7 @@ struct MountTests {
         return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFREG ? status.st_size : 0
     }
 
-    @Test("What cannot be mounted upon is refused")
+    @Test("A directory that cannot be a mount point is refused")
     func refused() throws {
         let none = try Child.run(["mount", place.path + "/none"], in: place)
         #expect(none.status == 2 && none.errors.contains("create it first"), "\(none)")

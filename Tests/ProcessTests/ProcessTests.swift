@@ -188,7 +188,7 @@ import Testing
         }
     }
 
-    @Test("An index with which a process crashed is built anew", arguments: [SIGBUS, SIGSEGV])
+    @Test("An index is rebuilt after a process crashed with it", arguments: [SIGBUS, SIGSEGV])
     func crashed(signal: Int32) throws {
         let place = try Self.makePlace()
         let image = Data((0..<300_000).map { UInt8(truncatingIfNeeded: $0 / 7 &* 31) })

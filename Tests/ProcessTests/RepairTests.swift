@@ -73,7 +73,7 @@ import Testing
         try expectWhole([1, 2, 3, 4])
     }
 
-    @Test("An index that does not fit together is built anew")
+    @Test("An inconsistent index is rebuilt")
     func index() throws {
         let names = try FileManager.default.contentsOfDirectory(atPath: place.cache)
         let directory = try #require(names.first { $0.count == 32 })

@@ -93,7 +93,7 @@ import Testing
         #expect(result.status == 0, "\(result.status): \(result.output) \(result.errors)")
     }
 
-    @Test("A job whose index has rotted builds it anew, and backs up in the same run")
+    @Test("A job with a rotten index rebuilds it, and backs up in the same run")
     func rottenIndex() throws {
         let scratch = ScratchDirectory()
         let place = Place(scratch, path: scratch.path)

@@ -51,7 +51,7 @@ struct FarNumberTests {
         #expect(marked.damaged.map(\.generation) == [4000, 4001])
     }
 
-    @Test("A volume whose base is lost goes on counting, and its loss stays damage")
+    @Test("A volume whose base is lost continues to count generations, and the loss stays damage")
     func lostBase() {
         let deltas = [
             Chain.delta(("a", 6000), ("b", 6001)), Chain.delta(("b", 6001), ("c", 6002)),

@@ -229,7 +229,7 @@ struct IndexBlockTests {
         #expect(try fingerprint("/b") != first)
     }
 
-    @Test("The index of another repository, or of another block size, begins anew")
+    @Test("The index of another repository or block size is replaced")
     func otherRepository() throws {
         let own = home.repository.identity
         for other in [
@@ -243,7 +243,7 @@ struct IndexBlockTests {
     }
 
     @Test(
-        "An index file that is garbage begins anew",
+        "An index file of garbage is replaced",
         arguments: [0, 1, 4095, 4096, 8191, 8192, 12_288, 100_000])
     func garbage(byteCount: Int) throws {
         for seed in [nil, 1, 2] as [UInt64?] {
@@ -262,7 +262,7 @@ struct IndexBlockTests {
         }
     }
 
-    @Test("An index file that was cut short begins anew or is whole", arguments: 0..<10)
+    @Test("A truncated index file is replaced or whole", arguments: 0..<10)
     func cutShort(tenths: Int) throws {
         let path = directory.path + "/index/index.mdb"
         do {

@@ -141,7 +141,7 @@ struct IndexHistoryTests {
         #expect(try index.synchronize(left, with: model.home.repository)?.tipGeneration == 1)
     }
 
-    @Test("Both sides of a fork are read, each on its own line", arguments: 1...4)
+    @Test("Both sides of a fork are read, each on its own history", arguments: 1...4)
     func forks(seed: UInt64) throws {
         var model = try HistoryModel(seed: seed)
         try model.begin(blockCount: 3000)
@@ -187,7 +187,7 @@ struct IndexHistoryTests {
         #expect(contents == target.blocks)
     }
 
-    @Test("An index that shows another history of the volume begins anew")
+    @Test("An index that shows another history of the volume is replaced")
     func otherHistory() throws {
         var model = try HistoryModel(seed: 10)
         try model.begin(blockCount: 2000)
@@ -232,7 +232,7 @@ struct IndexHistoryTests {
         #expect(try differences(index, again, model) == [], "seed \(seed)")
     }
 
-    @Test("A delta that is gone before it was applied in full makes the line begin anew")
+    @Test("If a delta disappears before it was fully applied, the history starts again")
     func halfAppliedAndGone() throws {
         var model = try HistoryModel(seed: 11)
         try model.begin(blockCount: 600)

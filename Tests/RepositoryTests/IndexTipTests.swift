@@ -192,7 +192,8 @@ struct IndexTipTests {
         #expect(isGone)
     }
 
-    @Test("Before staged fingerprints are moved the line says what is pending, whatever changed")
+    @Test(
+        "Before staged fingerprints are moved, the history says what is pending, whatever changed")
     func pendingBeforeStaged() throws {
         var model = try HistoryModel(seed: 12)
         try model.begin(blockCount: 100)
@@ -279,7 +280,7 @@ struct IndexTipTests {
         #expect(found?.leaf != model.leaves(of: changed)[0])
     }
 
-    @Test("A commit whose start is not the line's tip is not applied")
+    @Test("A commit that does not start at the history's tip is not applied")
     func notTheNext() throws {
         var model = try HistoryModel(seed: 4)
         try model.begin(blockCount: 100)
@@ -297,7 +298,7 @@ struct IndexTipTests {
         #expect(contents == model.states[1].blocks)
     }
 
-    @Test("The state of a line comes back", arguments: [false, true])
+    @Test("The state of a history is read as it was written", arguments: [false, true])
     func lineStates(isPending: Bool) throws {
         var state = HistoryState(
             volume: Home.volume, forkTarget: SnapshotID(Digest(words: 1, 2, 3, 4)))

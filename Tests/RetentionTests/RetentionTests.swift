@@ -215,7 +215,7 @@ import Testing
         #expect(days.keys.sorted() == [1, 3])
     }
 
-    @Test("Whatever the policy, what is kept stays kept when time goes on without new snapshots")
+    @Test("Whatever the policy, kept snapshots stay kept when time passes without new ones")
     func idempotent() {
         var generator = SeededGenerator(seed: 5)
         for _ in 0..<200 {

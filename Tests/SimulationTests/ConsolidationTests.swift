@@ -22,7 +22,7 @@ import Testing
     }
 
     @Test(
-        "Whatever is captured, forgotten and pruned between, every way leads to the same bytes",
+        "Whatever is captured, forgotten and pruned in between, every path leads to the same bytes",
         arguments: 0..<6 as Range<UInt64>)
     func random(seed: UInt64) throws {
         var generator = SeededGenerator(seed: seed + 300)
@@ -117,7 +117,7 @@ import Testing
         }
     }
 
-    @Test("A way that leads to something else is found by a check, and never gives wrong bytes")
+    @Test("A path that leads to something else is found by a check, and never gives wrong bytes")
     func wrongWay() throws {
         let store = MemoryStore()
         let lab = try Self.makeLab(store)

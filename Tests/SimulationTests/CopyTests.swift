@@ -262,7 +262,7 @@ import Testing
     }
 
     @Test(
-        "What was copied newest first is proved in one go, by whoever looks at it first, and leaves few markers"
+        "A copy made newest first is proved at once by the first command that looks at it, and leaves few markers"
     )
     func newestFirst() throws {
         let (store, target) = (MemoryStore(), MemoryStore())

@@ -167,7 +167,7 @@ import Testing
     }
 
     @Test(
-        "After a stop at any step of forgetting, nothing kept is lost, and it can be gone on with",
+        "After a stop at any step of forgetting, nothing kept is lost, and it can be resumed",
         arguments: CrashEffect.allCases)
     func stop(effect: CrashEffect) throws {
         let prepared = MemoryStore()

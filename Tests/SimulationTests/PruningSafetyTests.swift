@@ -113,7 +113,7 @@ import Testing
     }
 
     @Test(
-        "An index that rotted is built anew, or its counts are, and prune never deletes what is needed",
+        "A rotten index, or its counts, are rebuilt, and prune never deletes what is needed",
         arguments: ["uses", "tallies", "prefixes", "counted", "numbers", "digests", "places"])
     func rottenIndex(table: String) throws {
         let store = MemoryStore()

@@ -70,7 +70,7 @@ import Testing
                 #expect((report.differenceCount ?? 0) == 0, "seed \(seed) \(round)")
                 #expect(summary.damagedPacks.isEmpty)
                 #expect(!store.objects.keys.contains { $0.hasPrefix("pruning/") })
-                // The account that was kept is the one that is made anew.
+                // The counts that were kept equal those that are made again.
                 if Int.random(in: 0..<3, using: &generator) == 0 {
                     var recount = PruneOptions()
                     recount.isRecount = true
@@ -124,7 +124,7 @@ import Testing
         #expect(before - Self.packByteCount(store) == byteCount)
         #expect(packs.isDisjoint(with: store.objects.keys))
         #expect(try lab.restoreAll() == [second])
-        // From time to time the account is made anew, and compared.
+        // From time to time everything is counted again and compared.
         lab.time = Timestamp(seconds: lab.time.seconds + 31 * 86_400)
         try lab.prune()
         #expect(lab.lastLiveCountReport.reason != nil)

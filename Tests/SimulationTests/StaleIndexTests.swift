@@ -29,7 +29,7 @@ import Testing
 
     // MARK: One table at a time
 
-    @Test("No table that is stale makes a wrong snapshot or loses one", arguments: tables)
+    @Test("No stale table makes a wrong snapshot or loses one", arguments: tables)
     func oneTable(_ table: String) throws {
         let history = try History(seed: 5)
         for work in Work.allCases {
@@ -177,7 +177,7 @@ import Testing
                     try lab.forget([try lab.timeline().snapshots[1].id], isThorough: true)
                     images.remove(at: 1)
                 }
-                // The account of what is needed is brought forward again and again.
+                // The live counts are brought up to date again and again.
                 if generation >= 2 { try lab.prune() }
                 lab.closeIndex()
                 olds.append(try lab.contents(of: lab.indexDirectory + "/index.mdb"))

@@ -179,7 +179,7 @@ struct SnapshotSelectorTests {
         #expect(try resolve(Story.id("a").short, [Self.damaged]) == "web-1 a 1")
     }
 
-    @Test("A volume of which all is damaged is refused as damaged")
+    @Test("A volume with nothing but damage is refused as damaged")
     func allDamaged() {
         let timeline = Story.timeline("web-1", [], newest: ("a", 1))
         #expect(refusal("web-1@latest", [timeline])?.kind == .damaged)

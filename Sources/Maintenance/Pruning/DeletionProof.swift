@@ -8,7 +8,7 @@ internal import RepositoryIndex
 
 /// Proves the places that a prune relies on for what it deletes, each once in a run.
 ///
-/// What fails counts as not there from then on: in the account, so that what the block is a patch of
+/// What fails counts as not there from then on: in the live counts, so that what the block is a patch of
 /// elsewhere lives, and in what is known of rot.
 final class DeletionProof {
     private let repository: Repository
@@ -34,7 +34,7 @@ final class DeletionProof {
     /// - Parameters:
     ///   - excludingPacks: numbers of the packs.
     ///   - idle: called before each block.
-    /// - Returns: whether all of it is there; if not, the account is another now.
+    /// - Returns: whether all of it is there; if not, the live counts have changed.
     /// - Throws: ``RepositoryError``, and what `idle` throws.
     func run(excludingPacks: Set<UInt32>, idle: () throws -> Void) throws -> Bool {
         guard !excludingPacks.isEmpty else { return true }

@@ -12,7 +12,7 @@ extension Interrupted {
     static let ofPrune = Interrupted(consequence: "the next prune resumes it")
 }
 
-/// One prune: account → plan → delete what is dead → write again what is left of the mostly dead.
+/// One prune: live counts → plan → delete what is dead → write again what is left of the mostly dead.
 ///
 /// The page of documentation `Pruning` has the order of things and why it is safe.
 package final class Prune {
@@ -31,7 +31,7 @@ package final class Prune {
     package private(set) var foreign: [ForeignObject] = []
     /// Called often while places are proved.
     package var renewHold: () -> Void = {}
-    /// How the account was brought forward last.
+    /// How the live counts were brought up to date last.
     package private(set) var liveCountReport = LiveCountReport()
     var reliances: DeletionProof?
     var salvaged: [ObjectID: Set<Digest>] = [:]
@@ -232,7 +232,7 @@ package final class Prune {
         }
         try repacker.finish()
         summary.writtenByteCount += repacker.storedByteCount
-        // The new packs are in the account before the old ones leave it.
+        // The new packs are in the live counts before the old ones leave them.
         _ = try index.updateLiveCounts(
             of: repository.timelines(cache: index), in: repository, now: now(), isRecount: false)
         try requireElsewhere(whole, excludingPacks: Set(whole.map(\.tally.number)))

@@ -13,7 +13,7 @@ extension OpenRepository {
     /// - Parameters:
     ///   - options: how much may be left.
     ///   - isDryRun: whether nothing is changed but the index.
-    ///   - planned: gets what is going to be done, and how the account of live blocks was brought forward.
+    ///   - planned: gets what is going to be done, and how the live counts were brought up to date.
     ///   - progress: gets bytes of packs done with, and of all that there are to do.
     /// - Returns: what was done; nil in a dry run, and where there was nothing to do.
     /// - Throws: ``RepositoryError``: `locked` while anything else uses the repository, `damaged` where it

@@ -134,7 +134,7 @@ struct PruningOptions: ParsableArguments {
         }
     }
 
-    private func show(_ plan: PruneForecast, _ account: LiveCountReport, _ output: OutputOptions) {
+    private func show(_ plan: PruneForecast, _ counts: LiveCountReport, _ output: OutputOptions) {
         guard !output.json else {
             return JSONLine.write(
                 Plan(
@@ -146,16 +146,16 @@ struct PruningOptions: ParsableArguments {
                     packsUnfinished: plan.unfinishedPackCount,
                     packsUnreadable: plan.unreadablePackCount,
                     bytesUnreadable: plan.unreadableByteCount,
-                    recounted: account.reason != nil, recountReason: account.reason,
-                    packsCountedWrong: account.differenceCount))
+                    recounted: counts.reason != nil, recountReason: counts.reason,
+                    packsCountedWrong: counts.differenceCount))
         }
-        if let count = account.differenceCount {
+        if let count = counts.differenceCount {
             output.say(
                 count == 0
                     ? "recounted: the count of needed blocks was right"
                     : "recounted: the count of needed blocks was wrong for "
                         + Human.count(count, "pack"))
-        } else if let reason = account.reason, output.verbose {
+        } else if let reason = counts.reason, output.verbose {
             output.say("recounted what is needed: \(reason)")
         }
         output.say(
