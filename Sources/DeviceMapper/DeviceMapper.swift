@@ -47,7 +47,7 @@ package enum DeviceMapper {
         package let major: UInt32
         package let minor: UInt32
         package let isReadOnly: Bool
-        /// What names it for good, as whoever made it chose; empty without.
+        /// Its permanent name, as its creator chose it; empty if there is none.
         package let uuid: String
     }
 

@@ -68,7 +68,7 @@ package final class ConfinedFileSystem: FileSystem {
         guard byteCount <= UInt64(Int64.max) else {
             throw ContentsError(.damaged, "inode \(number) is too large for a file")
         }
-        // They have no owners that a Linux system knows: whoever reads them has them.
+        // They have no owners that Linux knows: the reader owns them.
         return Inode(
             number: number, mode: mode, linkCount: Int(raw.link_count), user: geteuid(),
             group: getegid(), byteCount: byteCount, deviceMajor: 0, deviceMinor: 0,

@@ -110,7 +110,7 @@ package struct ScheduleUnits {
         ]
         lines += confinement(
             writing: [job.repository.path] + job.volumes.compactMap(\.store),
-            // Disks are read, frozen and mapped; files are read whoever they belong to.
+            // Disks are read, frozen and mapped; files of all users are read.
             capabilities: [
                 "SYS_ADMIN", "SYS_RAWIO", "SYS_NICE", "IPC_LOCK", "DAC_OVERRIDE",
                 "DAC_READ_SEARCH", "FOWNER", "CHOWN", "SETUID", "SETGID", "KILL", "MKNOD",

@@ -150,7 +150,7 @@ package enum FileOperation {
 
     /// Whether another open file description locks any part of the file exclusively.
     ///
-    /// That takes the right to write it: whoever may only read it can take shared locks. Nil where the
+    /// That takes the right to write it: a user who may only read it can take shared locks. Nil where the
     /// file system cannot tell.
     package static func isWriteLocked(_ descriptor: Int32) -> Bool? {
         switch varve_write_lock_is_held(descriptor) {

@@ -3,7 +3,7 @@ internal import Glibc
 
 /// A block device of the kernel over a file.
 ///
-/// It lets go of the file when nothing has it open any more: this handle, or a device upon it.
+/// It releases the file when neither this handle nor a device on it has it open any more.
 ///
 /// Source: `loop(4)`, `linux/loop.h`.
 package struct LoopDevice: ~Copyable {

@@ -11,7 +11,7 @@ final class PackObject: Sendable {
     private let name: String
     private let header: [UInt8]
     private let store: any ObjectStore
-    /// Begun by whoever has the first turn.
+    /// Begun by the thread with the first turn.
     private let writer = Mutex<(any ObjectWriter)?>(nil)
     private let order = Turnstile()
     private let failure = SharedFailure()

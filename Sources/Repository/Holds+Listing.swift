@@ -152,7 +152,7 @@ extension Repository {
         if age > Hold.lifetimeSeconds {
             return .expired("it was not renewed for \(age / 60) minutes")
         }
-        // As after the store's clock was set back, or by whoever may set times.
+        // For example after the store's clock was set back, or if somebody set the time.
         if age < -Hold.lifetimeSeconds { return .expired("it is dated in the future") }
         return .live
     }

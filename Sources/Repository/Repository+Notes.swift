@@ -159,7 +159,7 @@ extension Repository {
             on: snapshot, of: volume, identifiers: identifiers)
     }
 
-    /// Takes back that a snapshot was forgotten, where somebody said so; false where this user may not.
+    /// Shows a forgotten snapshot again; false if this user may not delete the note.
     package func show(_ snapshot: SnapshotID, of volume: VolumeName) throws -> Bool {
         var isShown = true
         for (id, name, note) in try notes(of: volume)

@@ -9,7 +9,7 @@ package struct RepositoryError: Error, CustomStringConvertible {
         case notFound
         case ambiguous
         case unsupported
-        /// The index, which can be built anew.
+        /// The index, which can be rebuilt.
         case index
         /// The place of the index, which cannot be used; nothing is wrong with the repository.
         case cache

@@ -245,7 +245,7 @@ extension Index {
                             .imageDigest
                     ))
             } catch is HistoryMismatch {
-                // What the history had is wrong, or may be: it is begun anew from the objects.
+                // The history is wrong, or may be: it is rebuilt from the objects.
                 try putAside(number, state)
                 (number, state) = try openHistory(volume, forkTarget)
                 do {
@@ -394,7 +394,7 @@ extension Index {
     ) throws {
         try withUpdateLock {
             let known = try environment.read { try historyState(history, $0) }
-            // Another process caught up already, or began the history anew: nothing is lost.
+            // Another process caught up already, or restarted the history: nothing is lost.
             guard let state = known, state.tip == delta.head.from, state.pending == nil else {
                 return
             }

@@ -16,7 +16,7 @@ struct BadFrameState {
 ///
 /// The table `rot` has a key of 20 bytes for each: the pack's id and the frame's offset. It is kept
 /// when the index is rebuilt, because no structure of the repository tells of it. A mark is a doubt
-/// and no verdict: whoever needs the block tries its other places first, then this one.
+/// and no verdict: a reader that needs the block tries its other places first, then this one.
 extension Index {
     /// Keeps in memory that `place` failed; ``saveBadFrames()`` writes it down.
     package func noteBadFrame(at place: Place) {

@@ -222,7 +222,7 @@ extension Index {
             }
         }
 
-        /// Runs `body`, which changes where the blocks `numbers` are, and counts anew what they need.
+        /// Runs `body`, which changes where the blocks `numbers` are, and counts again what they need.
         mutating func rearrange(
             _ numbers: [BlockNumber],
             _ transaction: borrowing Transaction,

@@ -7,7 +7,7 @@ package import RepositoryModel
 
 /// Which blocks are live: counted by the deltas and the patches that need them.
 ///
-/// The page of documentation `Pruning` has the tables, and says when they are made anew.
+/// The page `Pruning` describes the tables, and says when everything is counted again.
 extension Index {
     static let liveCountsKey = Key("account")
     /// How many blocks are needed and in no pack.
@@ -81,7 +81,7 @@ extension Index {
             do {
                 try count(delta, by: -1, of: repository)
             } catch {
-                // What a map that cannot be read was counted with, only counting anew takes back.
+                // Only counting everything again takes back a map that can no longer be read.
                 guard error is LiveCountMismatch || error is UnreadableDelta else { throw error }
                 try environment.write { try $0.remove(Self.liveCountsKey, from: tables.meta) }
             }

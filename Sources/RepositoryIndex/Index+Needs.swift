@@ -12,7 +12,7 @@ extension Index {
         }
     }
 
-    /// Their digests, but for those behind the first `limit`; of all blocks, whose places are looked at.
+    /// Their digests, the first `limit` of them; the places of all blocks are looked at.
     ///
     /// - Parameters:
     ///   - limit: digests that are wanted at most.

@@ -174,7 +174,7 @@ package final class Index: Sendable {
             cause: error.cause)
     }
 
-    /// The error for an index that is proved to be wrong; it is built anew when it is opened next.
+    /// The error for an index that is proved to be wrong; it is rebuilt when it is next opened.
     package func wrong(_ why: String) -> RepositoryError {
         Self.distrust(directory, Self.broken(why))
     }

@@ -48,7 +48,7 @@ package struct PruneSummary: Hashable, Sendable {
 
 /// How the live counts were brought up to date.
 package struct LiveCountReport: Hashable, Sendable {
-    /// Why it was made anew; nil when it was not.
+    /// Why everything was counted again; nil if it was not.
     package var reason: String?
     /// Packs for which the old counts differed; nil if there were none to compare with.
     package var differenceCount: Int?

@@ -63,7 +63,7 @@ package struct RetentionDecision: Sendable {
             if let misfit = candidate.misfit { keep(candidate, misfit) }
             if candidate.time > limit { keep(candidate, "its time is in the future") }
         }
-        // What the next capture builds upon.
+        // The next capture starts from it.
         if let tip = candidates.max(by: { ($0.generation, $1.id) < ($1.generation, $0.id) }) {
             keep(tip, "the newest")
         }

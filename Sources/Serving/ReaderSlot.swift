@@ -7,7 +7,7 @@ internal import Synchronization
 
 /// A reader of blocks that one thread at a time may use.
 final class ReaderSlot: Sendable {
-    /// What is used by whoever has the slot.
+    /// What the owner of the slot uses.
     struct Reader {
         fileprivate let reader: BlockReader
         fileprivate let buffer: AlignedBuffer

@@ -40,7 +40,7 @@ struct EraDevice {
 
     func currentEra() throws -> UInt64 { try status().currentEra }
 
-    /// Whether nobody stopped the device, gave it another era or made it anew since a backup.
+    /// Whether the device was not stopped, moved to another era or recreated since a backup.
     func isUndisturbed(since state: TrackingState) throws -> Bool {
         guard case .era(let sequence) = state.mechanism,
             Self.diskSequence(of: device) == sequence, device.sectorCount == state.sectorCount

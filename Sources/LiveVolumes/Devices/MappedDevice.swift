@@ -2,7 +2,7 @@ internal import DeviceMapper
 internal import LinuxIO
 internal import VolumeAccess
 
-/// A device of device-mapper: what the layers of this module are put upon.
+/// A device-mapper device, which the layers of this module are put on.
 package struct MappedDevice: Hashable, Sendable {
     package let name: String
     /// As `stat` gives it.

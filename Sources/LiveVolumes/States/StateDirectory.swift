@@ -105,7 +105,7 @@ package struct StateDirectory: Sendable {
             .flatMap(WrittenExtents.init(text:))
     }
 
-    /// Removes lists of views below `view`: nothing builds upon them any more.
+    /// Removes lists of views below `view`, which nothing needs any more.
     func removeWritten(_ device: String, below view: UInt64) throws {
         for name in try Directory.names(in: path) ?? [] {
             guard name.hasPrefix(device + "."), name.hasSuffix(".written"),

@@ -1,7 +1,7 @@
 internal import LinuxIO
 internal import VolumeAccess
 
-/// Which tracked devices keep their stores upon which.
+/// Which tracked devices keep their stores on which others.
 ///
 /// A device that stands still holds back every write to it. So one whose store lies upon it must have
 /// come to rest before, and none may keep its store, by whatever detour, upon itself.

@@ -4,7 +4,7 @@ internal import DeviceMapper
 internal import LinuxIO
 package import RepositoryModel
 
-/// What has to be known again of a volume that is tracked, by whoever goes on with it.
+/// What the next command has to know about a tracked volume.
 package struct TrackingState: Hashable, Sendable {
     /// Snapshots of how many volumes, in whichever repositories, changes are kept for.
     static let bindingLimit = 8

@@ -191,7 +191,7 @@ extension Trial {
 
 /// Keeps file systems from writing, when what they write could not be taken back.
 enum FileSystemGuard {
-    /// Makes what is mounted from the device read-only, but for the root of the system; says so.
+    /// Makes mounts of the device read-only, except the root file system, and says so.
     static func stopWriting(to device: MappedDevice) -> String {
         let mounts = MountTable.mounts(of: device.number).filter { !$0.isReadOnly }
         guard !mounts.contains(where: { $0.path == "/" }) else {

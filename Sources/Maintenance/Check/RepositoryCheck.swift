@@ -15,7 +15,7 @@ extension Interrupted {
 /// Proves the repository whole: its structure from the objects alone, and its data when asked.
 ///
 /// Nothing that the caches say is believed: a scratch index is built from the repository, with the
-/// image digest of every snapshot computed anew on the way.
+/// image digest of every snapshot recomputed on the way.
 package struct RepositoryCheck {
     private let repository: Repository
     private let scratch: Index

@@ -8,7 +8,7 @@ internal import RepositoryModel
 /// Snapshots are *removed* when their deltas go. Between two kept ones, the deltas on the way through
 /// removed ones are merged into one. Removing costs to write that, and pays when it is at most four
 /// times what begins at the removed ones: a base is not written again for each hour that is forgotten
-/// behind it, but for a quarter of it.
+/// behind it, except a quarter of it.
 struct ForgetPlan {
     /// A merge: deltas in a row, of which all but the last lead to a removed snapshot.
     struct Merge: Hashable {

@@ -247,7 +247,7 @@ extension Repository {
     ///   - timeline: the volume with nothing but deltas that were proved.
     ///   - willDelete: hears of every delta before it is deleted.
     /// - Returns: those that are gone.
-    /// - Throws: what the store throws, but for a refusal.
+    /// - Throws: what the store throws, except a refusal.
     func deleteFalse(
         _ timeline: Timeline,
         _ willDelete: (KnownDelta) throws -> Void

@@ -66,7 +66,7 @@ final class Repacker {
                 switch need(of: blocks[slot], at: place, table.digests[slot]) {
                 case .copy: needed.append(slot)
                 case .nothing: break
-                // Its pack stays, for whoever can mend it.
+                // Its pack stays, so a repair can still use it.
                 case .help: isWhole = false
                 }
             }

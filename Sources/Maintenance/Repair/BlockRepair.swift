@@ -206,7 +206,7 @@ package final class BlockRepair {
     }
 
     /// Makes durable what was found, and lets the index know it; what can be read again with that is
-    /// mended too, but for what is in bad frames: that is for ``rescue(_:)``.
+    /// mended too, except blocks in bad frames: ``rescue(_:)`` is for those.
     package func finish() throws {
         try copier.finish()
         for digest in lost {

@@ -167,14 +167,14 @@ package final class PathRepair {
     /// Whether the path through a new delta gives the image digest of its snapshot; where it is proved that
     /// it does not, the delta is deleted again.
     ///
-    /// - Throws: what kept it from being proved, but for damage.
+    /// - Throws: what kept it from being proved, except damage.
     private func isProved(_ delta: KnownDelta, broken: [DeltaName: String]) throws -> Bool {
         do {
             let timeline = try listing(of: delta.name.volume).without(broken)
             try index.proveAlone(delta, in: timeline, with: repository)
             return true
         } catch let error as RepositoryError where error.kind == .damaged || error.kind == .index {
-            // What is not known to be false is left: whoever relies on it proves it first.
+            // A delta not known to be false is left: a command that relies on it proves it first.
             if !index.falseDeltas(among: [delta]).isEmpty {
                 try repository.store.deleteIfAllowed(delta.name.objectName, .durable)
             }

@@ -29,7 +29,7 @@ extension OpenRepository {
                 var earlier = CopySummary()
                 let (snapshots, summary) = try retryingWithFreshIndex(and: other) {
                     let copy = try copier(to: other, holds)
-                    // What was copied before an index had to be built anew counts as well.
+                    // What was copied before an index had to be rebuilt counts as well.
                     defer { earlier = copy.summary }
                     let snapshots = try run(
                         copy, volume, chosen,

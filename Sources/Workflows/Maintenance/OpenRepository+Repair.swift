@@ -172,7 +172,7 @@ extension OpenRepository {
         }
     }
 
-    /// Builds the index anew where it is not what the repository says.
+    /// Rebuilds the index if it differs from the repository.
     private func mendIndex(isBroken: Bool, _ summary: inout RepairSummary) throws {
         var isSound = !isBroken
         do {
