@@ -10,6 +10,9 @@ let common: [SwiftSetting] = [
     .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
     .treatAllWarnings(as: .error),
 ]
+/// Tests are compiled once and run once: not optimised, they are ready several times as soon.
+let tests: [SwiftSetting] =
+    common + [.unsafeFlags(["-Onone"], .when(configuration: .release))]
 let library: [SwiftSetting] =
     common + [.strictMemorySafety(), .enableExperimentalFeature("Lifetimes")]
 
@@ -250,7 +253,7 @@ let package = Package(
                 "RepositoryIndex", "RepositoryModel", "Retention", "SimulationSupport",
                 "SnapshotService", "TestKit", "VolumeAccess", "Workflows",
             ],
-            swiftSettings: common
+            swiftSettings: tests
         ),
         .testTarget(
             name: "ProcessTests",
@@ -260,7 +263,7 @@ let package = Package(
                 "SimulationSupport", "TestKit", "varve",
             ],
             exclude: ["Golden", "Scripts"],
-            swiftSettings: common
+            swiftSettings: tests
         ),
         .target(
             name: "TestKit",
@@ -271,17 +274,17 @@ let package = Package(
         .testTarget(
             name: "BlockModelTests",
             dependencies: ["BlockModel", "TestKit"],
-            swiftSettings: common
+            swiftSettings: tests
         ),
         .testTarget(
             name: "RetentionTests",
             dependencies: ["BlockModel", "Retention", "TestKit"],
-            swiftSettings: common
+            swiftSettings: tests
         ),
         .testTarget(
             name: "ConfigurationTests",
             dependencies: ["BlockModel", "Configuration", "Retention", "TOML"],
-            swiftSettings: common
+            swiftSettings: tests
         ),
         .testTarget(
             name: "JobServiceTests",
@@ -289,17 +292,17 @@ let package = Package(
                 "BlockModel", "Configuration", "JobService", "LinuxIO", "TestKit",
                 .product(name: "Logging", package: "swift-log"),
             ],
-            swiftSettings: common
+            swiftSettings: tests
         ),
         .testTarget(
             name: "ChangeTrackingTests",
             dependencies: ["BlockModel", "ChangeTracking", "TestKit"],
-            swiftSettings: common
+            swiftSettings: tests
         ),
         .testTarget(
             name: "DeviceMapperTests",
             dependencies: ["DeviceMapper", "TestKit"],
-            swiftSettings: common
+            swiftSettings: tests
         ),
         .testTarget(
             name: "RepositoryFormatTests",
@@ -307,35 +310,35 @@ let package = Package(
                 "BlockModel", "Hashing", "RepositoryFormat", "RepositoryModel", "TestKit",
             ],
             exclude: ["Golden"],
-            swiftSettings: common
+            swiftSettings: tests
         ),
         .testTarget(
             name: "LinuxIOTests",
             dependencies: ["BlockModel", "LinuxIO", "TestKit"],
-            swiftSettings: common
+            swiftSettings: tests
         ),
         .testTarget(
             name: "VolumeAccessTests",
             dependencies: ["LinuxIO", "TestKit", "VolumeAccess"],
-            swiftSettings: common
+            swiftSettings: tests
         ),
         .testTarget(
             name: "ObjectStoreTests",
             dependencies: [
                 "BlockModel", "LinuxIO", "ObjectStore", "SimulationSupport", "TestKit",
             ],
-            swiftSettings: common
+            swiftSettings: tests
         ),
         .testTarget(
             name: "BindingTests",
             dependencies: ["Hashing", "LinuxIO", "LMDB", "TestKit", "Zstandard"],
-            swiftSettings: common
+            swiftSettings: tests
         ),
         .testTarget(
             name: "RealDiskTests",
             dependencies: ["varve"],
             exclude: ["Scenarios", "Scripts"],
-            swiftSettings: common
+            swiftSettings: tests
         ),
         // These run in the emulated machine that RealDiskTests starts.
         .testTarget(
@@ -345,12 +348,12 @@ let package = Package(
                 "Repository", "RepositoryFormat",
                 "RepositoryModel", "SimulationSupport", "TestKit", "VolumeAccess", "Workflows",
             ],
-            swiftSettings: common
+            swiftSettings: tests
         ),
         .testTarget(
             name: "LiveVolumesTests",
             dependencies: ["BlockModel", "LinuxIO", "LiveVolumes", "TestKit", "VolumeAccess"],
-            swiftSettings: common
+            swiftSettings: tests
         ),
         .testTarget(
             name: "RepositoryTests",
@@ -359,7 +362,7 @@ let package = Package(
                 "Repository", "RepositoryFormat", "RepositoryIndex", "RepositoryModel",
                 "SimulationSupport", "TestKit",
             ],
-            swiftSettings: common
+            swiftSettings: tests
         ),
         .testTarget(
             name: "ServingTests",
@@ -368,12 +371,12 @@ let package = Package(
                 "RepositoryFormat", "RepositoryIndex", "RepositoryModel", "Serving",
                 "SimulationSupport", "TestKit",
             ],
-            swiftSettings: common
+            swiftSettings: tests
         ),
         .testTarget(
             name: "BootServiceTests",
             dependencies: ["BootService"],
-            swiftSettings: common
+            swiftSettings: tests
         ),
         // Confines itself as varve-file-reader does, and tries what that must refuse.
         .executableTarget(
@@ -390,7 +393,7 @@ let package = Package(
             dependencies: [
                 "BlockModel", "DiskContents", "FileModel", "LinuxIO", "reader-probe", "TestKit",
             ],
-            swiftSettings: common
+            swiftSettings: tests
         ),
         .testTarget(
             name: "SnapshotServiceTests",
@@ -400,7 +403,7 @@ let package = Package(
                 "SnapshotService", "TestKit", "Workflows",
                 .product(name: "Logging", package: "swift-log"),
             ],
-            swiftSettings: common
+            swiftSettings: tests
         ),
 
         // What the numbers are measured with; not part of what is shipped.
